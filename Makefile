@@ -1,0 +1,60 @@
+EXTENSION = idempotency
+# The control file is the only home of the version.
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" $(EXTENSION).control)
+
+MODULE_big = idempotency
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+DATA = $(wildcard sql/*--*--*.sql)
+DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
+EXTRA_CLEAN = dist
+PG_CPPFLAGS = -DIDEM_VERSION='"$(EXTVERSION)"'
+
+REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=test
+ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test
+PROVE_TESTS = test/t/*.pl
+
+# Bitcode would let JIT inline our functions, none of which is worth it, and would make every build ask
+# for the very clang that PostgreSQL was built with.
+override with_llvm = no
+
+all:
+
+sql/$(EXTENSION)--$(EXTVERSION).sql: sql/$(EXTENSION).sql $(EXTENSION).control
+	cp $< $@
+
+# PostgreSQL may be built without dependency tracking (Debian's is).
+$(OBJS): $(wildcard src/*.h) $(EXTENSION).control
+
+# These find PostgreSQL by themselves, or install it, so they must not need it to read this file.
+SELF_CONTAINED = test demo bench dist
+
+ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+endif
+
+.PHONY: prove_installcheck $(SELF_CONTAINED)
+
+prove_installcheck:
+	$(prove_installcheck)
+
+# All the tests, or those named: make test TESTS='claim refund'
+test:
+	@test/setup test/run
+
+demo:
+	@test/setup examples/orders/run
+
+bench:
+	@test/setup bench/run
+
+# The archive for PGXN: the last commit, with the version filled in.
+dist:
+	mkdir -p dist
+	sed 's/@VERSION@/$(EXTVERSION)/' META.json > dist/META.json
+	git archive --format=zip --prefix=$(EXTENSION)-$(EXTVERSION)/ --add-file=dist/META.json \
+		--output=dist/$(EXTENSION)-$(EXTVERSION).zip HEAD -- . ':!META.json'
+	rm dist/META.json

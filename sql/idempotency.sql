@@ -1,0 +1,307 @@
+-- The install script. The version is the control file's.
+
+-- complain if the script is sourced in psql, rather than by CREATE EXTENSION
+\echo Use "CREATE EXTENSION idempotency" to load this file. \quit
+
+-- The extension is trusted: an installer without superuser rights gets objects
+-- that belong to the bootstrap superuser, so what the installer is to have, and
+-- may hand on, is granted to @extowner@.
+
+------------------------------------------------------------------------------
+-- Data
+------------------------------------------------------------------------------
+
+CREATE SCHEMA idempotency;
+COMMENT ON SCHEMA idempotency IS
+	'data of the extension idempotency: operations of payments, and currencies';
+
+-- One row for each keyed operation; written by the functions, never updated.
+-- There is no CHECK, no foreign key and no trigger here: each of them costs a
+-- good part of a whole call, and the functions check what they write. Columns
+-- of fixed width come first, so that there is no padding between the columns.
+CREATE TABLE idempotency.operation (
+	payment_id		uuid NOT NULL,
+	created_at		timestamptz NOT NULL,
+	seq				integer NOT NULL,
+	scope			text COLLATE "C" NOT NULL,
+	key				text COLLATE "C" NOT NULL,
+	operation		text COLLATE "C" NOT NULL,
+	amount			numeric NOT NULL,
+	currency		text COLLATE "C" NOT NULL,
+	authorized		numeric NOT NULL,
+	captured		numeric NOT NULL,
+	released		numeric NOT NULL,
+	refunded		numeric NOT NULL,
+	from_account	text COLLATE "C",
+	to_account		text COLLATE "C",
+	reference		text,
+	metadata		jsonb,
+	expires_at		timestamptz,
+	role			text COLLATE "C" NOT NULL,
+	PRIMARY KEY (scope, payment_id, seq),
+	UNIQUE (scope, key)
+);
+COMMENT ON TABLE idempotency.operation IS
+	'one immutable row for each keyed operation of a payment';
+COMMENT ON COLUMN idempotency.operation.payment_id IS
+	'the payment that the operation belongs to, a UUID of version 7';
+COMMENT ON COLUMN idempotency.operation.created_at IS
+	'when the operation was made (clock time, not the start of its transaction)';
+COMMENT ON COLUMN idempotency.operation.seq IS
+	'number of the operation within its payment, from 1';
+COMMENT ON COLUMN idempotency.operation.scope IS
+	'namespace of the key, empty by default';
+COMMENT ON COLUMN idempotency.operation.key IS
+	'the idempotency key, unique in its scope';
+COMMENT ON COLUMN idempotency.operation.operation IS
+	'kind of the operation: pay';
+COMMENT ON COLUMN idempotency.operation.amount IS
+	'amount of the operation, in the major unit of the currency';
+COMMENT ON COLUMN idempotency.operation.currency IS
+	'code of the currency, ISO 4217 or of idempotency.currency';
+COMMENT ON COLUMN idempotency.operation.authorized IS
+	'total of the payment after the operation: held';
+COMMENT ON COLUMN idempotency.operation.captured IS
+	'total of the payment after the operation: taken of what was held';
+COMMENT ON COLUMN idempotency.operation.released IS
+	'total of the payment after the operation: let go of what was held';
+COMMENT ON COLUMN idempotency.operation.refunded IS
+	'total of the payment after the operation: given back of what was taken';
+COMMENT ON COLUMN idempotency.operation.from_account IS
+	'account that the money comes from, if any';
+COMMENT ON COLUMN idempotency.operation.to_account IS
+	'account that the money goes to, if any';
+COMMENT ON COLUMN idempotency.operation.reference IS
+	'text of the caller''s, such as an order number';
+COMMENT ON COLUMN idempotency.operation.metadata IS
+	'whatever else the caller wants to keep with the operation';
+COMMENT ON COLUMN idempotency.operation.expires_at IS
+	'when the hold runs out, if there is one';
+COMMENT ON COLUMN idempotency.operation.role IS
+	'name of the role that made the operation';
+
+CREATE TABLE idempotency.currency (
+	code			text COLLATE "C" PRIMARY KEY
+					CHECK (code ~ '^[A-Z0-9]{3,12}$'),
+	exponent		smallint NOT NULL
+					CHECK (exponent BETWEEN 0 AND 18)
+);
+COMMENT ON TABLE idempotency.currency IS
+	'currencies in addition to those of ISO 4217, which are built in, or instead of them';
+COMMENT ON COLUMN idempotency.currency.code IS
+	'code of the currency: three to twelve capital letters and digits';
+COMMENT ON COLUMN idempotency.currency.exponent IS
+	'number of decimals, 0 to 18';
+
+CREATE FUNCTION idempotency.currency_changed()
+RETURNS trigger
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'idem_currency_changed';
+REVOKE ALL ON FUNCTION idempotency.currency_changed() FROM PUBLIC;
+COMMENT ON FUNCTION idempotency.currency_changed() IS
+	'makes all sessions read idempotency.currency again';
+
+CREATE TRIGGER currency_changed
+	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON idempotency.currency
+	FOR EACH STATEMENT EXECUTE FUNCTION idempotency.currency_changed();
+-- also for rows that come by logical replication
+ALTER TABLE idempotency.currency ENABLE ALWAYS TRIGGER currency_changed;
+
+SELECT pg_catalog.pg_extension_config_dump('idempotency.operation', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotency.currency', '');
+
+GRANT USAGE ON SCHEMA idempotency TO @extowner@ WITH GRANT OPTION;
+-- INSERT, so that the installer can restore a dump; no UPDATE, no DELETE
+GRANT SELECT, INSERT ON idempotency.operation TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency.currency TO @extowner@ WITH GRANT OPTION;
+
+------------------------------------------------------------------------------
+-- Payments
+------------------------------------------------------------------------------
+
+CREATE TYPE @extschema@.idem_receipt AS (
+	key				text COLLATE "C",
+	payment_id		uuid,
+	seq				integer,
+	operation		text COLLATE "C",
+	status			text COLLATE "C",
+	amount			numeric,
+	currency		text COLLATE "C",
+	authorized		numeric,
+	captured		numeric,
+	refunded		numeric,
+	capturable		numeric,
+	refundable		numeric,
+	from_account	text COLLATE "C",
+	to_account		text COLLATE "C",
+	reference		text,
+	metadata		jsonb,
+	expires_at		timestamptz,
+	created_at		timestamptz,
+	replayed		boolean
+);
+COMMENT ON TYPE @extschema@.idem_receipt IS
+	'the stored answer to a keyed operation of a payment';
+COMMENT ON COLUMN @extschema@.idem_receipt.key IS 'the idempotency key';
+COMMENT ON COLUMN @extschema@.idem_receipt.payment_id IS 'the payment that the operation belongs to';
+COMMENT ON COLUMN @extschema@.idem_receipt.seq IS 'number of the operation within its payment, from 1';
+COMMENT ON COLUMN @extschema@.idem_receipt.operation IS 'kind of the operation: pay';
+COMMENT ON COLUMN @extschema@.idem_receipt.status IS 'state of the payment after the operation: authorized, partially_captured, succeeded, voided, expired, partially_refunded, refunded';
+COMMENT ON COLUMN @extschema@.idem_receipt.amount IS 'amount of the operation, in the major unit of the currency';
+COMMENT ON COLUMN @extschema@.idem_receipt.currency IS 'code of the currency';
+COMMENT ON COLUMN @extschema@.idem_receipt.authorized IS 'total of the payment after the operation: held';
+COMMENT ON COLUMN @extschema@.idem_receipt.captured IS 'total of the payment after the operation: taken';
+COMMENT ON COLUMN @extschema@.idem_receipt.refunded IS 'total of the payment after the operation: given back';
+COMMENT ON COLUMN @extschema@.idem_receipt.capturable IS 'what can still be taken';
+COMMENT ON COLUMN @extschema@.idem_receipt.refundable IS 'what can still be given back';
+COMMENT ON COLUMN @extschema@.idem_receipt.from_account IS 'account that the money comes from, if any';
+COMMENT ON COLUMN @extschema@.idem_receipt.to_account IS 'account that the money goes to, if any';
+COMMENT ON COLUMN @extschema@.idem_receipt.reference IS 'text of the caller''s';
+COMMENT ON COLUMN @extschema@.idem_receipt.metadata IS 'whatever else the caller gave';
+COMMENT ON COLUMN @extschema@.idem_receipt.expires_at IS 'when the hold runs out, if there is one';
+COMMENT ON COLUMN @extschema@.idem_receipt.created_at IS 'when the operation was made';
+COMMENT ON COLUMN @extschema@.idem_receipt.replayed IS 'true if this call did nothing and the answer is an earlier call''s';
+
+CREATE FUNCTION @extschema@.idem_pay(
+	key text,
+	amount numeric,
+	currency text DEFAULT NULL,
+	from_account text DEFAULT NULL,
+	to_account text DEFAULT NULL,
+	reference text DEFAULT NULL,
+	metadata jsonb DEFAULT NULL,
+	scope text DEFAULT NULL)
+RETURNS @extschema@.idem_receipt
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, jsonb, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, jsonb, text) IS
+	'takes an amount once for a key, and gives the same receipt to whoever repeats the call';
+
+CREATE FUNCTION @extschema@.idem_lookup(
+	key text,
+	scope text DEFAULT NULL)
+RETURNS SETOF @extschema@.idem_receipt
+LANGUAGE C STABLE PARALLEL SAFE ROWS 1
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_lookup(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_lookup(text, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_lookup(text, text) IS
+	'the receipt stored under a key, or no row; writes nothing';
+
+CREATE FUNCTION @extschema@.idem_payment(
+	payment_id uuid,
+	scope text DEFAULT NULL)
+RETURNS @extschema@.idem_receipt
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_payment(uuid, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_payment(uuid, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_payment(uuid, text) IS
+	'the newest operation of a payment, with the payment''s state as of now';
+
+------------------------------------------------------------------------------
+-- Rights of application roles
+------------------------------------------------------------------------------
+
+-- The functions that an application calls, by name; those for administrators
+-- are not among them. idem_grant and idem_revoke, below, go by this list.
+CREATE FUNCTION idempotency.application_functions()
+RETURNS SETOF regprocedure
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT p.oid::regprocedure
+	FROM pg_extension e
+	JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass
+		AND d.refobjid = e.oid AND d.deptype = 'e'
+		AND d.classid = 'pg_proc'::regclass
+	JOIN pg_proc p ON p.oid = d.objid
+	WHERE e.extname = 'idempotency'
+		AND p.proname IN ('idem_pay', 'idem_lookup', 'idem_payment')
+	ORDER BY p.proname
+$$;
+REVOKE ALL ON FUNCTION idempotency.application_functions() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION idempotency.application_functions()
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION idempotency.application_functions() IS
+	'the functions that idem_grant gives to a role';
+
+CREATE FUNCTION @extschema@.idem_grant(role regrole)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	func regprocedure;
+	functions_schema name;
+BEGIN
+	IF role IS NULL THEN
+		RAISE EXCEPTION 'role must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+
+	SELECT n.nspname INTO functions_schema
+	FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+	WHERE e.extname = 'idempotency';
+	IF NOT has_schema_privilege(role, functions_schema, 'USAGE') THEN
+		EXECUTE format('GRANT USAGE ON SCHEMA %I TO %s', functions_schema, role);
+		IF NOT has_schema_privilege(role, functions_schema, 'USAGE') THEN
+			RAISE EXCEPTION 'permission denied for schema %', functions_schema
+				USING ERRCODE = 'insufficient_privilege',
+					HINT = format('Let the owner of schema %I grant USAGE on it to %s first.', functions_schema, role);
+		END IF;
+	END IF;
+
+	FOR func IN SELECT * FROM idempotency.application_functions() LOOP
+		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', func, role);
+	END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION @extschema@.idem_grant(regrole) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_grant(regrole)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_grant(regrole) IS
+	'gives a role EXECUTE on the functions that an application calls, USAGE on their schema, and no right on any table';
+
+CREATE FUNCTION @extschema@.idem_revoke(role regrole)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	func regprocedure;
+	giver regrole;
+	me name := current_user;
+	previous_role text := current_setting('role');
+BEGIN
+	IF role IS NULL THEN
+		RAISE EXCEPTION 'role must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+
+	-- a right goes only if it is revoked in the name of the role that gave it
+	FOR func, giver IN
+		SELECT f, acl.grantor
+		FROM idempotency.application_functions() f
+		JOIN pg_proc p ON p.oid = f,
+		LATERAL aclexplode(p.proacl) acl
+		WHERE acl.grantee = role AND acl.privilege_type = 'EXECUTE'
+	LOOP
+		IF giver <> quote_ident(me)::regrole THEN
+			EXECUTE format('SET LOCAL ROLE %s', giver);
+		END IF;
+		EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', func, role);
+		IF giver <> quote_ident(me)::regrole THEN
+			PERFORM set_config('role', previous_role, true);
+		END IF;
+	END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION @extschema@.idem_revoke(regrole) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_revoke(regrole)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_revoke(regrole) IS
+	'takes back what idem_grant gave to a role, but for USAGE on the schema of the functions';

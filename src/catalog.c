@@ -1,0 +1,244 @@
+/*-------------------------------------------------------------------------
+ *
+ * catalog.c
+ *		The extension's tables and indexes: names, columns, OIDs.
+ *
+ * OIDs are looked up once and kept until an invalidation message names one of
+ * them, so DROP EXTENSION, CREATE EXTENSION, REINDEX CONCURRENTLY and the like
+ * in this or another session are all followed.  A table is locked first, and
+ * its OID trusted only if no invalidation came in with the lock, as in
+ * RangeVarGetRelidExtended() (catalog/namespace.c).  Its indexes need no more
+ * care than that: REINDEX CONCURRENTLY and DROP INDEX wait for all holders of
+ * a lock on the table before an index goes away.
+ *
+ * Indexes are told by what they are, not by what they are called: a unique
+ * index on just these columns, whatever an administrator or a restore named
+ * it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type_d.h"
+#include "storage/lmgr.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "catalog.h"
+
+typedef struct TableShape
+{
+	const char *name;
+	int			natts;
+	const Oid  *types;			/* of the columns, in order */
+} TableShape;
+
+typedef struct IndexShape
+{
+	CatalogTable table;
+	const char *columns;		/* for messages */
+	int			nkeys;
+	AttrNumber	keys[3];
+} IndexShape;
+
+static const Oid operation_types[Natts_operation] = {
+	UUIDOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID,
+	TEXTOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID,
+	TEXTOID, JSONBOID, TIMESTAMPTZOID, TEXTOID
+};
+
+static const Oid currency_types[Natts_currency] = {TEXTOID, INT2OID};
+
+static const TableShape table_shapes[N_TABLES] = {
+	[TABLE_OPERATION] = {"operation", Natts_operation, operation_types},
+	[TABLE_CURRENCY] = {"currency", Natts_currency, currency_types},
+};
+
+static const IndexShape index_shapes[N_INDEXES] = {
+	[INDEX_OPERATION_KEY] = {TABLE_OPERATION, "scope, key", 2,
+	{Anum_operation_scope, Anum_operation_key}},
+	[INDEX_OPERATION_PAYMENT] = {TABLE_OPERATION, "scope, payment_id, seq", 3,
+	{Anum_operation_scope, Anum_operation_payment_id, Anum_operation_seq}},
+};
+
+/* InvalidOid: to be looked up */
+static Oid	table_oids[N_TABLES];
+static Oid	index_oids[N_INDEXES];
+
+static bool callback_registered = false;
+static void (*invalidation_callback) (Oid relid) = NULL;
+
+static void relcache_callback(Datum arg, Oid relid);
+static Oid	find_table(CatalogTable table);
+static void check_shape(Relation heap, CatalogTable table);
+static bool index_matches(Relation index, const IndexShape *shape);
+
+Relation
+catalog_open(CatalogTable table, LOCKMODE lockmode)
+{
+	Relation	heap;
+	bool		fresh = false;
+
+	if (!callback_registered)
+	{
+		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+		callback_registered = true;
+	}
+
+	for (;;)
+	{
+		Oid			oid = table_oids[table];
+
+		if (!OidIsValid(oid))
+		{
+			oid = find_table(table);
+			fresh = true;
+		}
+		table_oids[table] = oid;
+		LockRelationOid(oid, lockmode);
+		if (table_oids[table] == oid)
+			break;
+		UnlockRelationOid(oid, lockmode);
+	}
+
+	heap = table_open(table_oids[table], NoLock);
+	if (fresh)
+		check_shape(heap, table);
+	return heap;
+}
+
+Oid
+catalog_index(Relation heap, CatalogIndex index)
+{
+	const IndexShape *shape = &index_shapes[index];
+	List	   *candidates;
+	ListCell   *lc;
+	Oid			found = InvalidOid;
+
+	if (OidIsValid(index_oids[index]))
+		return index_oids[index];
+
+	candidates = RelationGetIndexList(heap);
+	foreach(lc, candidates)
+	{
+		Relation	candidate = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (index_matches(candidate, shape))
+			found = RelationGetRelid(candidate);
+		index_close(candidate, AccessShareLock);
+		if (OidIsValid(found))
+			break;
+	}
+	list_free(candidates);
+
+	if (!OidIsValid(found))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" has no valid unique index on (%s)",
+						IDEM_SCHEMA, table_shapes[shape->table].name,
+						shape->columns),
+				 errhint("Without it nothing keeps a key unique. Restore it, or reindex it if it is invalid.")));
+
+	index_oids[index] = found;
+	return found;
+}
+
+void
+catalog_on_invalidation(void (*callback) (Oid relid))
+{
+	invalidation_callback = callback;
+}
+
+/*
+ * Relcache invalidation: forget an OID that the message names, and with a
+ * table its indexes.  relid is InvalidOid for "everything".
+ */
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	for (int i = 0; i < N_INDEXES; i++)
+	{
+		if (relid == InvalidOid || relid == index_oids[i] ||
+			relid == table_oids[index_shapes[i].table])
+			index_oids[i] = InvalidOid;
+	}
+
+	if (invalidation_callback)
+		invalidation_callback(relid);
+
+	for (int i = 0; i < N_TABLES; i++)
+	{
+		if (relid == InvalidOid || relid == table_oids[i])
+			table_oids[i] = InvalidOid;
+	}
+}
+
+static Oid
+find_table(CatalogTable table)
+{
+	Oid			schema = get_namespace_oid(IDEM_SCHEMA, true);
+	Oid			oid = InvalidOid;
+
+	if (OidIsValid(schema))
+		oid = get_relname_relid(table_shapes[table].name, schema);
+	if (!OidIsValid(oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" does not exist",
+						IDEM_SCHEMA, table_shapes[table].name),
+				 errhint("Run CREATE EXTENSION idempotency.")));
+	return oid;
+}
+
+/*
+ * The rest of the code reads and writes columns by number and trusts their
+ * types, so a table that is not as the install script made it is refused.
+ */
+static void
+check_shape(Relation heap, CatalogTable table)
+{
+	const TableShape *shape = &table_shapes[table];
+	TupleDesc	desc = RelationGetDescr(heap);
+	bool		ok;
+
+	ok = heap->rd_rel->relkind == RELKIND_RELATION &&
+		desc->natts == shape->natts;
+	for (int i = 0; ok && i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		ok = !att->attisdropped && att->atttypid == shape->types[i];
+	}
+
+	if (!ok)
+	{
+		table_oids[table] = InvalidOid;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" does not have the columns of version %s",
+						IDEM_SCHEMA, shape->name, IDEM_VERSION),
+				 errhint("Run ALTER EXTENSION idempotency UPDATE; the extension's tables cannot be altered otherwise.")));
+	}
+}
+
+static bool
+index_matches(Relation index, const IndexShape *shape)
+{
+	Form_pg_index form = index->rd_index;
+
+	if (!form->indisunique || !form->indimmediate || !form->indisvalid ||
+		!form->indislive || form->indnkeyatts != shape->nkeys ||
+		RelationGetIndexPredicate(index) != NIL)
+		return false;
+
+	for (int i = 0; i < shape->nkeys; i++)
+	{
+		if (form->indkey.values[i] != shape->keys[i])
+			return false;
+	}
+	return true;
+}

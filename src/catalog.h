@@ -1,0 +1,77 @@
+/*-------------------------------------------------------------------------
+ *
+ * catalog.h
+ *		The extension's tables and indexes: names, columns, OIDs.
+ *
+ * The columns are those of the install script, in the same order.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IDEM_CATALOG_H
+#define IDEM_CATALOG_H
+
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
+
+#define IDEM_SCHEMA		"idempotency"
+
+/* idempotency.operation */
+#define Anum_operation_payment_id	1
+#define Anum_operation_created_at	2
+#define Anum_operation_seq			3
+#define Anum_operation_scope		4
+#define Anum_operation_key			5
+#define Anum_operation_operation	6
+#define Anum_operation_amount		7
+#define Anum_operation_currency		8
+#define Anum_operation_authorized	9
+#define Anum_operation_captured		10
+#define Anum_operation_released		11
+#define Anum_operation_refunded		12
+#define Anum_operation_from_account	13
+#define Anum_operation_to_account	14
+#define Anum_operation_reference	15
+#define Anum_operation_metadata		16
+#define Anum_operation_expires_at	17
+#define Anum_operation_role			18
+#define Natts_operation				18
+
+/* idempotency.currency */
+#define Anum_currency_code			1
+#define Anum_currency_exponent		2
+#define Natts_currency				2
+
+typedef enum CatalogTable
+{
+	TABLE_OPERATION,
+	TABLE_CURRENCY,
+	N_TABLES
+} CatalogTable;
+
+typedef enum CatalogIndex
+{
+	INDEX_OPERATION_KEY,		/* UNIQUE (scope, key) */
+	INDEX_OPERATION_PAYMENT,	/* PRIMARY KEY (scope, payment_id, seq) */
+	N_INDEXES
+} CatalogIndex;
+
+/*
+ * Open a table, with a lock that is kept to the end of the transaction.
+ *
+ * Error: 55000 if it is not there, or has other columns than this library
+ * knows (then ALTER EXTENSION idempotency UPDATE is wanting).
+ */
+extern Relation catalog_open(CatalogTable table, LOCKMODE lockmode);
+
+/*
+ * The OID of an index of a table that the caller has open and locked; it
+ * stays valid as long as that lock is held.
+ *
+ * Error: 55000 if there is no valid unique index on these columns.
+ */
+extern Oid	catalog_index(Relation heap, CatalogIndex index);
+
+/* Call this function whenever a table of ours may have changed its contents. */
+extern void catalog_on_invalidation(void (*callback) (Oid relid));
+
+#endif							/* IDEM_CATALOG_H */

@@ -1,0 +1,50 @@
+/*-------------------------------------------------------------------------
+ *
+ * claim.h
+ *		The claim: finding out, safely, whether a key is new, in flight or
+ *		already answered.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IDEM_CLAIM_H
+#define IDEM_CLAIM_H
+
+#include "storage/lock.h"
+
+#include "key.h"
+#include "storage.h"
+
+typedef struct Claim
+{
+	Store	   *store;
+	const Key  *key;
+	RowState	state;			/* as of the last probe */
+	LOCKTAG		tag;			/* the key's lock, while it is held */
+} Claim;
+
+/*
+ * Look whether the key has been answered.  True: it has, the row is in the
+ * store's slot, and nothing was locked or written.  False: go on with
+ * claim_take().
+ */
+extern bool claim_find(Claim *claim, Store *store, const Key *key);
+
+/*
+ * Make the key ours.  True: it is; do the work, insert the row, and call
+ * claim_release().  False: somebody else's answer came first, and its row is in
+ * the store's slot.
+ *
+ * command: the function's name, for messages.
+ *
+ * Errors: 25006 in a read-only transaction or on a standby; ID409 if the key is
+ * in flight and idempotency.in_flight is "fail"; 40001 at REPEATABLE READ and
+ * SERIALIZABLE if the key was answered since the transaction's snapshot; 55P03,
+ * 40P01 and 57014 from waiting; 55000 if this transaction is at work on the
+ * same key already.
+ */
+extern bool claim_take(Claim *claim, const char *command);
+
+/* Let the key's lock go: from here on the inserted row guards the key. */
+extern void claim_release(Claim *claim);
+
+#endif							/* IDEM_CLAIM_H */

@@ -1,0 +1,42 @@
+/*-------------------------------------------------------------------------
+ *
+ * money.h
+ *		What an amount may be.
+ *
+ * Amounts are numeric, in the currency's major unit: 50 is fifty dollars.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IDEM_MONEY_H
+#define IDEM_MONEY_H
+
+#include "utils/numeric.h"
+
+/* amounts are below ten to the power of this */
+#define MONEY_MAX_DIGITS	18
+
+/*
+ * What holds of an amount in any currency: it is not NULL, a finite number,
+ * above zero, and below 10 ^ MONEY_MAX_DIGITS.
+ *
+ * Errors: 22004 for NULL, 22003 for the rest.
+ */
+extern void money_check(Numeric amount);
+
+/*
+ * An amount that money_check() has passed, with as many decimals as the
+ * currency has (50 USD is 50.00).  Never rounds.
+ *
+ * Error: 22003 if the amount has more decimals than the currency.
+ */
+extern Numeric money_in_currency(Numeric amount, const text *currency,
+								 int exponent);
+
+/* Nothing, with that many decimals; lives as long as the backend. */
+extern Numeric money_zero(int exponent);
+
+extern Numeric money_subtract(Numeric a, Numeric b);
+extern int	money_compare(Numeric a, Numeric b);	/* <0, 0, >0 */
+extern bool money_is_zero(Numeric a);
+
+#endif							/* IDEM_MONEY_H */

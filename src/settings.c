@@ -1,0 +1,58 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.c
+ *		The configuration parameters, idempotency.*
+ *
+ * All of them can be set per role, database, session and transaction, so
+ * none may hold what is only right for one connection of a pool.  Values
+ * that name something (a scope, a currency) are checked where they are used:
+ * a bad one must not keep a role from connecting.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/guc.h"
+
+#include "settings.h"
+
+char	   *setting_scope = NULL;
+char	   *setting_currency = NULL;
+int			setting_in_flight = IN_FLIGHT_WAIT;
+
+static const struct config_enum_entry in_flight_options[] = {
+	{"wait", IN_FLIGHT_WAIT, false},
+	{"fail", IN_FLIGHT_FAIL, false},
+	{NULL, 0, false}
+};
+
+void
+settings_define(void)
+{
+	DefineCustomStringVariable("idempotency.scope",
+							   "Sets the scope of keys for calls that name none.",
+							   "A scope is the namespace of a tenant: the same key in two scopes is two keys.",
+							   &setting_scope,
+							   "",
+							   PGC_USERSET, 0,
+							   NULL, NULL, NULL);
+
+	DefineCustomStringVariable("idempotency.currency",
+							   "Sets the currency of amounts for calls that name none.",
+							   "An ISO 4217 code, or a code of the table idempotency.currency.",
+							   &setting_currency,
+							   "USD",
+							   PGC_USERSET, 0,
+							   NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("idempotency.in_flight",
+							 "Sets what a call does while another transaction uses its key.",
+							 "\"wait\" waits for that transaction to end, \"fail\" raises ID409.",
+							 &setting_in_flight,
+							 IN_FLIGHT_WAIT,
+							 in_flight_options,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+
+	MarkGUCPrefixReserved("idempotency");
+}

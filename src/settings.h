@@ -1,0 +1,24 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.h
+ *		The configuration parameters, idempotency.*
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IDEM_SETTINGS_H
+#define IDEM_SETTINGS_H
+
+/* what a call does when its key is in flight in another transaction */
+typedef enum InFlight
+{
+	IN_FLIGHT_WAIT,				/* wait for that transaction to end */
+	IN_FLIGHT_FAIL				/* raise ID409 */
+} InFlight;
+
+extern char *setting_scope;		/* idempotency.scope; checked when it is used */
+extern char *setting_currency;	/* idempotency.currency; likewise */
+extern int	setting_in_flight;	/* idempotency.in_flight, an InFlight */
+
+extern void settings_define(void);
+
+#endif							/* IDEM_SETTINGS_H */

@@ -1,0 +1,84 @@
+/*-------------------------------------------------------------------------
+ *
+ * storage.h
+ *		The way to the tables.
+ *
+ * Everything that reads or writes a row goes through these functions, and
+ * nothing outside storage.c knows how they do it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IDEM_STORAGE_H
+#define IDEM_STORAGE_H
+
+#include "access/genam.h"
+#include "executor/tuptable.h"
+#include "utils/snapshot.h"
+#include "utils/uuid.h"
+
+#include "catalog.h"
+#include "key.h"
+
+/* Where a row stands, as seen from this transaction. */
+typedef enum RowState
+{
+	ROW_ABSENT,					/* there is none */
+	ROW_VISIBLE,				/* committed, and in our snapshot */
+	ROW_OWN,					/* written by this transaction */
+	ROW_CONCURRENT,				/* committed, but not in our snapshot */
+	ROW_IN_PROGRESS				/* of a transaction that has not ended */
+} RowState;
+
+/* An open table. */
+typedef struct Store
+{
+	Relation	heap;
+	TupleTableSlot *slot;		/* the row found last */
+	Relation	index;			/* of the scan */
+	IndexScanDesc scan;			/* kept from one probe to the next, or NULL */
+	SnapshotData dirty;			/* the scan's snapshot */
+	/* for ROW_IN_PROGRESS, what there is to wait for: */
+	TransactionId holder;		/* transaction */
+	uint32		token;			/* its speculative insertion, or 0 */
+} Store;
+
+/*
+ * Open a table for reading (write = false, AccessShareLock), and later for
+ * writing too.  The locks are kept to the end of the transaction, as those of
+ * a SELECT and of an INSERT are.
+ */
+extern void store_open(Store *store, CatalogTable table);
+extern void store_close(Store *store);
+extern void store_prepare_write(Store *store);
+
+/*
+ * Look a key up as a SELECT would: with the statement's snapshot, and at
+ * SERIALIZABLE leaving a predicate lock.  True: the row is in store->slot.
+ */
+extern bool store_find_key(Store *store, const Key *key);
+
+/* Likewise, the newest operation of a payment. */
+extern bool store_find_payment(Store *store, text *scope, pg_uuid_t *payment_id);
+
+/*
+ * Find out where the row of a key stands.  Takes no lock, assigns no
+ * transaction id, writes no WAL.  The row, if there is one, is in store->slot.
+ */
+extern RowState store_probe_key(Store *store, const Key *key);
+
+/*
+ * Wait for the transaction that the last probe found in progress; then probe
+ * again.  Obeys lock_timeout and takes part in deadlock detection.
+ */
+extern void store_wait(Store *store);
+
+/*
+ * Insert a row and its index entries.  values and nulls have an entry for
+ * every column.
+ *
+ * Error: 23505 if a row with that key came in past the claim (a plain INSERT
+ * by an administrator, say).
+ */
+extern void store_insert(Store *store, Datum *values, bool *nulls);
+
+#endif							/* IDEM_STORAGE_H */

@@ -1,0 +1,40 @@
+/*-------------------------------------------------------------------------
+ *
+ * uuid7.c
+ *		Payment ids: UUIDs of version 7.
+ *
+ * PostgreSQL has uuidv7() from 18 on; this serves all versions alike, and
+ * takes the time from the caller so that a payment's id and its created_at
+ * are the same moment.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "port.h"
+
+#include "uuid7.h"
+
+#define UNIX_EPOCH_OFFSET_US \
+	(((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)) * USECS_PER_DAY)
+
+void
+uuid7_make(pg_uuid_t *uuid, TimestampTz at)
+{
+	uint64		us = (uint64) (at + UNIX_EPOCH_OFFSET_US);
+	uint64		ms = us / 1000;
+	uint32		fraction = (uint32) ((us % 1000) * 4096 / 1000);
+
+	for (int i = 0; i < 6; i++)
+		uuid->data[i] = (unsigned char) (ms >> (40 - 8 * i));
+
+	uuid->data[6] = (unsigned char) (0x70 | (fraction >> 8));
+	uuid->data[7] = (unsigned char) fraction;
+
+	if (!pg_strong_random(&uuid->data[8], 8))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a payment id")));
+	uuid->data[8] = (uuid->data[8] & 0x3F) | 0x80;
+}
