@@ -219,8 +219,8 @@ check_shape(Relation heap, CatalogTable table)
 		table_oids[table] = InvalidOid;
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" does not have the columns of version %s",
-						IDEM_SCHEMA, shape->name, IDEM_VERSION),
+				 errmsg("table \"%s.%s\" does not have the columns that the library expects",
+						IDEM_SCHEMA, shape->name),
 				 errhint("Run ALTER EXTENSION idempotency UPDATE; the extension's tables cannot be altered otherwise.")));
 	}
 }

@@ -172,8 +172,8 @@ operation_receipt(FunctionCallInfo fcinfo, const Operation *op,
 	if (desc->natts != N_RECEIPT)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("type %s does not have the columns of version %s",
-						format_type_be(desc->tdtypeid), IDEM_VERSION),
+				 errmsg("type %s does not have the columns that the library expects",
+						format_type_be(desc->tdtypeid)),
 				 errhint("Run ALTER EXTENSION idempotency UPDATE.")));
 	result = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 	ReleaseTupleDesc(desc);

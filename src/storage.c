@@ -167,6 +167,7 @@ store_insert(Store *store, Datum *values, bool *nulls)
 	}
 
 	ExecDropSingleTupleTableSlot(slot);
+	ExecResetTupleTable(estate->es_tupleTable, false);	/* triggers' slots */
 	ExecCloseResultRelations(estate);
 	FreeExecutorState(estate);
 	pfree(rri);

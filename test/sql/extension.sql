@@ -1,0 +1,162 @@
+-- The extension as an object: dropped and made again, installed by somebody who is not superuser, altered.
+
+-- DROP and CREATE EXTENSION in one session, which has the old tables cached
+SELECT replayed FROM idem_pay('extension', 50);
+DROP EXTENSION idempotency;
+SELECT idem_pay('extension', 50);
+CREATE EXTENSION idempotency;
+SELECT replayed FROM idem_pay('extension', 50);
+SELECT replayed FROM idem_pay('extension', 50);
+
+-- and rolled back
+BEGIN;
+DROP EXTENSION idempotency;
+CREATE EXTENSION idempotency;
+SELECT replayed FROM idem_pay('extension', 60);
+ROLLBACK;
+SELECT amount, replayed FROM idem_pay('extension', 50);
+
+-- the functions where the user wants them, the data in its own schema
+BEGIN;
+DROP EXTENSION idempotency;
+CREATE SCHEMA billing;
+CREATE EXTENSION idempotency SCHEMA billing;
+SELECT amount, replayed FROM billing.idem_pay('elsewhere', 50);
+SELECT amount FROM billing.idem_lookup('elsewhere');
+ALTER EXTENSION idempotency SET SCHEMA public;
+ROLLBACK;
+
+-- new indexes are used, lost ones are missed
+REINDEX TABLE idempotency.operation;
+SELECT replayed FROM idem_pay('extension', 50);
+REINDEX TABLE CONCURRENTLY idempotency.operation;
+SELECT replayed FROM idem_pay('extension', 50);
+SELECT replayed FROM idem_pay('after-reindex', 50);
+VACUUM FULL idempotency.operation;
+SELECT replayed FROM idem_pay('after-reindex', 50);
+BEGIN;
+ALTER TABLE idempotency.operation DROP CONSTRAINT operation_scope_key_key;
+SELECT replayed FROM idem_pay('extension', 50);
+ROLLBACK;
+SELECT replayed FROM idem_pay('extension', 50);
+BEGIN;
+ALTER TABLE idempotency.operation DROP CONSTRAINT operation_scope_key_key;
+CREATE UNIQUE INDEX another_name ON idempotency.operation (scope, key) INCLUDE (amount);
+SELECT replayed FROM idem_pay('extension', 50);
+SELECT replayed FROM idem_pay('another-index', 50);
+SELECT replayed FROM idem_pay('another-index', 50);
+ROLLBACK;
+-- one that only some rows are in keeps no key unique
+BEGIN;
+ALTER TABLE idempotency.operation DROP CONSTRAINT operation_scope_key_key;
+CREATE UNIQUE INDEX partial ON idempotency.operation (scope, key) WHERE amount > 0;
+SELECT replayed FROM idem_pay('extension', 50);
+ROLLBACK;
+BEGIN;
+ALTER TABLE idempotency.operation DROP CONSTRAINT operation_scope_key_key;
+CREATE UNIQUE INDEX by_upper ON idempotency.operation (scope, upper(key));
+SELECT replayed FROM idem_pay('extension', 50);
+ROLLBACK;
+
+-- an administrator's own indexes, constraints and triggers are honoured
+CREATE INDEX by_reference ON idempotency.operation (lower(reference)) WHERE reference IS NOT NULL;
+SELECT replayed FROM idem_pay('indexed', 50, reference => 'Order 77');
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+EXPLAIN (COSTS OFF) SELECT key FROM idempotency.operation WHERE lower(reference) = 'order 77';
+SELECT key FROM idempotency.operation WHERE lower(reference) = 'order 77';
+RESET enable_seqscan;
+RESET enable_bitmapscan;
+DROP INDEX idempotency.by_reference;
+ALTER TABLE idempotency.operation ADD CONSTRAINT at_most_1000 CHECK (amount <= 1000) NOT VALID;
+\set VERBOSITY terse
+SELECT replayed FROM idem_pay('over-1000', 1001);
+\set VERBOSITY default
+SELECT replayed FROM idem_pay('at-1000', 1000);
+ALTER TABLE idempotency.operation DROP CONSTRAINT at_most_1000;
+CREATE TABLE outbox (key text, amount numeric, seen bigint);
+CREATE FUNCTION to_outbox() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO outbox SELECT NEW.key, NEW.amount, count(*) FROM idempotency.operation WHERE key = NEW.key;
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER to_outbox AFTER INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION to_outbox();
+SELECT replayed FROM idem_pay('outbox', 50);
+SELECT replayed FROM idem_pay('outbox', 50);
+SELECT count(*) FROM (SELECT idem_pay('outbox-' || g % 2, 50) FROM generate_series(1, 4) g) s;
+SELECT * FROM outbox ORDER BY key;
+DROP TRIGGER to_outbox ON idempotency.operation;
+CREATE TRIGGER to_outbox BEFORE INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION to_outbox();
+SELECT replayed FROM idem_pay('before', 50);
+DROP TRIGGER to_outbox ON idempotency.operation;
+CREATE TRIGGER to_outbox AFTER INSERT ON idempotency.operation FOR EACH STATEMENT EXECUTE FUNCTION to_outbox();
+SELECT replayed FROM idem_pay('statement', 50);
+DROP TRIGGER to_outbox ON idempotency.operation;
+DROP FUNCTION to_outbox;
+DROP TABLE outbox;
+
+-- but the columns are the extension's
+BEGIN;
+ALTER TABLE idempotency.operation ADD COLUMN more text;
+SELECT replayed FROM idem_pay('extension', 50);
+ROLLBACK;
+BEGIN;
+ALTER TABLE idempotency.operation ALTER COLUMN amount TYPE double precision;
+SELECT replayed FROM idem_pay('extension', 50);
+ROLLBACK;
+SELECT replayed FROM idem_pay('extension', 50);
+
+-- settings
+SHOW idempotency.scope;
+SHOW idempotency.currency;
+SHOW idempotency.in_flight;
+SET idempotency.in_flight = 'maybe';
+SET idempotency.unknown = 'x';
+
+-- a trusted extension: the owner of a database installs it, hands it on and revokes it
+DROP EXTENSION idempotency;
+CREATE ROLE regress_idem_owner;
+CREATE ROLE regress_idem_app;
+CREATE ROLE regress_idem_deputy;
+SELECT format('GRANT CREATE ON DATABASE %I TO regress_idem_owner', current_database()) \gexec
+SET ROLE regress_idem_owner;
+CREATE SCHEMA app;
+CREATE EXTENSION idempotency SCHEMA app;
+SELECT app.idem_grant('regress_idem_app');
+SELECT app.idem_grant('regress_idem_deputy');
+SET ROLE regress_idem_app;
+SELECT amount, replayed FROM app.idem_pay('trusted', 50);
+SET ROLE regress_idem_owner;
+SELECT key, amount, role FROM idempotency.operation;
+SELECT * FROM app.idem_lookup('trusted');
+INSERT INTO idempotency.currency VALUES ('POINTS', 0);
+UPDATE idempotency.operation SET amount = 1;
+DELETE FROM idempotency.operation;
+TRUNCATE idempotency.operation;
+GRANT SELECT ON idempotency.operation TO regress_idem_app;
+SELECT app.idem_revoke('regress_idem_app');
+SET ROLE regress_idem_app;
+SELECT * FROM app.idem_lookup('trusted');
+-- what the installer gave, a superuser can take
+RESET ROLE;
+SELECT app.idem_revoke('regress_idem_deputy');
+SELECT current_user = session_user AS still_me, current_setting('role') AS role;
+SET ROLE regress_idem_deputy;
+SELECT * FROM app.idem_lookup('trusted');
+RESET ROLE;
+DROP EXTENSION idempotency;
+DROP SCHEMA app;
+SELECT format('REVOKE CREATE ON DATABASE %I FROM regress_idem_owner', current_database()) \gexec
+DROP ROLE regress_idem_owner, regress_idem_app, regress_idem_deputy;
+
+-- all that the extension made says what it is
+CREATE EXTENSION idempotency;
+SELECT pg_describe_object(classid, objid, 0) AS without_comment FROM pg_depend
+WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+	AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'idempotency')
+	AND obj_description(objid, classid::regclass::name) IS NULL
+	AND NOT (classid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type WHERE oid = objid AND typtype <> 'c'));
+SELECT attrelid::regclass, attname AS without_comment FROM pg_attribute
+WHERE attrelid IN ('idempotency.operation'::regclass, 'idempotency.currency'::regclass, (SELECT typrelid FROM pg_type WHERE typname = 'idem_receipt'))
+	AND attnum > 0 AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL;

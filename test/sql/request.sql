@@ -1,0 +1,43 @@
+-- ID422: a key stands for one request, and DETAIL names the first field that differs.
+\getenv srcdir PG_ABS_SRCDIR
+\set include :srcdir '/include/error.psql'
+\i :include
+
+SELECT replayed FROM idem_pay('r', 50, 'USD', reference => 'order 1', metadata => '{"a": 1, "b": [1.0, null]}');
+SELECT replayed FROM idem_pay('plain', 50);
+
+SELECT pg_temp.error($$SELECT idem_pay('r', 60, 'USD', reference => 'order 1', metadata => '{"a": 1, "b": [1.0, null]}')$$);
+SELECT pg_temp.error($$SELECT idem_pay('r', 50.01, 'USD', reference => 'order 1', metadata => '{"a": 1, "b": [1.0, null]}')$$);
+SELECT pg_temp.error($$SELECT idem_pay('r', 50, 'EUR', reference => 'order 1', metadata => '{"a": 1, "b": [1.0, null]}')$$);
+SELECT pg_temp.error($$SELECT idem_pay('r', 50, 'USD', from_account => 'a', reference => 'order 1', metadata => '{"a": 1, "b": [1.0, null]}')$$);
+SELECT pg_temp.error($$SELECT idem_pay('r', 50, 'USD', to_account => 'a', reference => 'order 1', metadata => '{"a": 1, "b": [1.0, null]}')$$);
+SELECT pg_temp.error($$SELECT idem_pay('r', 50, 'USD', reference => 'order 2', metadata => '{"a": 1, "b": [1.0, null]}')$$);
+SELECT pg_temp.error($$SELECT idem_pay('r', 50, 'USD', reference => 'order 1', metadata => '{"a": 2, "b": [1.0, null]}')$$);
+-- given once, not given once
+SELECT pg_temp.error($$SELECT idem_pay('r', 50)$$);
+SELECT pg_temp.error($$SELECT idem_pay('r', 50, reference => 'order 1')$$);
+SELECT pg_temp.error($$SELECT idem_pay('plain', 50, reference => '')$$);
+SELECT pg_temp.error($$SELECT idem_pay('plain', 50, metadata => 'null')$$);
+-- the first of several
+SELECT pg_temp.error($$SELECT idem_pay('r', 60, 'EUR', reference => 'order 2')$$);
+-- a malformed amount is malformed, an amount that the key was not used with is a different request
+SELECT pg_temp.error($$SELECT idem_pay('r', 0)$$);
+SELECT pg_temp.error($$SELECT idem_pay('r', 50.001)$$);
+-- the default is an abbreviation: what counts is the currency it stands for
+SET idempotency.currency = 'EUR';
+SELECT pg_temp.error($$SELECT idem_pay('plain', 50)$$);
+SELECT replayed FROM idem_pay('plain', 50, 'USD');
+RESET idempotency.currency;
+
+-- the same request, written differently
+SELECT replayed FROM idem_pay('r', 50.00, reference => 'order 1', metadata => '{"b":[1,null],"a":1.00}');
+
+-- a refused call changes nothing
+SELECT amount, currency, reference, metadata, replayed FROM idem_lookup('r');
+SELECT count(*) FROM idempotency.operation WHERE key = 'r';
+
+-- an operation of another kind (here written by hand: an administrator can)
+INSERT INTO idempotency.operation (payment_id, created_at, seq, scope, key, operation, amount, currency, authorized, captured, released, refunded, role)
+	VALUES ('01900000-0000-7000-8000-000000000001', now(), 1, '', 'by-hand', 'authorize', 50, 'USD', 50, 0, 0, 0, current_user);
+SELECT pg_temp.error($$SELECT idem_pay('by-hand', 50)$$);
+SELECT status, capturable, refundable FROM idem_lookup('by-hand');
