@@ -1,0 +1,44 @@
+-- The shop's side: its role, its orders, and its payments without keys. Run by a superuser.
+
+CREATE EXTENSION idempotency;
+
+-- The application can call the functions and has a schema of its own. The extension's tables it cannot touch.
+CREATE ROLE shop LOGIN;
+SELECT idem_grant('shop');
+CREATE SCHEMA AUTHORIZATION shop;
+
+SET ROLE shop;
+
+CREATE TABLE orders (
+	order_id		text PRIMARY KEY,
+	customer		text NOT NULL,
+	amount			numeric NOT NULL,
+	currency		text NOT NULL,
+	description		text NOT NULL
+);
+\copy orders FROM 'orders.csv' (FORMAT csv, HEADER, ENCODING 'UTF8')
+
+-- Payments as they are without keys, for comparison.
+CREATE TABLE plain_payment (
+	payment_id		uuid DEFAULT gen_random_uuid() PRIMARY KEY,
+	order_id		text NOT NULL,
+	amount			numeric NOT NULL,
+	currency		text NOT NULL,
+	reference		text
+);
+
+-- What the clients saw: one row for each time that one of them sent a payment.
+CREATE TABLE sent (
+	way				text NOT NULL,		-- idem_pay, or plain for plain_payment
+	delivery		integer NOT NULL,
+	order_id		text NOT NULL,
+	again			boolean NOT NULL,	-- sent again, as the first connection was lost
+	connection		integer NOT NULL,
+	lost			text,				-- the connection was lost before or after COMMIT was sent
+	payment_id		uuid NOT NULL,
+	replayed		boolean NOT NULL,
+	from_time		double precision NOT NULL,
+	to_time			double precision NOT NULL
+);
+
+RESET ROLE;
