@@ -10,9 +10,9 @@ EXTRA_CLEAN = dist
 PG_CPPFLAGS = -DIDEM_VERSION='"$(EXTVERSION)"'
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
-REGRESS_OPTS = --inputdir=test
+REGRESS_OPTS = --inputdir=test --load-extension=idempotency
 ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
-ISOLATION_OPTS = --inputdir=test
+ISOLATION_OPTS = --inputdir=test --load-extension=idempotency
 PROVE_TESTS = test/t/*.pl
 
 # Bitcode would let JIT inline our functions, none of which is worth it, and would make every build ask

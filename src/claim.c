@@ -47,6 +47,7 @@
 #include "utils/rel.h"
 
 #include "claim.h"
+#include "compat.h"
 #include "errors.h"
 #include "settings.h"
 
@@ -58,7 +59,7 @@
 #define CLAIM_LOCK_CLASS	0x1D3E
 
 static void take_lock(Claim *claim);
-static void in_flight(void) pg_attribute_noreturn();
+pg_noreturn static void in_flight(void);
 
 bool
 claim_find(Claim *claim, Store *store, const Key *key)

@@ -19,6 +19,16 @@
 #error "idempotency needs PostgreSQL 15 or later"
 #endif
 
+/* before the declaration of a function that does not return */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn __attribute__((noreturn))
+#endif
+
+/* VARDATA_ANY() and the like had no header of their own */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /*
  * Begin a plain index scan: no instrumentation, no ordering operators.
  */

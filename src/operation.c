@@ -22,6 +22,7 @@
 #include "utils/typcache.h"
 
 #include "access.h"
+#include "compat.h"
 #include "errors.h"
 #include "money.h"
 #include "operation.h"
@@ -51,12 +52,15 @@ enum
 	N_RECEIPT
 };
 
+static const char *status(const Operation *op, Numeric can_capture,
+						  Numeric can_refund, TimestampTz at);
 static Numeric amount_of(const Operation *op, int column);
 static Numeric capturable(const Operation *op);
 static Numeric refundable(const Operation *op);
 static bool same_text(const Operation *op, int column, const text *asked);
 static bool same_metadata(const Operation *op, Jsonb *asked);
-static void differs(const char *field, const char *stored, const char *asked) pg_attribute_noreturn();
+pg_noreturn static void differs(const char *field, const char *stored,
+								const char *asked);
 
 void
 operation_from_slot(Operation *op, TupleTableSlot *slot)
@@ -66,26 +70,6 @@ operation_from_slot(Operation *op, TupleTableSlot *slot)
 	memcpy(op->nulls, slot->tts_isnull, sizeof(op->nulls));
 }
 
-const char *
-operation_status(const Operation *op, TimestampTz at)
-{
-	Numeric		captured = amount_of(op, Anum_operation_captured);
-	Numeric		refunded = amount_of(op, Anum_operation_refunded);
-	bool		any_captured = !money_is_zero(captured);
-
-	if (!money_is_zero(refunded))
-		return money_compare(refunded, captured) < 0 ? "partially_refunded" : "refunded";
-	if (!money_is_zero(capturable(op)))
-	{
-		if (any_captured)
-			return "partially_captured";
-		if (!operation_is_null(op, expires_at) &&
-			DatumGetTimestampTz(operation_get(op, expires_at)) <= at)
-			return "expired";
-		return "authorized";
-	}
-	return any_captured ? "succeeded" : "voided";
-}
 
 void
 operation_check_request(const Operation *op, const OperationRequest *request)
@@ -155,6 +139,8 @@ operation_receipt(FunctionCallInfo fcinfo, const Operation *op,
 	};
 	Datum		values[N_RECEIPT];
 	bool		nulls[N_RECEIPT] = {false};
+	Numeric		can_capture;
+	Numeric		can_refund;
 	TupleDesc	desc;
 	Datum		result;
 
@@ -163,9 +149,11 @@ operation_receipt(FunctionCallInfo fcinfo, const Operation *op,
 		values[copied[i].receipt] = op->values[copied[i].column - 1];
 		nulls[copied[i].receipt] = op->nulls[copied[i].column - 1];
 	}
-	values[RECEIPT_STATUS] = CStringGetTextDatum(operation_status(op, at));
-	values[RECEIPT_CAPTURABLE] = NumericGetDatum(capturable(op));
-	values[RECEIPT_REFUNDABLE] = NumericGetDatum(refundable(op));
+	can_capture = capturable(op);
+	can_refund = refundable(op);
+	values[RECEIPT_STATUS] = CStringGetTextDatum(status(op, can_capture, can_refund, at));
+	values[RECEIPT_CAPTURABLE] = NumericGetDatum(can_capture);
+	values[RECEIPT_REFUNDABLE] = NumericGetDatum(can_refund);
 	values[RECEIPT_REPLAYED] = BoolGetDatum(replayed);
 
 	desc = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
@@ -178,6 +166,28 @@ operation_receipt(FunctionCallInfo fcinfo, const Operation *op,
 	result = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 	ReleaseTupleDesc(desc);
 	return result;
+}
+
+/*
+ * The state of the payment after the operation, as of the moment "at": what was
+ * held, taken and given back decides, and whether the hold has run out.
+ */
+static const char *
+status(const Operation *op, Numeric can_capture, Numeric can_refund,
+	   TimestampTz at)
+{
+	bool		captured = !money_is_zero(amount_of(op, Anum_operation_captured));
+
+	if (!money_is_zero(amount_of(op, Anum_operation_refunded)))
+		return money_is_zero(can_refund) ? "refunded" : "partially_refunded";
+	if (money_is_zero(can_capture))
+		return captured ? "succeeded" : "voided";
+	if (captured)
+		return "partially_captured";
+	if (!operation_is_null(op, expires_at) &&
+		DatumGetTimestampTz(operation_get(op, expires_at)) <= at)
+		return "expired";
+	return "authorized";
 }
 
 static Numeric

@@ -41,12 +41,6 @@ typedef struct OperationRequest
 extern void operation_from_slot(Operation *op, TupleTableSlot *slot);
 
 /*
- * The state of the payment after an operation, as of the moment "at": what is
- * held, taken and given back decides, and whether the hold has run out.
- */
-extern const char *operation_status(const Operation *op, TimestampTz at);
-
-/*
  * Raise ID422, naming the first field that differs, unless the operation is
  * what the request asks for.
  */

@@ -156,7 +156,9 @@ SELECT pg_describe_object(classid, objid, 0) AS without_comment FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
 	AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'idempotency')
 	AND obj_description(objid, classid::regclass::name) IS NULL
-	AND NOT (classid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type WHERE oid = objid AND typtype <> 'c'));
+	-- a table's comment is its row type's too, and arrays have none
+	AND NOT (classid = 'pg_type'::regclass AND NOT EXISTS (SELECT FROM pg_type t JOIN pg_class c ON c.oid = t.typrelid
+		WHERE t.oid = objid AND c.relkind = 'c'));
 SELECT attrelid::regclass, attname AS without_comment FROM pg_attribute
 WHERE attrelid IN ('idempotency.operation'::regclass, 'idempotency.currency'::regclass, (SELECT typrelid FROM pg_type WHERE typname = 'idem_receipt'))
 	AND attnum > 0 AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL;

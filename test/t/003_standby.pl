@@ -1,0 +1,127 @@
+# A streaming standby: which calls does it answer, which does it refuse, and what is there when it takes
+# over?
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use Client;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use constant READ_ONLY => '25006';
+
+my $primary = PostgreSQL::Test::Cluster->new('primary');
+$primary->init(allows_streaming => 1);
+$primary->append_conf('postgresql.conf', 'autovacuum = off');
+$primary->start;
+$primary->safe_psql('postgres', 'CREATE EXTENSION idempotency');
+$primary->backup('backup');
+
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'backup', has_streaming => 1);
+$standby->start;
+
+# One session on each, for the whole test; nothing on the standby may hang.
+my $p = Client->new($primary);
+my $s = Client->new($standby, set => { statement_timeout => '60s' });
+
+sub catch_up
+{
+	$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
+	return;
+}
+
+my %receipt = map { ("old $_" => ($p->pay("old $_", $_))[0]) } 1 .. 3;
+catch_up();
+
+# Known keys
+is($s->value('SELECT pg_is_in_recovery()'), 1, 'the standby is one');
+is_deeply([ $s->pay('old 1', 1) ], [ $receipt{'old 1'}, 't' ], 'idem_pay replays a known key');
+is_deeply([ $s->pay('old 1', 1) ], [ $receipt{'old 1'}, 't' ], 'and does it again');
+is_deeply([ Client::split_receipt($s->value(q(SELECT r::text FROM idem_lookup('old 2') r))) ],
+	[ $receipt{'old 2'}, 't' ], 'idem_lookup finds it');
+is_deeply([ Client::split_receipt($s->value('SELECT idem_payment($1)::text', Client::payment_id($receipt{'old 3'}))) ],
+	[ $receipt{'old 3'}, 't' ], 'idem_payment shows the payment');
+is($s->error_of_pay('old 1', 2), 'ID422', 'another request with a known key is refused for what it is');
+for my $level ('repeatable read', 'serializable')
+{
+	# a hot standby has no serializable transactions; that is PostgreSQL's own answer
+	my $expected = $level eq 'serializable' ? '0A000' : 'none';
+	$s->do("SET default_transaction_isolation = '$level'");
+	is($s->error_of_pay('old 1', 1), $expected, "a known key at $level");
+}
+$s->do('RESET default_transaction_isolation');
+
+# New keys
+is($s->error_of_pay('new', 1), READ_ONLY, 'a new key is refused');
+is($s->value(q(SELECT count(*) FROM idem_lookup('new'))), 0, 'idem_lookup does not find it');
+is($s->error_of(q(SELECT idem_payment('00000000-0000-7000-8000-000000000000'))), 'ID404',
+	'idem_payment does not find a payment that is not there');
+
+# A key in flight on the primary. What is committed after it brings its row to the standby.
+my $holder = Client->new($primary);
+$holder->do('BEGIN');
+my ($held) = $holder->pay('in flight', 7);
+$p->pay('after in flight', 1);
+catch_up();
+is($s->value(q(SELECT count(*) FROM idem_lookup('after in flight'))), 1, 'the standby has what came after it');
+is($s->error_of_pay('in flight', 7), READ_ONLY, 'a key in flight on the primary is refused, without waiting');
+$s->do('SET idempotency.in_flight = fail');
+is($s->error_of_pay('in flight', 7), READ_ONLY, 'in the same way if waiting is off');
+$s->do('RESET idempotency.in_flight');
+is($s->value(q(SELECT count(*) FROM idem_lookup('in flight'))), 0, 'idem_lookup does not find it');
+$holder->do('COMMIT');
+catch_up();
+is_deeply([ $s->pay('in flight', 7) ], [ $held, 't' ], 'once committed it is replayed');
+
+# A session that looks at an old snapshot does not see it; it is not told that it may pay either.
+$s->do('BEGIN ISOLATION LEVEL REPEATABLE READ');
+$s->row('SELECT 1');
+my ($later) = $p->pay('later', 1);
+catch_up();
+is($s->error_of_pay('later', 1), READ_ONLY, 'a key newer than the snapshot is refused');
+$s->do('ROLLBACK');
+is_deeply([ $s->pay('later', 1) ], [ $later, 't' ], 'and replayed in the next transaction');
+
+# A currency of the user's own becomes known to a session of the standby that has looked for it before.
+is($s->error_of_pay('coin', 1.5, 'COIN'), '22023', 'the standby does not know the currency');
+$p->do(q(INSERT INTO idempotency.currency VALUES ('COIN', 1)));
+catch_up();
+is($s->error_of_pay('coin', 1.5, 'COIN'), READ_ONLY, 'now it does, and refuses the payment because it is new');
+is($s->error_of_pay('coin', 1.55, 'COIN'), '22003', 'with its number of decimals');
+
+# The primary dies with a payment in flight and a currency that no session of the standby has asked for yet.
+$p->do(q(INSERT INTO idempotency.currency VALUES ('POINTS', 0)));
+$holder->do('BEGIN');
+my ($ghost) = $holder->pay('never committed', 7);
+$p->pay('last', 1);
+catch_up();
+$primary->stop('immediate');
+$standby->promote;
+
+is($s->value('SELECT pg_is_in_recovery()'), 0, 'the standby has taken over');
+my $lost = 0;
+for my $key (sort keys %receipt)
+{
+	my ($receipt, $replayed) = $s->pay($key, $key =~ /(\d)/);
+	$lost++ if $replayed ne 't' || $receipt ne $receipt{$key};
+}
+is($lost, 0, 'it replays the old keys, with the receipts of the old primary');
+is_deeply([ $s->pay('in flight', 7) ], [ $held, 't' ], 'also the one that it had refused');
+
+my ($receipt, $replayed) = $s->pay('new', 1);
+is($replayed, 'f', 'a new key works');
+is_deeply([ $s->pay('new', 1) ], [ $receipt, 't' ], 'and is replayed');
+($receipt, $replayed) = $s->pay('never committed', 7);
+is($replayed, 'f', 'the key that was in flight on the old primary is new');
+isnt($receipt, $ghost, 'and has a receipt of its own');
+like(($s->pay('coin', 1.5, 'COIN'))[0], qr/,1\.5,COIN,/, "the user's currency is known to the session");
+like(($s->pay('points', 3, 'POINTS'))[0], qr/,3,POINTS,/, 'so is the one that came last');
+is($s->value(q(SELECT count(*) FROM idempotency.operation WHERE key IN ('new', 'coin', 'points', 'never committed'))),
+	4, 'all are stored');
+
+$standby->stop;
+done_testing();

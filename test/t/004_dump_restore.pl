@@ -1,0 +1,163 @@
+# pg_dump and restore: does the new database replay every key of the old one, with currencies and rights?
+# Also where a role is missing, and where nobody is a superuser.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use Client;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->start;
+my $dir = PostgreSQL::Test::Utils::tempdir;
+
+# A database with payments of several kinds, made by an application's role.
+$node->safe_psql('postgres', <<'SQL');
+CREATE ROLE app LOGIN;
+CREATE ROLE clerk LOGIN;
+CREATE ROLE stranger LOGIN;
+CREATE DATABASE old;
+SQL
+$node->safe_psql('old', <<'SQL');
+CREATE SCHEMA money;
+CREATE EXTENSION idempotency SCHEMA money;
+SELECT money.idem_grant('app');
+SELECT money.idem_grant('clerk');
+SELECT money.idem_grant('stranger');
+SELECT money.idem_revoke('stranger');
+INSERT INTO idempotency.currency VALUES ('COIN', 1), ('JPY', 2);
+SQL
+
+my @requests = (
+	q('plain', 50),
+	q('with all', 12.30, 'EUR', reference => 'order "1", \\ ' || chr(10), metadata => '{"b": 1.50, "a": [null, "x"]}'),
+	q('plain', 60, scope => 'tenant'),
+	q('user currency', 1.5, 'COIN'),
+	q('overridden currency', 100.25, 'JPY'),
+	q('large', 123456789012.34));
+my $old = Client->new($node, dbname => 'old', user => 'app', set => { search_path => 'money' });
+my @receipts = map { [ Client::split_receipt($old->value("SELECT r::text FROM idem_pay($_) r")) ] } @requests;
+is(scalar(grep { $_->[1] eq 'f' } @receipts), @requests, 'all are new in the old database');
+$old->close;
+
+dump_and_restore('plain', $node, 'plain');
+dump_and_restore('custom', $node, 'custom');
+
+for my $dbname ('plain', 'custom')
+{
+	my $app = Client->new($node, dbname => $dbname, user => 'app', set => { search_path => 'money' });
+	check_replays($app, "$dbname: the role that paid");
+
+	# Rights: of idem_grant, of idem_revoke, of the install script
+	my ($receipt, $replayed) = $app->pay('new', 2.5, 'COIN');
+	is($replayed, 'f', "$dbname: a new key works, in a currency of the user's own");
+	is($app->error_of_pay('new too', 2.55, 'COIN'), '22003', "$dbname: which has its number of decimals");
+	is($app->error_of('SELECT FROM idempotency.operation'), '42501', "$dbname: the role has no right on the table");
+
+	my $clerk = Client->new($node, dbname => $dbname, user => 'clerk', set => { search_path => 'money' });
+	is($clerk->error_of_pay('plain', 50), 'ID403', "$dbname: another role with EXECUTE may not see the key");
+	is(($clerk->pay('of the clerk', 1))[1], 'f', "$dbname: but it may pay");
+
+	my $stranger = Client->new($node, dbname => $dbname, user => 'stranger', set => { search_path => 'money' });
+	is($stranger->error_of_pay('plain', 50), '42501', "$dbname: a role whose rights were revoked still has none");
+	$_->close for $app, $clerk, $stranger;
+}
+
+# What a dump of the restored database says is what a dump of the old one says: nothing more, nothing less.
+dump_and_restore('again', $node, 'plain', from => 'plain');
+is($node->safe_psql('again', 'SELECT count(*) FROM idempotency.operation'), @requests + 2, 'a restored database can be dumped and restored');
+
+# A cluster that has none of the roles. Who restores there leaves out owners and grants.
+my $other = PostgreSQL::Test::Cluster->new('other');
+$other->init;
+$other->start;
+dump_and_restore('moved', $other, 'custom', options => [ '--no-owner', '--no-acl' ]);
+
+my $superuser = Client->new($other, dbname => 'moved', set => { search_path => 'money' });
+is($superuser->value(q(SELECT count(*) FROM pg_roles WHERE rolname = 'app')), 0, 'the role that paid is missing here');
+check_replays($superuser, 'without the role, a superuser');
+
+$superuser->do('CREATE ROLE clerk LOGIN');
+$superuser->do(q(SELECT idem_grant('clerk')));
+my $clerk = Client->new($other, dbname => 'moved', user => 'clerk', set => { search_path => 'money' });
+is($clerk->error_of_pay('plain', 50), 'ID403', 'without the role, nobody else');
+is($clerk->error_of(q(SELECT idem_lookup('plain'))), 'ID403', 'not by idem_lookup either');
+
+$superuser->do('CREATE ROLE app LOGIN');
+$superuser->do(q(SELECT idem_grant('app')));
+check_replays(Client->new($other, dbname => 'moved', user => 'app', set => { search_path => 'money' }),
+	'once it is there, the role that paid');
+is($clerk->error_of_pay('plain', 50), 'ID403', 'and still nobody else');
+$other->stop;
+
+# All of it by a role that is no superuser: install, dump, restore.
+$node->safe_psql('postgres', <<'SQL');
+CREATE ROLE installer LOGIN;
+CREATE DATABASE installed;
+GRANT CREATE ON DATABASE installed TO installer;
+SQL
+my $installer = Client->new($node, dbname => 'installed', user => 'installer');
+is($installer->value('SELECT usesuper FROM pg_user WHERE usename = current_user'), 0, 'the installer is no superuser');
+$installer->do('CREATE SCHEMA money');
+$installer->do('CREATE EXTENSION idempotency SCHEMA money');
+$installer->do(q(SELECT money.idem_grant('app')));
+$installer->do(q(INSERT INTO idempotency.currency VALUES ('COIN', 1), ('JPY', 2)));
+my $app = Client->new($node, dbname => 'installed', user => 'app', set => { search_path => 'money' });
+@receipts = map { [ Client::split_receipt($app->value("SELECT r::text FROM idem_pay($_) r")) ] } @requests;
+
+for my $format ('plain', 'custom')
+{
+	my $dbname = "reinstalled_$format";
+	dump_and_restore($dbname, $node, $format, from => 'installed', user => 'installer');
+	is($node->safe_psql($dbname, q(SELECT extowner::regrole FROM pg_extension WHERE extname = 'idempotency')),
+		'installer', "$dbname: the extension is the installer's");
+	my $client = Client->new($node, dbname => $dbname, user => 'app', set => { search_path => 'money' });
+	check_replays($client, "$dbname: the role that paid");
+	is(($client->pay('new', 1))[1], 'f', "$dbname: new keys work");
+	$client->close;
+	my $new_installer = Client->new($node, dbname => $dbname, user => 'installer');
+	is($new_installer->error_of('UPDATE idempotency.operation SET amount = 0'), '42501',
+		"$dbname: not even the installer can change a payment");
+	$new_installer->close;
+}
+
+$node->stop;
+done_testing();
+
+# Dumps a database of $node, as text or in pg_dump's own format, into a new one of $target.
+sub dump_and_restore
+{
+	my ($dbname, $target, $format, %options) = @_;
+	my $user = $options{user} // $node->safe_psql('postgres', 'SELECT current_user');
+	my $file = "$dir/$dbname";
+	my @extra = @{ $options{options} // [] };
+
+	$node->command_ok(
+		[ 'pg_dump', '-U', $user, '-F', $format, '-f', $file, $options{from} // 'old' ],
+		"$dbname: dump");
+	$target->safe_psql('postgres', "CREATE DATABASE $dbname TEMPLATE template0");
+	$target->safe_psql('postgres', "GRANT CREATE ON DATABASE $dbname TO $user") if $options{user};
+	$target->command_ok(
+		$format eq 'plain'
+		? [ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-U', $user, '-f', $file, $dbname ]
+		: [ 'pg_restore', '--exit-on-error', @extra, '-U', $user, '-d', $dbname, $file ],
+		"$dbname: restore, without any error");
+	return;
+}
+
+# Sends all the requests again.
+sub check_replays
+{
+	my ($client, $what) = @_;
+	my @got = map { [ Client::split_receipt($client->value("SELECT r::text FROM idem_pay($_) r")) ] } @requests;
+	is_deeply(\@got, [ map { [ $_->[0], 't' ] } @receipts ], "$what gets the same receipts, replayed");
+	is_deeply(
+		[ Client::split_receipt($client->value('SELECT idem_payment($1)::text', Client::payment_id($receipts[0][0]))) ],
+		[ $receipts[0][0], 't' ], "$what finds the payment");
+	return;
+}

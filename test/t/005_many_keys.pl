@@ -1,0 +1,149 @@
+# One transaction pays with 200,000 new keys (a payroll, an import): does it run out of locks or memory?
+# And is it really free to send all of them again?
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use Client;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use constant FIRST => 50_000;
+use constant ALL => 200_000;
+use constant MEGABYTE => 1024 * 1024;
+
+# Few shared buffers: a process's memory is counted with those it has touched, which soon are all. Nothing
+# else may write WAL.
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', <<'CONF');
+shared_buffers = 2MB
+max_wal_size = 4GB
+checkpoint_timeout = 1h
+autovacuum = off
+CONF
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION idempotency');
+
+my $c = Client->new($node);
+my $observer = Client->new($node);
+my $advisory_locks = 'SELECT count(*) FROM pg_locks WHERE locktype = $$advisory$$ AND pid = ' . $c->pid;
+
+is($c->value('SHOW max_locks_per_transaction'), 64, 'max_locks_per_transaction is at its default');
+cmp_ok($c->value(q(SELECT current_setting('max_locks_per_transaction')::int *
+		(current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int))),
+	'<', FIRST, 'and there are fewer locks in all than keys');
+
+# Does the measure of locks work? A key has its lock while its row is written, so a trigger can see it.
+$c->do(<<'SQL');
+CREATE TABLE locks_seen (n bigint);
+CREATE FUNCTION see_locks() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO locks_seen SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid();
+	RETURN NULL;
+END $$;
+CREATE TRIGGER see_locks AFTER INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION see_locks();
+BEGIN;
+SELECT idem_pay('seen ' || i, 1) FROM generate_series(1, 3) i;
+SQL
+is($observer->value($advisory_locks), 0, 'no lock is held after a call, though its transaction is open');
+$c->do('COMMIT');
+is($c->value(q(SELECT string_agg(n::text, ',') FROM locks_seen)), '1,1,1', 'one lock is held in a call');
+$c->do('DROP TRIGGER see_locks ON idempotency.operation');
+
+# Pay. The receipts are not kept, neither here nor there.
+$c->do('BEGIN');
+is(pay(1, FIRST), FIRST . ' new', FIRST . ' new keys in one transaction');
+my ($peak, $contexts) = (peak_memory($c), context_memory($c));
+is(pay(FIRST + 1, ALL), (ALL - FIRST) . ' new', ALL . ' new keys in one transaction');
+my ($peak_now, $contexts_now) = (peak_memory($c), context_memory($c));
+
+note "memory contexts: $contexts, $contexts_now bytes; peak of the process: $peak, $peak_now bytes";
+cmp_ok($peak, '>', MEGABYTE, 'the memory of the process is known');
+cmp_ok($contexts_now - $contexts, '<', MEGABYTE / 4, 'the memory contexts have not grown with the number of keys');
+cmp_ok($peak_now - $peak, '<', MEGABYTE, 'nor has the process');
+is($observer->value($advisory_locks), 0, 'no lock is held for them');
+is($observer->value('SELECT count(*) FROM idempotency.operation'), 3, 'others see none of them yet');
+$c->do('COMMIT');
+is($observer->value('SELECT count(*) FROM idempotency.operation'), ALL + 3, 'and now all');
+
+# Send all of them again, twice. The first reader of a page may write: it notes that the transaction has
+# committed, and that goes to the WAL where data checksums are on.
+is(pay(1, ALL), ALL . ' replayed', 'sent again, all are replayed');
+$c->do('CHECKPOINT');
+pay(1, ALL);
+
+my $lsn = $observer->value('SELECT pg_current_wal_insert_lsn()');
+$c->do('BEGIN');
+is(pay(1, ALL), ALL . ' replayed', 'and once more');
+is($c->value('SELECT pg_current_xact_id_if_assigned()'), undef, 'replays need no transaction id');
+is($observer->value($advisory_locks), 0, 'and leave no lock');
+$c->do('COMMIT');
+is($observer->value('SELECT pg_current_wal_insert_lsn()'), $lsn, 'and write no WAL');
+
+# Does that measure work?
+$c->do('BEGIN');
+is(pay(ALL + 1, ALL + 1), '1 new', 'one new key');
+isnt($c->value('SELECT pg_current_xact_id_if_assigned()'), undef, 'needs a transaction id');
+$c->do('COMMIT');
+isnt($observer->value('SELECT pg_current_wal_insert_lsn()'), $lsn, 'and writes WAL');
+
+# What holds of one statement must hold of one call for each key, and of savepoints that are given up.
+$c->do('BEGIN');
+$c->do(<<'SQL');
+DO $$
+BEGIN
+	FOR i IN 1 .. 20000 LOOP
+		PERFORM idem_pay('loop ' || i, 1);
+		IF i % 4 = 0 THEN
+			BEGIN
+				PERFORM idem_pay('given up ' || i, 1);
+				RAISE EXCEPTION USING ERRCODE = 'ZZ000';
+			EXCEPTION WHEN SQLSTATE 'ZZ000' THEN
+			END;
+		END IF;
+	END LOOP;
+END $$
+SQL
+is($observer->value($advisory_locks), 0, 'no lock is held after 20,000 calls and 5,000 savepoints given up');
+$c->do('COMMIT');
+is($c->value(q(SELECT count(*) FROM idempotency.operation WHERE key LIKE 'loop %')), 20_000, 'the calls are stored');
+is($c->value(q(SELECT count(*) FROM idempotency.operation WHERE key LIKE 'given up %')), 0,
+	'and nothing of what was given up');
+
+$node->stop;
+done_testing();
+
+# Pays with keys $from to $to in one statement; how many were new, how many replayed. The numbers are made
+# in a select list, as the executor stores a whole set that comes from a function in FROM.
+sub pay
+{
+	my ($from, $to) = @_;
+	return $c->value(<<'SQL', $from, $to);
+SELECT string_agg(n || CASE WHEN replayed THEN ' replayed' ELSE ' new' END, ', ' ORDER BY replayed)
+FROM (SELECT r.replayed, count(*) AS n
+	FROM (SELECT generate_series($1::int, $2::int) AS i) numbers, LATERAL idem_pay('payroll ' || i, 1 + i % 100) r
+	GROUP BY r.replayed) counts
+SQL
+}
+
+# The most memory that a server process has ever had, in bytes. Only Linux tells; elsewhere a constant,
+# and the memory contexts have to do.
+sub peak_memory
+{
+	my ($client) = @_;
+	my $file = '/proc/' . $client->pid . '/status';
+	return 2 * MEGABYTE unless -r $file;
+	slurp_file($file) =~ /^VmHWM:\s+(\d+) kB/m or die 'no VmHWM';
+	return 1024 * $1;
+}
+
+# What its memory contexts have now.
+sub context_memory
+{
+	my ($client) = @_;
+	return $client->value('SELECT sum(total_bytes) FROM pg_backend_memory_contexts');
+}
