@@ -35,6 +35,7 @@ extern Numeric money_in_currency(Numeric amount, const text *currency,
 /* Nothing, with that many decimals; lives as long as the backend. */
 extern Numeric money_zero(int exponent);
 
+/* a - b, of amounts with the same number of decimals */
 extern Numeric money_subtract(Numeric a, Numeric b);
 extern int	money_compare(Numeric a, Numeric b);	/* <0, 0, >0 */
 extern bool money_is_zero(Numeric a);

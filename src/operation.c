@@ -52,11 +52,18 @@ enum
 	N_RECEIPT
 };
 
-static const char *status(const Operation *op, Numeric can_capture,
-						  Numeric can_refund, TimestampTz at);
-static Numeric amount_of(const Operation *op, int column);
-static Numeric capturable(const Operation *op);
-static Numeric refundable(const Operation *op);
+/* The running totals after an operation, and what follows from them. */
+typedef struct Totals
+{
+	Numeric		captured;
+	Numeric		refunded;
+	Numeric		capturable;
+	Numeric		refundable;
+} Totals;
+
+static Totals totals_of(const Operation *op);
+static const char *status(const Operation *op, const Totals *totals,
+						  TimestampTz at);
 static bool same_text(const Operation *op, int column, const text *asked);
 static bool same_metadata(const Operation *op, Jsonb *asked);
 pg_noreturn static void differs(const char *field, const char *stored,
@@ -74,7 +81,7 @@ operation_from_slot(Operation *op, TupleTableSlot *slot)
 void
 operation_check_request(const Operation *op, const OperationRequest *request)
 {
-	Numeric		amount = amount_of(op, Anum_operation_amount);
+	Numeric		amount = DatumGetNumeric(operation_get(op, amount));
 	text	   *kind = DatumGetTextPP(operation_get(op, operation));
 
 	if (VARSIZE_ANY_EXHDR(kind) != strlen(request->operation) ||
@@ -139,8 +146,7 @@ operation_receipt(FunctionCallInfo fcinfo, const Operation *op,
 	};
 	Datum		values[N_RECEIPT];
 	bool		nulls[N_RECEIPT] = {false};
-	Numeric		can_capture;
-	Numeric		can_refund;
+	Totals		totals = totals_of(op);
 	TupleDesc	desc;
 	Datum		result;
 
@@ -149,11 +155,9 @@ operation_receipt(FunctionCallInfo fcinfo, const Operation *op,
 		values[copied[i].receipt] = op->values[copied[i].column - 1];
 		nulls[copied[i].receipt] = op->nulls[copied[i].column - 1];
 	}
-	can_capture = capturable(op);
-	can_refund = refundable(op);
-	values[RECEIPT_STATUS] = CStringGetTextDatum(status(op, can_capture, can_refund, at));
-	values[RECEIPT_CAPTURABLE] = NumericGetDatum(can_capture);
-	values[RECEIPT_REFUNDABLE] = NumericGetDatum(can_refund);
+	values[RECEIPT_STATUS] = CStringGetTextDatum(status(op, &totals, at));
+	values[RECEIPT_CAPTURABLE] = NumericGetDatum(totals.capturable);
+	values[RECEIPT_REFUNDABLE] = NumericGetDatum(totals.refundable);
 	values[RECEIPT_REPLAYED] = BoolGetDatum(replayed);
 
 	desc = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
@@ -168,47 +172,38 @@ operation_receipt(FunctionCallInfo fcinfo, const Operation *op,
 	return result;
 }
 
+static Totals
+totals_of(const Operation *op)
+{
+	Numeric		authorized = DatumGetNumeric(operation_get(op, authorized));
+	Numeric		released = DatumGetNumeric(operation_get(op, released));
+	Totals		totals;
+
+	totals.captured = DatumGetNumeric(operation_get(op, captured));
+	totals.refunded = DatumGetNumeric(operation_get(op, refunded));
+	totals.capturable = money_subtract(money_subtract(authorized, totals.captured),
+									   released);
+	totals.refundable = money_subtract(totals.captured, totals.refunded);
+	return totals;
+}
+
 /*
  * The state of the payment after the operation, as of the moment "at": what was
  * held, taken and given back decides, and whether the hold has run out.
  */
 static const char *
-status(const Operation *op, Numeric can_capture, Numeric can_refund,
-	   TimestampTz at)
+status(const Operation *op, const Totals *totals, TimestampTz at)
 {
-	bool		captured = !money_is_zero(amount_of(op, Anum_operation_captured));
-
-	if (!money_is_zero(amount_of(op, Anum_operation_refunded)))
-		return money_is_zero(can_refund) ? "refunded" : "partially_refunded";
-	if (money_is_zero(can_capture))
-		return captured ? "succeeded" : "voided";
-	if (captured)
+	if (!money_is_zero(totals->refunded))
+		return money_is_zero(totals->refundable) ? "refunded" : "partially_refunded";
+	if (money_is_zero(totals->capturable))
+		return money_is_zero(totals->captured) ? "voided" : "succeeded";
+	if (!money_is_zero(totals->captured))
 		return "partially_captured";
 	if (!operation_is_null(op, expires_at) &&
 		DatumGetTimestampTz(operation_get(op, expires_at)) <= at)
 		return "expired";
 	return "authorized";
-}
-
-static Numeric
-amount_of(const Operation *op, int column)
-{
-	return DatumGetNumeric(op->values[column - 1]);
-}
-
-static Numeric
-capturable(const Operation *op)
-{
-	return money_subtract(money_subtract(amount_of(op, Anum_operation_authorized),
-										 amount_of(op, Anum_operation_captured)),
-						  amount_of(op, Anum_operation_released));
-}
-
-static Numeric
-refundable(const Operation *op)
-{
-	return money_subtract(amount_of(op, Anum_operation_captured),
-						  amount_of(op, Anum_operation_refunded));
 }
 
 static bool

@@ -17,8 +17,9 @@ use Storable ();
 use Test::More;
 use Time::HiRes ();
 
-# How long a wait and a process may last, in seconds; far more than they need.
+# How long a wait, a statement and a process may last, in seconds; far more than they need.
 use constant WAIT_LIMIT => 60;
+use constant STATEMENT_LIMIT => 100;
 use constant PROCESS_LIMIT => 120;
 
 # Connections that were cut. DBI must not tidy them up, as that would tell the server of it.
@@ -29,13 +30,13 @@ sub new
 {
 	my ($class, $node, %options) = @_;
 	my $dbname = $options{dbname} // 'postgres';
+	local $ENV{PGOPTIONS} = '-c client_min_messages=error -c statement_timeout=' . STATEMENT_LIMIT . 's';
 	my $dbh = DBI->connect(
 		"dbi:Pg:dbname=$dbname;host=" . $node->host . ';port=' . $node->port,
 		$options{user}, undef,
 		{ AutoCommit => 1, RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoInactiveDestroy => 1 });
 	my $self = bless { node => $node, dbh => $dbh, pid => $dbh->{pg_pid} }, $class;
 
-	$self->do("SET client_min_messages = error");
 	for my $name (sort keys %{ $options{set} })
 	{
 		$self->do("SET $name = " . $dbh->quote($options{set}{$name}));
