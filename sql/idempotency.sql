@@ -101,11 +101,16 @@ REVOKE ALL ON FUNCTION idempotency.currency_changed() FROM PUBLIC;
 COMMENT ON FUNCTION idempotency.currency_changed() IS
 	'makes all sessions read idempotency.currency again';
 
+-- Also for what comes by logical replication: it fires row triggers that are
+-- enabled always, and no statement triggers but those of TRUNCATE.
 CREATE TRIGGER currency_changed
-	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON idempotency.currency
+	AFTER INSERT OR UPDATE OR DELETE ON idempotency.currency
+	FOR EACH ROW EXECUTE FUNCTION idempotency.currency_changed();
+CREATE TRIGGER currency_truncated
+	AFTER TRUNCATE ON idempotency.currency
 	FOR EACH STATEMENT EXECUTE FUNCTION idempotency.currency_changed();
--- also for rows that come by logical replication
 ALTER TABLE idempotency.currency ENABLE ALWAYS TRIGGER currency_changed;
+ALTER TABLE idempotency.currency ENABLE ALWAYS TRIGGER currency_truncated;
 
 SELECT pg_catalog.pg_extension_config_dump('idempotency.operation', '');
 SELECT pg_catalog.pg_extension_config_dump('idempotency.currency', '');
@@ -243,6 +248,9 @@ BEGIN
 	IF role IS NULL THEN
 		RAISE EXCEPTION 'role must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
+	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
+		RAISE EXCEPTION 'role % does not exist', role USING ERRCODE = 'undefined_object';
+	END IF;
 
 	SELECT n.nspname INTO functions_schema
 	FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
@@ -258,6 +266,11 @@ BEGIN
 
 	FOR func IN SELECT * FROM idempotency.application_functions() LOOP
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', func, role);
+		-- without a right to grant it, GRANT only warns
+		IF NOT has_function_privilege(role, func, 'EXECUTE') THEN
+			RAISE EXCEPTION 'permission denied to grant function %', func
+				USING ERRCODE = 'insufficient_privilege';
+		END IF;
 	END LOOP;
 END
 $$;

@@ -4,7 +4,7 @@
  *		The extension's tables and indexes: names, columns, OIDs.
  *
  * OIDs are looked up once and kept until an invalidation message names one of
- * them, so DROP EXTENSION, CREATE EXTENSION, REINDEX CONCURRENTLY and the like
+ * them, or any schema (a renamed one is another's), so DROP EXTENSION, CREATE EXTENSION, REINDEX CONCURRENTLY and the like
  * in this or another session are all followed.  A table is locked first, and
  * its OID trusted only if no invalidation came in with the lock, as in
  * RangeVarGetRelidExtended() (catalog/namespace.c).  Its indexes need no more
@@ -22,11 +22,14 @@
 #include "access/genam.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_collation_d.h"
 #include "catalog/pg_type_d.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "catalog.h"
 
@@ -35,6 +38,7 @@ typedef struct TableShape
 	const char *name;
 	int			natts;
 	const Oid  *types;			/* of the columns, in order */
+	const char *nullable;		/* likewise, a '?' for each that may be NULL */
 } TableShape;
 
 typedef struct IndexShape
@@ -54,8 +58,9 @@ static const Oid operation_types[Natts_operation] = {
 static const Oid currency_types[Natts_currency] = {TEXTOID, INT2OID};
 
 static const TableShape table_shapes[N_TABLES] = {
-	[TABLE_OPERATION] = {"operation", Natts_operation, operation_types},
-	[TABLE_CURRENCY] = {"currency", Natts_currency, currency_types},
+	[TABLE_OPERATION] = {"operation", Natts_operation, operation_types,
+	"............?????."},
+	[TABLE_CURRENCY] = {"currency", Natts_currency, currency_types, ".."},
 };
 
 static const IndexShape index_shapes[N_INDEXES] = {
@@ -73,6 +78,7 @@ static bool callback_registered = false;
 static void (*invalidation_callback) (Oid relid) = NULL;
 
 static void relcache_callback(Datum arg, Oid relid);
+static void namespace_callback(Datum arg, int cacheid, uint32 hashvalue);
 static Oid	find_table(CatalogTable table);
 static void check_shape(Relation heap, CatalogTable table);
 static bool index_matches(Relation index, const IndexShape *shape);
@@ -86,6 +92,7 @@ catalog_open(CatalogTable table, LOCKMODE lockmode)
 	if (!callback_registered)
 	{
 		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_callback, (Datum) 0);
 		callback_registered = true;
 	}
 
@@ -177,6 +184,12 @@ relcache_callback(Datum arg, Oid relid)
 	}
 }
 
+static void
+namespace_callback(Datum arg, int cacheid, uint32 hashvalue)
+{
+	relcache_callback(arg, InvalidOid);
+}
+
 static Oid
 find_table(CatalogTable table)
 {
@@ -196,7 +209,7 @@ find_table(CatalogTable table)
 
 /*
  * The rest of the code reads and writes columns by number and trusts their
- * types, so a table that is not as the install script made it is refused.
+ * types, and that there are values in those that have one, so a table that is not as the install script made it is refused.
  */
 static void
 check_shape(Relation heap, CatalogTable table)
@@ -211,7 +224,8 @@ check_shape(Relation heap, CatalogTable table)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		ok = !att->attisdropped && att->atttypid == shape->types[i];
+		ok = !att->attisdropped && att->atttypid == shape->types[i] &&
+			(att->attnotnull || shape->nullable[i] == '?');
 	}
 
 	if (!ok)
@@ -239,6 +253,13 @@ index_matches(Relation index, const IndexShape *shape)
 	{
 		if (form->indkey.values[i] != shape->keys[i])
 			return false;
+
+		/* our scan keys are for collation "C" and ascending order */
+		if (OidIsValid(index->rd_indcollation[i]) &&
+			index->rd_indcollation[i] != C_COLLATION_OID)
+			return false;
+		if (index->rd_indoption[i] != 0)
+			return false;
 	}
-	return true;
+	return index->rd_rel->relam == BTREE_AM_OID;
 }

@@ -62,12 +62,17 @@ static void take_lock(Claim *claim);
 pg_noreturn static void in_flight(void);
 
 bool
-claim_find(Claim *claim, Store *store, const Key *key)
+claim_find(Claim *claim, Store *store, const Key *key, const char *command)
 {
 	claim->store = store;
 	claim->key = key;
 	claim->state = store_probe_key(store, key);
-	return claim->state == ROW_VISIBLE || claim->state == ROW_OWN;
+	if (claim->state == ROW_VISIBLE || claim->state == ROW_OWN)
+		return true;
+
+	/* a new key is work, which a parallel operation cannot even prepare */
+	PreventCommandIfParallelMode(command);
+	return false;
 }
 
 bool
@@ -76,7 +81,6 @@ claim_take(Claim *claim, const char *command)
 	Store	   *store = claim->store;
 
 	PreventCommandIfReadOnly(command);
-	PreventCommandIfParallelMode(command);
 	PreventCommandDuringRecovery(command);
 
 	store_prepare_write(store);

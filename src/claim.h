@@ -26,8 +26,13 @@ typedef struct Claim
  * Look whether the key has been answered.  True: it has, the row is in the
  * store's slot, and nothing was locked or written.  False: go on with
  * claim_take().
+ *
+ * command: the function's name, for messages.
+ *
+ * Error: 25000 if it has not, in a parallel operation.
  */
-extern bool claim_find(Claim *claim, Store *store, const Key *key);
+extern bool claim_find(Claim *claim, Store *store, const Key *key,
+					   const char *command);
 
 /*
  * Make the key ours.  True: it is; do the work, insert the row, and call

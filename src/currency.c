@@ -27,6 +27,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog.h"
+#include "compat.h"
 #include "currency.h"
 #include "settings.h"
 
@@ -100,6 +101,14 @@ currency_of_call(text *currency)
 	return currency ? currency : cstring_to_text(setting_currency);
 }
 
+text *
+currency_clip(const text *code)
+{
+	return cstring_to_text_with_len(VARDATA_ANY(code),
+									pg_mbcliplen(VARDATA_ANY(code),
+												 VARSIZE_ANY_EXHDR(code), 32));
+}
+
 int
 currency_exponent(const text *code)
 {
@@ -120,7 +129,7 @@ currency_exponent(const text *code)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown currency \"%s\"",
-						pnstrdup(s, pg_mbcliplen(s, strlen(s), 32))),
+						text_to_cstring(currency_clip(code))),
 				 errhint("Use an ISO 4217 code in upper case, such as USD, or add your own to the table idempotency.currency.")));
 	return iso->exponent;
 }

@@ -11,6 +11,9 @@
 /* most decimals that idempotency.currency takes */
 #define CURRENCY_MAX_EXPONENT	18
 
+/* The beginning of what should be a code, for messages: it may be of any length. */
+extern text *currency_clip(const text *code);
+
 /* The currency of a call: what it names, or else the setting. */
 extern text *currency_of_call(text *currency);
 

@@ -23,6 +23,7 @@
 
 #include "access.h"
 #include "compat.h"
+#include "currency.h"
 #include "errors.h"
 #include "money.h"
 #include "operation.h"
@@ -96,7 +97,7 @@ operation_check_request(const Operation *op, const OperationRequest *request)
 	if (!same_text(op, Anum_operation_currency, request->currency))
 		differs("currency",
 				text_to_cstring(DatumGetTextPP(operation_get(op, currency))),
-				text_to_cstring(request->currency));
+				text_to_cstring(currency_clip(request->currency)));
 
 	/* free text is named, but not shown: it may be personal, and logs are not */
 	if (!same_text(op, Anum_operation_from_account, request->from_account))

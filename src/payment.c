@@ -75,7 +75,7 @@ idem_pay(PG_FUNCTION_ARGS)
 	money_check(request.amount);
 
 	store_open(&store, TABLE_OPERATION);
-	if (claim_find(&claim, &store, &key))
+	if (claim_find(&claim, &store, &key, "idem_pay()"))
 		receipt = replay(fcinfo, &store, &request);
 	else
 	{

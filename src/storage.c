@@ -17,10 +17,11 @@
  * its new one too early.
  *
  * A dirty scan leaves no predicate locks at SERIALIZABLE.  None is needed for
- * a claim: a row that is there never changes, so nothing can conflict with
- * having read it; and of two transactions that both found it absent and went
- * on, one inserts, and the other is told so by the claim (40001).  A predicate
- * lock would cover the whole index page, and let payments with different keys
+ * a claim that stands: a row that is there never changes, so nothing can
+ * conflict with having read it; and of two transactions that both found it
+ * absent and went on, one inserts, and the other is told so by the claim
+ * (40001).  (A claim that was rolled back to a savepoint leaves no trace of the
+ * key having been absent.)  A predicate lock would cover the whole index page, and let payments with different keys
  * that are neighbours there cancel each other.  A look-up that is not a claim
  * (store_find_key) does leave its predicate lock: there "absent" is an answer
  * that others may make untrue.
@@ -78,6 +79,16 @@ store_close(Store *store)
 void
 store_prepare_write(Store *store)
 {
+	/*
+	 * REINDEX has the table locked against writers when it waits for readers
+	 * of the index; so do not wait for the table with the index locked.
+	 */
+	if (store->scan)
+	{
+		index_endscan(store->scan);
+		index_close(store->index, AccessShareLock);
+		store->scan = NULL;
+	}
 	LockRelationOid(RelationGetRelid(store->heap), RowExclusiveLock);
 }
 

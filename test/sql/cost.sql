@@ -30,6 +30,21 @@ WHERE pid = pg_backend_pid() AND (relation IS NULL OR relation >= 16384) AND loc
 ORDER BY relation::regclass::text;
 COMMIT;
 
+-- a parallel operation gets the answer of a known key, and cannot do the work of a new one
+CREATE FUNCTION pay_in_parallel(key text) RETURNS boolean LANGUAGE sql PARALLEL SAFE AS
+	'SELECT replayed FROM public.idem_pay(key, 50)';
+BEGIN;
+CREATE TABLE cost_parallel AS SELECT 'cost-1' AS key FROM generate_series(1, 10);
+SET LOCAL parallel_setup_cost = 0;
+SET LOCAL parallel_tuple_cost = 0;
+SET LOCAL min_parallel_table_scan_size = 0;
+SELECT count(*) FROM cost_parallel WHERE pay_in_parallel(key);
+UPDATE cost_parallel SET key = 'cost-parallel';
+\set VERBOSITY sqlstate
+SELECT count(*) FROM cost_parallel WHERE pay_in_parallel(key);
+\set VERBOSITY default
+ROLLBACK;
+
 -- refused: a different request, a malformed one, none costs a transaction id either
 BEGIN;
 SAVEPOINT s;

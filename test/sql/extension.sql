@@ -107,6 +107,27 @@ SELECT replayed FROM idem_pay('extension', 50);
 ROLLBACK;
 SELECT replayed FROM idem_pay('extension', 50);
 
+BEGIN;
+ALTER TABLE idempotency.operation ALTER COLUMN amount DROP NOT NULL;
+SELECT replayed FROM idem_pay('extension', 50);
+ROLLBACK;
+BEGIN;
+ALTER TABLE idempotency.operation DROP CONSTRAINT operation_scope_key_key;
+CREATE UNIQUE INDEX other_collation ON idempotency.operation (scope, key COLLATE "POSIX");
+SELECT replayed FROM idem_pay('extension', 50);
+ROLLBACK;
+BEGIN;
+ALTER TABLE idempotency.operation DROP CONSTRAINT operation_scope_key_key;
+CREATE UNIQUE INDEX descending ON idempotency.operation (scope, key DESC);
+SELECT replayed FROM idem_pay('extension', 50);
+ROLLBACK;
+-- a schema of another name is another's
+BEGIN;
+ALTER SCHEMA idempotency RENAME TO renamed;
+SELECT replayed FROM idem_pay('extension', 50);
+ROLLBACK;
+SELECT replayed FROM idem_pay('extension', 50);
+
 -- settings
 SHOW idempotency.scope;
 SHOW idempotency.currency;

@@ -29,6 +29,9 @@ SELECT pg_temp.error($$SELECT idem_pay('plain', 50)$$);
 SELECT replayed FROM idem_pay('plain', 50, 'USD');
 RESET idempotency.currency;
 
+-- no more of a currency is shown than a currency can have
+SELECT length(pg_temp.error($$SELECT idem_pay('plain', 50, repeat('Q', 1000000))$$)) < 300 AS short;
+
 -- the same request, written differently
 SELECT replayed FROM idem_pay('r', 50.00, reference => 'order 1', metadata => '{"b":[1,null],"a":1.00}');
 

@@ -109,6 +109,8 @@ SELECT idem_revoke('regress_idem_app');
 SELECT idem_grant(NULL);
 SELECT idem_revoke(NULL);
 SELECT idem_grant('regress_idem_nobody');
+SELECT idem_grant('-');
+SELECT idem_grant(1);
 
 -- names that need quotes, and a search_path with traps in it
 CREATE ROLE "regress_idem ""quoted""";
