@@ -33,6 +33,9 @@ SELF_CONTAINED = test demo bench dist
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifeq ($(PGXS),)
+$(error $(PG_CONFIG) does not run: install postgresql-server-dev-NN, or set PG_CONFIG)
+endif
 include $(PGXS)
 endif
 
