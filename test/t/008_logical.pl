@@ -1,0 +1,63 @@
+# Logical replication: do the payments and the currencies of the publisher count at the subscriber?
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use Client;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $publisher = PostgreSQL::Test::Cluster->new('publisher');
+$publisher->init(allows_streaming => 'logical');
+my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
+$subscriber->init;
+for my $node ($publisher, $subscriber)
+{
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION idempotency');
+}
+$publisher->safe_psql('postgres',
+	'CREATE PUBLICATION money FOR TABLE idempotency.operation, idempotency.currency');
+
+my $p = Client->new($publisher);
+my ($early) = $p->pay('early', 50);
+my $connection = $publisher->connstr . q( dbname=postgres);
+$subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION money CONNECTION '$connection' PUBLICATION money");
+$subscriber->wait_for_subscription_sync($publisher, 'money');
+
+sub catch_up
+{
+	$publisher->wait_for_catchup('money');
+	return;
+}
+
+# One session for the whole test: it has looked up tables and currencies before anything changes.
+my $s = Client->new($subscriber);
+is_deeply([ $s->pay('early', 50) ], [ $early, 't' ], 'a payment from before the subscription is replayed');
+is($s->error_of_pay('coin', 1.5, 'COIN'), '22023', 'a currency is unknown');
+
+my ($receipt) = $p->pay('published', 7);
+catch_up();
+is_deeply([ $s->pay('published', 7) ], [ $receipt, 't' ], 'a payment that came by replication is replayed');
+is($s->error_of_pay('published', 8), 'ID422', 'another request with its key is refused');
+
+$p->do(q(INSERT INTO idempotency.currency VALUES ('COIN', 1), ('USD', 4)));
+catch_up();
+is(($s->pay('coin', 1.5, 'COIN'))[1], 'f', 'a currency that came by replication is known to a running session');
+is(($s->pay('fine dollars', 1.2345))[1], 'f', 'so is one that overrides ISO 4217');
+$p->do(q(UPDATE idempotency.currency SET exponent = 0 WHERE code = 'COIN'));
+catch_up();
+is($s->error_of_pay('coin 2', 1.5, 'COIN'), '22003', 'a changed one has its new number of decimals');
+$p->do(q(DELETE FROM idempotency.currency WHERE code = 'USD'));
+catch_up();
+is($s->error_of_pay('fine dollars 2', 1.2345), '22003', 'a deleted one no longer overrides');
+$p->do('TRUNCATE idempotency.currency');
+catch_up();
+is($s->error_of_pay('coin 3', 1, 'COIN'), '22023', 'and after TRUNCATE there is none');
+
+$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION money');
+$_->stop for $subscriber, $publisher;
+done_testing();
