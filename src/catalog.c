@@ -4,9 +4,9 @@
  *		The extension's tables and indexes: names, columns, OIDs.
  *
  * OIDs are looked up once and kept until an invalidation message names one of
- * them, or any schema (a renamed one is another's), so DROP EXTENSION, CREATE EXTENSION, REINDEX CONCURRENTLY and the like
- * in this or another session are all followed.  A table is locked first, and
- * its OID trusted only if no invalidation came in with the lock, as in
+ * them, or any schema (a renamed one is another's), so DROP EXTENSION, CREATE
+ * EXTENSION, REINDEX CONCURRENTLY and the like in this or another session are
+ * all followed.  A table is locked first, and its OID trusted only if no invalidation came in with the lock, as in
  * RangeVarGetRelidExtended() (catalog/namespace.c).  Its indexes need no more
  * care than that: REINDEX CONCURRENTLY and DROP INDEX wait for all holders of
  * a lock on the table before an index goes away.

@@ -10,7 +10,9 @@
  *		transaction itself, is the answer: replay it.  So far there is no lock,
  *		no transaction id and no WAL, so this also works in a read-only
  *		transaction and on a standby.
- * 2.	These stop here, with PostgreSQL's own error.
+ * 2.	These stop here, with PostgreSQL's own error.  If the probe found a row of
+ *		a transaction in progress, wait for that one (or ID409) and probe again;
+ *		that needs no lock of the key.
  * 3.	Take the key's advisory lock, or fail with ID409.
  * 4.	Probe again.  A committed row: at READ COMMITTED replay it, above that it
  *		is not in the snapshot, and 40001 has the transaction run again.  A row

@@ -51,7 +51,7 @@
 #include "storage.h"
 
 static void probe_begin(Store *store, CatalogIndex index, int nkeys);
-static void probe_end(Store *store);
+static void probe_end(Store *store, LOCKMODE unlock);
 static RowState probe_state(Store *store);
 static bool find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 				 ScanDirection direction);
@@ -71,7 +71,7 @@ store_open(Store *store, CatalogTable table)
 void
 store_close(Store *store)
 {
-	probe_end(store);
+	probe_end(store, NoLock);
 	ExecDropSingleTupleTableSlot(store->slot);
 	table_close(store->heap, NoLock);
 }
@@ -83,12 +83,7 @@ store_prepare_write(Store *store)
 	 * REINDEX has the table locked against writers when it waits for readers
 	 * of the index; so do not wait for the table with the index locked.
 	 */
-	if (store->scan)
-	{
-		index_endscan(store->scan);
-		index_close(store->index, AccessShareLock);
-		store->scan = NULL;
-	}
+	probe_end(store, AccessShareLock);
 	LockRelationOid(RelationGetRelid(store->heap), RowExclusiveLock);
 }
 
@@ -133,7 +128,7 @@ store_wait(Store *store)
 
 	/* no pins on buffers while waiting: VACUUM may want them */
 	ExecClearTuple(store->slot);
-	probe_end(store);
+	probe_end(store, NoLock);
 
 	if (token != 0)
 		SpeculativeInsertionWait(holder, token);
@@ -198,13 +193,16 @@ probe_begin(Store *store, CatalogIndex index, int nkeys)
 										 &store->dirty, nkeys);
 }
 
+/*
+ * End the scan, if there is one, and release this lock on its index.
+ */
 static void
-probe_end(Store *store)
+probe_end(Store *store, LOCKMODE unlock)
 {
 	if (store->scan == NULL)
 		return;
 	index_endscan(store->scan);
-	index_close(store->index, NoLock);
+	index_close(store->index, unlock);
 	store->scan = NULL;
 }
 

@@ -43,9 +43,9 @@ typedef struct Store
 } Store;
 
 /*
- * Open a table for reading (write = false, AccessShareLock), and later for
- * writing too.  The locks are kept to the end of the transaction, as those of
- * a SELECT and of an INSERT are.
+ * Open a table for reading, and with store_prepare_write() for writing too.  The
+ * locks are those of a SELECT and of an INSERT, kept to the end of the
+ * transaction as theirs are.
  */
 extern void store_open(Store *store, CatalogTable table);
 extern void store_close(Store *store);
