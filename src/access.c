@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -21,7 +22,11 @@
 text *
 access_current_role(void)
 {
-	return cstring_to_text(GetUserNameFromId(GetUserId(), false));
+	char	   *name = GetUserNameFromId(GetUserId(), false);
+
+	/* pg_authid is shared by databases of all encodings; a dump has just one */
+	pg_verifymbstr(name, strlen(name), false);
+	return cstring_to_text(name);
 }
 
 bool

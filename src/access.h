@@ -8,7 +8,11 @@
 #ifndef IDEM_ACCESS_H
 #define IDEM_ACCESS_H
 
-/* The name of the current role, as it is stored with a row. */
+/*
+ * The name of the current role, as it is stored with a row.
+ *
+ * Error: 22021 if it is not valid in the database's encoding.
+ */
 extern text *access_current_role(void);
 
 /*

@@ -6,10 +6,11 @@
  * OIDs are looked up once and kept until an invalidation message names one of
  * them, or any schema (a renamed one is another's), so DROP EXTENSION, CREATE
  * EXTENSION, REINDEX CONCURRENTLY and the like in this or another session are
- * all followed.  A table is locked first, and its OID trusted only if no invalidation came in with the lock, as in
- * RangeVarGetRelidExtended() (catalog/namespace.c).  Its indexes need no more
- * care than that: REINDEX CONCURRENTLY and DROP INDEX wait for all holders of
- * a lock on the table before an index goes away.
+ * all followed.  A table is locked first, and its OID trusted only if no
+ * invalidation came in with the lock, as in RangeVarGetRelidExtended()
+ * (catalog/namespace.c).  Its indexes need no more care than that: REINDEX
+ * CONCURRENTLY and DROP INDEX wait for all holders of a lock on the table
+ * before an index goes away.
  *
  * Indexes are told by what they are, not by what they are called: a unique
  * index on just these columns, whatever an administrator or a restore named
@@ -64,8 +65,8 @@ static const TableShape table_shapes[N_TABLES] = {
 };
 
 static const IndexShape index_shapes[N_INDEXES] = {
-	[INDEX_OPERATION_KEY] = {TABLE_OPERATION, "scope, key", 2,
-	{Anum_operation_scope, Anum_operation_key}},
+	[INDEX_OPERATION_KEY] = {TABLE_OPERATION, "key, scope", 2,
+	{Anum_operation_key, Anum_operation_scope}},
 	[INDEX_OPERATION_PAYMENT] = {TABLE_OPERATION, "scope, payment_id, seq", 3,
 	{Anum_operation_scope, Anum_operation_payment_id, Anum_operation_seq}},
 };
@@ -209,7 +210,8 @@ find_table(CatalogTable table)
 
 /*
  * The rest of the code reads and writes columns by number and trusts their
- * types, and that there are values in those that have one, so a table that is not as the install script made it is refused.
+ * types, and that there are values where there must be some, so a table that
+ * is not as the install script made it is refused.
  */
 static void
 check_shape(Relation heap, CatalogTable table)
@@ -219,12 +221,14 @@ check_shape(Relation heap, CatalogTable table)
 	bool		ok;
 
 	ok = heap->rd_rel->relkind == RELKIND_RELATION &&
+		!heap->rd_rel->relispartition &&
 		desc->natts == shape->natts;
 	for (int i = 0; ok && i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
 		ok = !att->attisdropped && att->atttypid == shape->types[i] &&
+			att->atttypmod == -1 &&
 			(att->attnotnull || shape->nullable[i] == '?');
 	}
 
@@ -236,6 +240,18 @@ check_shape(Relation heap, CatalogTable table)
 				 errmsg("table \"%s.%s\" does not have the columns that the library expects",
 						IDEM_SCHEMA, shape->name),
 				 errhint("Run ALTER EXTENSION idempotency UPDATE; the extension's tables cannot be altered otherwise.")));
+	}
+
+	/* a crash empties an unlogged table, and rules would not be followed */
+	if (heap->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT ||
+		heap->rd_rel->relhasrules)
+	{
+		table_oids[table] = InvalidOid;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 heap->rd_rel->relhasrules
+				 ? errmsg("table \"%s.%s\" has rules", IDEM_SCHEMA, shape->name)
+				 : errmsg("table \"%s.%s\" is not logged", IDEM_SCHEMA, shape->name)));
 	}
 }
 

@@ -50,7 +50,7 @@ typedef enum CatalogTable
 
 typedef enum CatalogIndex
 {
-	INDEX_OPERATION_KEY,		/* UNIQUE (scope, key) */
+	INDEX_OPERATION_KEY,		/* UNIQUE (key, scope) */
 	INDEX_OPERATION_PAYMENT,	/* PRIMARY KEY (scope, payment_id, seq) */
 	N_INDEXES
 } CatalogIndex;

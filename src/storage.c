@@ -21,16 +21,16 @@
  * conflict with having read it; and of two transactions that both found it
  * absent and went on, one inserts, and the other is told so by the claim
  * (40001).  (A claim that was rolled back to a savepoint leaves no trace of the
- * key having been absent.)  A predicate lock would cover the whole index page, and let payments with different keys
- * that are neighbours there cancel each other.  A look-up that is not a claim
- * (store_find_key) does leave its predicate lock: there "absent" is an answer
- * that others may make untrue.
+ * key having been absent.)  A predicate lock would cover the whole index page,
+ * and let payments with different keys that are neighbours there cancel each
+ * other.  A look-up that is not a claim (store_find_key) does leave its
+ * predicate lock: there "absent" is an answer that others may make untrue.
  *
  * Writing.  Constraints, further indexes and AFTER ROW triggers that an
  * administrator put on a table are honoured.  BEFORE triggers could change or
  * suppress the row of a payment that the caller is told was stored, and
- * statement triggers have no statement to go with; a table that has them is
- * refused.
+ * statement triggers and transition tables have no statement to go with; a
+ * table that has them is refused.
  *
  *-------------------------------------------------------------------------
  */
@@ -79,12 +79,17 @@ store_close(Store *store)
 void
 store_prepare_write(Store *store)
 {
+	Oid			relid = RelationGetRelid(store->heap);
+
+	if (ConditionalLockRelationOid(relid, RowExclusiveLock))
+		return;
+
 	/*
 	 * REINDEX has the table locked against writers when it waits for readers
 	 * of the index; so do not wait for the table with the index locked.
 	 */
 	probe_end(store, AccessShareLock);
-	LockRelationOid(RelationGetRelid(store->heap), RowExclusiveLock);
+	LockRelationOid(relid, RowExclusiveLock);
 }
 
 bool
@@ -258,8 +263,8 @@ find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 static void
 key_scan_keys(ScanKey keys, const Key *key)
 {
-	scan_key(keys, 1, F_TEXTEQ, PointerGetDatum(key->scope));
-	scan_key(keys, 2, F_TEXTEQ, PointerGetDatum(key->key));
+	scan_key(keys, 1, F_TEXTEQ, PointerGetDatum(key->key));
+	scan_key(keys, 2, F_TEXTEQ, PointerGetDatum(key->scope));
 }
 
 /*
@@ -282,10 +287,11 @@ check_triggers(ResultRelInfo *rri)
 
 	if (triggers->trig_insert_before_row ||
 		triggers->trig_insert_before_statement ||
-		triggers->trig_insert_after_statement)
+		triggers->trig_insert_after_statement ||
+		triggers->trig_insert_new_table)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s.%s\" has a BEFORE or a statement-level INSERT trigger",
+				 errmsg("table \"%s.%s\" has a BEFORE INSERT trigger, a statement-level one or a transition table",
 						IDEM_SCHEMA, RelationGetRelationName(rri->ri_RelationDesc)),
-				 errhint("Use an AFTER trigger FOR EACH ROW.")));
+				 errhint("Use an AFTER INSERT trigger FOR EACH ROW.")));
 }

@@ -45,6 +45,14 @@ my @receipts = map { [ Client::split_receipt($old->value("SELECT r::text FROM id
 is(scalar(grep { $_->[1] eq 'f' } @receipts), @requests, 'all are new in the old database');
 $old->close;
 
+# A role whose name is no text in this database's encoding (it was made in a database of another): a row with it
+# could be stored, and dumped, but never restored.
+$node->safe_psql('postgres', q(CREATE DATABASE bytes ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0));
+$node->safe_psql('bytes', q(DO $$ BEGIN EXECUTE E'CREATE ROLE "caf\\351" LOGIN SUPERUSER'; END $$));
+my $misnamed = Client->new($node, dbname => 'old', user => "caf\351", set => { search_path => 'money' });
+is($misnamed->error_of_pay('misnamed', 1, 'USD'), '22021', 'a role whose name is not valid in the encoding pays nothing');
+$misnamed->close;
+
 dump_and_restore('plain', $node, 'plain');
 dump_and_restore('custom', $node, 'custom');
 

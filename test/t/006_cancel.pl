@@ -127,7 +127,7 @@ SQL
 }
 my $list = q(SELECT md5(string_agg(payment_id::text, ' ' ORDER BY payment_id)) FROM idempotency.operation);
 my $by_table = by_plan($list, qr/Seq Scan/, 'indexscan', 'indexonlyscan', 'bitmapscan');
-is(by_plan("$list WHERE scope = '' AND key > ''", qr/Index Scan using operation_scope_key/, 'seqscan', 'bitmapscan'),
+is(by_plan("$list WHERE key > ''", qr/Index Scan using operation_key_scope/, 'seqscan', 'bitmapscan'),
 	$by_table, 'the index on the key has the rows of the table');
 is(by_plan("$list WHERE scope = '' AND payment_id IS NOT NULL", qr/Index (Only )?Scan using operation_pkey/, 'seqscan', 'bitmapscan'),
 	$by_table, 'so has the index on the payment');
