@@ -23,7 +23,8 @@
 static Numeric zeros[CURRENCY_MAX_EXPONENT + 1];
 static Numeric limit = NULL;
 
-static Numeric set_decimals(Numeric amount, int decimals);
+static int	decimals(Numeric amount);
+static Numeric set_decimals(Numeric amount, int n);
 static char *to_cstring(Numeric amount);
 
 void
@@ -63,7 +64,11 @@ money_check(Numeric amount)
 Numeric
 money_in_currency(Numeric amount, const text *currency, int exponent)
 {
-	Numeric		result = set_decimals(amount, exponent);
+	Numeric		result;
+
+	if (decimals(amount) == exponent)
+		return amount;
+	result = set_decimals(amount, exponent);
 
 	if (money_compare(result, amount) != 0)
 	{
@@ -120,12 +125,19 @@ money_is_zero(Numeric a)
 	return money_compare(a, money_zero(0)) == 0;
 }
 
+static int
+decimals(Numeric amount)
+{
+	return DatumGetInt32(DirectFunctionCall1(numeric_scale,
+											 NumericGetDatum(amount)));
+}
+
 static Numeric
-set_decimals(Numeric amount, int decimals)
+set_decimals(Numeric amount, int n)
 {
 	return DatumGetNumeric(DirectFunctionCall2(numeric_round,
 											   NumericGetDatum(amount),
-											   Int32GetDatum(decimals)));
+											   Int32GetDatum(n)));
 }
 
 static char *
