@@ -26,11 +26,13 @@ CREATE TABLE idempotency.operation (
 	payment_id		uuid NOT NULL,
 	created_at		timestamptz NOT NULL,
 	seq				integer NOT NULL,
+	whole			boolean NOT NULL DEFAULT false,
+	final			boolean,
 	scope			text COLLATE "C" NOT NULL,
 	key				text COLLATE "C" NOT NULL,
 	operation		text COLLATE "C" NOT NULL,
 	amount			numeric NOT NULL,
-	currency		text COLLATE "C" NOT NULL,
+	currency		text COLLATE "C",
 	authorized		numeric NOT NULL,
 	captured		numeric NOT NULL,
 	released		numeric NOT NULL,
@@ -41,6 +43,9 @@ CREATE TABLE idempotency.operation (
 	metadata		jsonb,
 	expires_at		timestamptz,
 	role			text COLLATE "C" NOT NULL,
+	owner			text COLLATE "C",
+	sqlstate		text COLLATE "C",
+	reason			text,
 	PRIMARY KEY (scope, payment_id, seq),
 	UNIQUE (key, scope)
 );
@@ -52,16 +57,20 @@ COMMENT ON COLUMN idempotency.operation.created_at IS
 	'when the operation was made (clock time, not the start of its transaction)';
 COMMENT ON COLUMN idempotency.operation.seq IS
 	'number of the operation within its payment, from 1';
+COMMENT ON COLUMN idempotency.operation.whole IS
+	'true if the request named no amount, but asked for all that was left';
+COMMENT ON COLUMN idempotency.operation.final IS
+	'of a capture: whether it was to release what it leaves';
 COMMENT ON COLUMN idempotency.operation.scope IS
 	'namespace of the key, empty by default';
 COMMENT ON COLUMN idempotency.operation.key IS
 	'the idempotency key, unique in its scope';
 COMMENT ON COLUMN idempotency.operation.operation IS
-	'kind of the operation: pay';
+	'kind of the operation: pay, authorize, capture, void, refund; or cancel, for a key that was cancelled unused';
 COMMENT ON COLUMN idempotency.operation.amount IS
-	'amount of the operation, in the major unit of the currency';
+	'amount of the operation (if it was declined, the amount that was asked for), in the major unit of the currency';
 COMMENT ON COLUMN idempotency.operation.currency IS
-	'code of the currency, ISO 4217 or of idempotency.currency';
+	'code of the currency, ISO 4217 or of idempotency.currency; none for a key that was cancelled unused';
 COMMENT ON COLUMN idempotency.operation.authorized IS
 	'total of the payment after the operation: held';
 COMMENT ON COLUMN idempotency.operation.captured IS
@@ -82,6 +91,12 @@ COMMENT ON COLUMN idempotency.operation.expires_at IS
 	'when the hold runs out, if there is one';
 COMMENT ON COLUMN idempotency.operation.role IS
 	'name of the role that made the operation';
+COMMENT ON COLUMN idempotency.operation.owner IS
+	'name of the role that started the payment, if it is another';
+COMMENT ON COLUMN idempotency.operation.sqlstate IS
+	'why the operation was declined: the SQLSTATE of the refusal; null if it was not';
+COMMENT ON COLUMN idempotency.operation.reason IS
+	'why the operation was declined: the message of the refusal; null if it was not';
 
 CREATE TABLE idempotency.currency (
 	code			text COLLATE "C" PRIMARY KEY
@@ -146,6 +161,8 @@ CREATE TYPE @extschema@.idem_receipt AS (
 	metadata		jsonb,
 	expires_at		timestamptz,
 	created_at		timestamptz,
+	sqlstate		text COLLATE "C",
+	reason			text,
 	replayed		boolean
 );
 COMMENT ON TYPE @extschema@.idem_receipt IS
@@ -153,8 +170,8 @@ COMMENT ON TYPE @extschema@.idem_receipt IS
 COMMENT ON COLUMN @extschema@.idem_receipt.key IS 'the idempotency key';
 COMMENT ON COLUMN @extschema@.idem_receipt.payment_id IS 'the payment that the operation belongs to';
 COMMENT ON COLUMN @extschema@.idem_receipt.seq IS 'number of the operation within its payment, from 1';
-COMMENT ON COLUMN @extschema@.idem_receipt.operation IS 'kind of the operation: pay';
-COMMENT ON COLUMN @extschema@.idem_receipt.status IS 'state of the payment after the operation: authorized, partially_captured, succeeded, voided, expired, partially_refunded, refunded';
+COMMENT ON COLUMN @extschema@.idem_receipt.operation IS 'kind of the operation: pay, authorize, capture, void, refund; or cancel, for a key that was cancelled unused';
+COMMENT ON COLUMN @extschema@.idem_receipt.status IS 'state of the payment after the operation: authorized, partially_captured, succeeded, voided, expired, partially_refunded, refunded; or of the operation: declined, cancelled';
 COMMENT ON COLUMN @extschema@.idem_receipt.amount IS 'amount of the operation, in the major unit of the currency';
 COMMENT ON COLUMN @extschema@.idem_receipt.currency IS 'code of the currency';
 COMMENT ON COLUMN @extschema@.idem_receipt.authorized IS 'total of the payment after the operation: held';
@@ -168,6 +185,8 @@ COMMENT ON COLUMN @extschema@.idem_receipt.reference IS 'text of the caller''s';
 COMMENT ON COLUMN @extschema@.idem_receipt.metadata IS 'whatever else the caller gave';
 COMMENT ON COLUMN @extschema@.idem_receipt.expires_at IS 'when the hold runs out, if there is one';
 COMMENT ON COLUMN @extschema@.idem_receipt.created_at IS 'when the operation was made';
+COMMENT ON COLUMN @extschema@.idem_receipt.sqlstate IS 'SQLSTATE of the refusal, if the operation was declined';
+COMMENT ON COLUMN @extschema@.idem_receipt.reason IS 'message of the refusal, if the operation was declined';
 COMMENT ON COLUMN @extschema@.idem_receipt.replayed IS 'true if this call did nothing and the answer is an earlier call''s';
 
 CREATE FUNCTION @extschema@.idem_pay(
@@ -187,6 +206,85 @@ GRANT EXECUTE ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, 
 	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, jsonb, text) IS
 	'takes an amount once for a key, and gives the same receipt to whoever repeats the call';
+
+CREATE FUNCTION @extschema@.idem_authorize(
+	key text,
+	amount numeric,
+	currency text DEFAULT NULL,
+	from_account text DEFAULT NULL,
+	to_account text DEFAULT NULL,
+	expires_in interval DEFAULT '7 days',
+	reference text DEFAULT NULL,
+	metadata jsonb DEFAULT NULL,
+	scope text DEFAULT NULL)
+RETURNS @extschema@.idem_receipt
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, jsonb, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, jsonb, text) IS
+	'holds an amount once for a key, to be captured before the hold expires';
+
+CREATE FUNCTION @extschema@.idem_capture(
+	key text,
+	payment_id uuid,
+	amount numeric DEFAULT NULL,
+	final boolean DEFAULT true,
+	reference text DEFAULT NULL,
+	metadata jsonb DEFAULT NULL,
+	scope text DEFAULT NULL)
+RETURNS @extschema@.idem_receipt
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_capture(text, uuid, numeric, boolean, text, jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_capture(text, uuid, numeric, boolean, text, jsonb, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_capture(text, uuid, numeric, boolean, text, jsonb, text) IS
+	'takes of what a payment holds, once for a key: an amount, or all that is left; the rest is released unless final is false';
+
+CREATE FUNCTION @extschema@.idem_void(
+	key text,
+	payment_id uuid,
+	reference text DEFAULT NULL,
+	metadata jsonb DEFAULT NULL,
+	scope text DEFAULT NULL)
+RETURNS @extschema@.idem_receipt
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_void(text, uuid, text, jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_void(text, uuid, text, jsonb, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_void(text, uuid, text, jsonb, text) IS
+	'releases what a payment holds and has not captured, once for a key';
+
+CREATE FUNCTION @extschema@.idem_refund(
+	key text,
+	payment_id uuid,
+	amount numeric DEFAULT NULL,
+	reference text DEFAULT NULL,
+	metadata jsonb DEFAULT NULL,
+	scope text DEFAULT NULL)
+RETURNS @extschema@.idem_receipt
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, jsonb, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, jsonb, text) IS
+	'gives back of what a payment captured, once for a key: an amount, or all that is left';
+
+CREATE FUNCTION @extschema@.idem_cancel(
+	key text,
+	scope text DEFAULT NULL)
+RETURNS @extschema@.idem_receipt
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_cancel(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_cancel(text, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_cancel(text, text) IS
+	'sees to it that the operation of a key has no effect: undoes it, or keeps the key from being used';
 
 CREATE FUNCTION @extschema@.idem_lookup(
 	key text,
@@ -212,6 +310,62 @@ GRANT EXECUTE ON FUNCTION @extschema@.idem_payment(uuid, text)
 COMMENT ON FUNCTION @extschema@.idem_payment(uuid, text) IS
 	'the newest operation of a payment, with the payment''s state as of now';
 
+CREATE FUNCTION @extschema@.idem_history(
+	payment_id uuid,
+	scope text DEFAULT NULL)
+RETURNS SETOF @extschema@.idem_receipt
+LANGUAGE C STABLE PARALLEL SAFE ROWS 5
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_history(uuid, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_history(uuid, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_history(uuid, text) IS
+	'the receipts of the operations of a payment, in their order';
+
+CREATE FUNCTION idempotency.payment_status(
+	operation text,
+	authorized numeric,
+	captured numeric,
+	released numeric,
+	refunded numeric,
+	created_at timestamptz,
+	expires_at timestamptz,
+	at timestamptz)
+RETURNS text
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idem_payment_status';
+COMMENT ON FUNCTION idempotency.payment_status(text, numeric, numeric, numeric, numeric, timestamptz, timestamptz, timestamptz) IS
+	'the status of a payment at a time, after an operation that left these totals; shows nothing but what it is given, so anyone may call it';
+
+-- The scope and the payment id are the columns of DISTINCT ON, so a condition on
+-- them reaches the index.
+CREATE VIEW idempotency.payment AS
+SELECT n.scope,
+	n.payment_id,
+	idempotency.payment_status(n.operation, n.authorized, n.captured, n.released, n.refunded,
+		n.created_at, n.expires_at, pg_catalog.statement_timestamp()) AS status,
+	n.currency,
+	n.authorized,
+	n.captured,
+	n.released,
+	n.refunded,
+	CASE WHEN n.expires_at <= pg_catalog.statement_timestamp() THEN n.authorized - n.authorized
+		ELSE n.authorized - n.captured - n.released END AS capturable,
+	n.captured - n.refunded AS refundable,
+	n.from_account,
+	n.to_account,
+	n.expires_at,
+	n.created_at AS changed_at,
+	coalesce(n.owner, n.role) AS owner
+FROM (
+	SELECT DISTINCT ON (o.scope, o.payment_id) o.*
+	FROM idempotency.operation o
+	WHERE o.sqlstate IS NULL AND o.operation <> 'cancel'
+	ORDER BY o.scope, o.payment_id, o.seq DESC) n;
+COMMENT ON VIEW idempotency.payment IS
+	'one row for each payment: its state now';
+GRANT SELECT ON idempotency.payment TO @extowner@ WITH GRANT OPTION;
+
 ------------------------------------------------------------------------------
 -- Rights of application roles
 ------------------------------------------------------------------------------
@@ -230,7 +384,8 @@ AS $$
 		AND d.classid = 'pg_proc'::regclass
 	JOIN pg_proc p ON p.oid = d.objid
 	WHERE e.extname = 'idempotency'
-		AND p.proname IN ('idem_pay', 'idem_lookup', 'idem_payment')
+		AND p.proname IN ('idem_pay', 'idem_authorize', 'idem_capture', 'idem_void', 'idem_refund', 'idem_cancel',
+			'idem_lookup', 'idem_payment', 'idem_history')
 	ORDER BY p.proname
 $$;
 REVOKE ALL ON FUNCTION idempotency.application_functions() FROM PUBLIC;

@@ -51,16 +51,17 @@ typedef struct IndexShape
 } IndexShape;
 
 static const Oid operation_types[Natts_operation] = {
-	UUIDOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID,
-	TEXTOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID,
-	TEXTOID, JSONBOID, TIMESTAMPTZOID, TEXTOID
+	UUIDOID, TIMESTAMPTZOID, INT4OID, BOOLOID, BOOLOID, TEXTOID, TEXTOID,
+	TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID,
+	TEXTOID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
+	TEXTOID, TEXTOID
 };
 
 static const Oid currency_types[Natts_currency] = {TEXTOID, INT2OID};
 
 static const TableShape table_shapes[N_TABLES] = {
 	[TABLE_OPERATION] = {"operation", Natts_operation, operation_types,
-	"............?????."},
+	"....?....?....?????.???"},
 	[TABLE_CURRENCY] = {"currency", Natts_currency, currency_types, ".."},
 };
 

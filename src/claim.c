@@ -10,11 +10,12 @@
  *		transaction itself, is the answer: replay it.  So far there is no lock,
  *		no transaction id and no WAL, so this also works in a read-only
  *		transaction and on a standby.
- * 2.	These stop here, with PostgreSQL's own error.  If the probe found a row of
+ * 2.      These stop here, with PostgreSQL's own error.  If the probe found a
+ * row of
  *		a transaction in progress, wait for that one (or ID409) and probe again;
  *		that needs no lock of the key.
- * 3.	Take the key's advisory lock, or fail with ID409.
- * 4.	Probe again.  A committed row: at READ COMMITTED replay it, above that it
+ * 3.      Take the key's advisory lock, or fail with ID409. 4.    Probe
+ * again.  A committed row: at READ COMMITTED replay it, above that it
  *		is not in the snapshot, and 40001 has the transaction run again.  A row
  *		of a transaction in progress: let the lock go, wait for that transaction
  *		(or ID409), and start again at the probe.  No row: the key is ours.
@@ -37,14 +38,25 @@
  * the (sub)transaction if it fails.  Since a lock does not outlive its call,
  * their number does not grow with the number of keys in a transaction.
  *
- * Two keys whose hashes are alike wait for each other, no more: keys are always
- * compared whole, by the index.
+ * Operations on a payment.  With the key ours, the payment is claimed in the
+ * same way: take its lock, and look for its newest row with a dirty snapshot.
+ * If that is committed, or our own, the state is known, and stays so while the
+ * lock is held: decide, and insert the next.  If it is of a transaction in
+ * progress, let both locks go, wait for that transaction, and start again with
+ * the key.  A key's lock comes before a payment's, and nobody who has a
+ * payment's lock waits for anything, so these locks cannot close a circle.  At
+ * REPEATABLE READ and above, a newest row that is not in the snapshot is
+ * 40001.  The primary key (scope, payment_id, seq) is the last guard.
+ *
+ * Two keys whose hashes are alike wait for each other, no more: keys are
+ * always compared whole, by the index.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/rel.h"
 
@@ -61,13 +73,18 @@
 #define CLAIM_LOCK_CLASS	0x1D3E
 
 static void take_lock(Claim *claim);
+static void take_payment_lock(Claim *claim, const text *scope,
+							  const pg_uuid_t *payment_id);
+static LockAcquireResult acquire(LOCKTAG *tag, uint64 hash, bool dont_wait);
 pg_noreturn static void in_flight(void);
+pg_noreturn static void not_in_snapshot(const char *what);
 
 bool
 claim_find(Claim *claim, Store *store, const Key *key, const char *command)
 {
 	claim->store = store;
 	claim->key = key;
+	claim->payment_locked = false;
 	claim->state = store_probe_key(store, key);
 	if (claim->state == ROW_VISIBLE || claim->state == ROW_OWN)
 		return true;
@@ -113,10 +130,7 @@ claim_take(Claim *claim, const char *command)
 
 			case ROW_CONCURRENT:
 				if (IsolationUsesXactSnapshot())
-					ereport(ERROR,
-							(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-							 errmsg("could not serialize access due to concurrent use of an idempotency key"),
-							 errhint("The transaction might succeed if retried.")));
+					not_in_snapshot("an idempotency key");
 				return false;
 
 			case ROW_IN_PROGRESS:
@@ -129,23 +143,51 @@ claim_take(Claim *claim, const char *command)
 	}
 }
 
+bool
+claim_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
+{
+	take_payment_lock(claim, scope, payment_id);
+
+	claim->payment_state = store_probe_payment(claim->store, scope, payment_id);
+	switch (claim->payment_state)
+	{
+		case ROW_ABSENT:
+		case ROW_VISIBLE:
+		case ROW_OWN:
+			return true;
+
+		case ROW_CONCURRENT:
+			if (IsolationUsesXactSnapshot())
+				not_in_snapshot("a payment");
+			return true;
+
+		case ROW_IN_PROGRESS:
+			break;
+	}
+
+	claim_release(claim);
+	if (setting_in_flight == IN_FLIGHT_FAIL)
+		in_flight();
+	store_wait(claim->store);
+	claim->state = store_probe_key(claim->store, claim->key);
+	return false;
+}
+
 void
 claim_release(Claim *claim)
 {
+	if (claim->payment_locked)
+		LockRelease(&claim->payment_tag, ExclusiveLock, false);
+	claim->payment_locked = false;
 	LockRelease(&claim->tag, ExclusiveLock, false);
 }
 
 static void
 take_lock(Claim *claim)
 {
-	uint64		hash = key_hash(claim->key, RelationGetRelid(claim->store->heap));
-	bool		fail = setting_in_flight == IN_FLIGHT_FAIL;
-
-	SET_LOCKTAG_ADVISORY(claim->tag, MyDatabaseId,
-						 (uint32) (hash >> 32), (uint32) hash,
-						 CLAIM_LOCK_CLASS);
-
-	switch (LockAcquire(&claim->tag, ExclusiveLock, false, fail))
+	switch (acquire(&claim->tag,
+					key_hash(claim->key, RelationGetRelid(claim->store->heap)),
+					setting_in_flight == IN_FLIGHT_FAIL))
 	{
 		case LOCKACQUIRE_OK:
 			break;
@@ -163,6 +205,34 @@ take_lock(Claim *claim)
 	}
 }
 
+/*
+ * Always waits: whoever has the lock is about to let it go.
+ */
+static void
+take_payment_lock(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
+{
+	uint64		hash = RelationGetRelid(claim->store->heap);
+
+	hash = DatumGetUInt64(hash_any_extended((const unsigned char *) VARDATA_ANY(scope),
+											VARSIZE_ANY_EXHDR(scope), hash));
+	hash = DatumGetUInt64(hash_any_extended(payment_id->data, UUID_LEN, hash));
+
+	if (acquire(&claim->payment_tag, hash, false) != LOCKACQUIRE_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("payment is used inside its own work")));
+	claim->payment_locked = true;
+}
+
+static LockAcquireResult
+acquire(LOCKTAG *tag, uint64 hash, bool dont_wait)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId,
+						 (uint32) (hash >> 32), (uint32) hash,
+						 CLAIM_LOCK_CLASS);
+	return LockAcquire(tag, ExclusiveLock, false, dont_wait);
+}
+
 static void
 in_flight(void)
 {
@@ -171,4 +241,13 @@ in_flight(void)
 			 errmsg("idempotency key is in flight"),
 			 errdetail("Another transaction that uses the key has not ended."),
 			 errhint("Retry later with the same key.")));
+}
+
+static void
+not_in_snapshot(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent use of %s", what),
+			 errhint("The transaction might succeed if retried.")));
 }

@@ -20,6 +20,9 @@ typedef struct Claim
 	const Key  *key;
 	RowState	state;			/* as of the last probe */
 	LOCKTAG		tag;			/* the key's lock, while it is held */
+	LOCKTAG		payment_tag;	/* likewise the payment's, if there is one */
+	bool		payment_locked;
+	RowState	payment_state;	/* of its newest row; that is in the slot */
 } Claim;
 
 /*
@@ -49,7 +52,21 @@ extern bool claim_find(Claim *claim, Store *store, const Key *key,
  */
 extern bool claim_take(Claim *claim, const char *command);
 
-/* Let the key's lock go: from here on the inserted row guards the key. */
+/*
+ * With the key ours, make a payment ours as well.  True: it is; its newest row
+ * is in the store's slot, unless payment_state is ROW_ABSENT.  False: somebody
+ * was at work on it, and we waited for that without a lock; start again with
+ * claim_take().
+ *
+ * Errors: as those of claim_take().
+ */
+extern bool claim_payment(Claim *claim, const text *scope,
+						  const pg_uuid_t *payment_id);
+
+/*
+ * Let the locks go: from here on the inserted row guards the key, and the
+ * payment.
+ */
 extern void claim_release(Claim *claim);
 
 #endif							/* IDEM_CLAIM_H */

@@ -109,8 +109,8 @@ currency_clip(const text *code)
 												 VARSIZE_ANY_EXHDR(code), 32));
 }
 
-int
-currency_exponent(const text *code)
+Refusal *
+currency_exponent(const text *code, int *exponent)
 {
 	char	   *s = text_to_cstring(code);
 	const IsoCurrency *iso;
@@ -120,18 +120,22 @@ currency_exponent(const text *code)
 	for (int i = 0; i < n_user_currencies; i++)
 	{
 		if (strcmp(user_currencies[i].code, s) == 0)
-			return user_currencies[i].exponent;
+		{
+			*exponent = user_currencies[i].exponent;
+			return NULL;
+		}
 	}
 
 	iso = bsearch(s, iso_4217, lengthof(iso_4217), sizeof(IsoCurrency),
 				  iso_compare);
 	if (iso == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown currency \"%s\"",
-						text_to_cstring(currency_clip(code))),
-				 errhint("Use an ISO 4217 code in upper case, such as USD, or add your own to the table idempotency.currency.")));
-	return iso->exponent;
+		return refusal_make(ERRCODE_INVALID_PARAMETER_VALUE,
+							psprintf("unknown currency \"%s\"",
+									 text_to_cstring(currency_clip(code))),
+							NULL,
+							"Use an ISO 4217 code in upper case, such as USD, or add your own to the table idempotency.currency.");
+	*exponent = iso->exponent;
+	return NULL;
 }
 
 /*

@@ -8,6 +8,8 @@
 #ifndef IDEM_CURRENCY_H
 #define IDEM_CURRENCY_H
 
+#include "refusal.h"
+
 /* most decimals that idempotency.currency takes */
 #define CURRENCY_MAX_EXPONENT	18
 
@@ -21,8 +23,8 @@ extern text *currency_of_call(text *currency);
  * The number of decimals of a currency, its ISO 4217 "minor unit": 2 for USD,
  * 0 for JPY, 3 for KWD.  A row of idempotency.currency goes before ISO 4217.
  *
- * Error: 22023 if the code is unknown.
+ * Refusal: 22023 if the code is unknown.
  */
-extern int	currency_exponent(const text *code);
+extern Refusal *currency_exponent(const text *code, int *exponent);
 
 #endif							/* IDEM_CURRENCY_H */

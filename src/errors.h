@@ -31,6 +31,9 @@
 /* the key is in flight: retry later with the same key */
 #define ERRCODE_IDEM_IN_FLIGHT			MAKE_SQLSTATE('I','D','4','0','9')
 
+/* the payment's state forbids it: look, then decide */
+#define ERRCODE_IDEM_STATE				MAKE_SQLSTATE('I','D','4','1','2')
+
 /* the key was used with a different request: a bug in the client */
 #define ERRCODE_IDEM_DIFFERENT_REQUEST	MAKE_SQLSTATE('I','D','4','2','2')
 

@@ -23,36 +23,70 @@
 #include "key.h"
 #include "settings.h"
 
-static void check_text(const text *t, const char *what, int sqlstate);
+static bool is_of_cancel(const text *key);
+static Refusal *check_text(const text *t, const char *what, int max_bytes,
+						   int sqlstate);
 static int	control_character(const char *s, int len);
 
+Refusal *
+key_check(text *key, text *scope, Key *result)
+{
+	Refusal    *refusal;
+
+	if (key == NULL)
+		return refusal_make(ERRCODE_IDEM_BAD_KEY,
+							"idempotency key must not be null", NULL, NULL);
+	if (VARSIZE_ANY_EXHDR(key) == 0)
+		return refusal_make(ERRCODE_IDEM_BAD_KEY,
+							"idempotency key must not be empty", NULL, NULL);
+	refusal = check_text(key, "idempotency key", KEY_MAX_BYTES,
+						 ERRCODE_IDEM_BAD_KEY);
+	if (refusal)
+		return refusal;
+	if (is_of_cancel(key))
+		return refusal_make(ERRCODE_IDEM_BAD_KEY,
+							"idempotency key begins with a reserved prefix",
+							"Keys that begin with \"" KEY_CANCEL_PREFIX "\" are those of idem_cancel().",
+							NULL);
+
+	result->key = key;
+	return key_check_scope(scope, &result->scope);
+}
+
+Refusal *
+key_check_lookup(text *key, text *scope, Key *result)
+{
+	Refusal    *refusal;
+
+	if (key == NULL || !is_of_cancel(key))
+		return key_check(key, scope, result);
+
+	refusal = check_text(key, "idempotency key",
+						 KEY_MAX_BYTES + strlen(KEY_CANCEL_PREFIX),
+						 ERRCODE_IDEM_BAD_KEY);
+	if (refusal)
+		return refusal;
+	result->key = key;
+	return key_check_scope(scope, &result->scope);
+}
+
+Refusal *
+key_check_scope(text *scope, text **result)
+{
+	*result = scope ? scope : cstring_to_text(setting_scope);
+	return check_text(*result, "scope", KEY_MAX_BYTES,
+					  ERRCODE_INVALID_PARAMETER_VALUE);
+}
+
 Key
-key_check(text *key, text *scope)
+key_of_cancel(const Key *key)
 {
 	Key			result;
 
-	if (key == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_IDEM_BAD_KEY),
-				 errmsg("idempotency key must not be null")));
-	if (VARSIZE_ANY_EXHDR(key) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_IDEM_BAD_KEY),
-				 errmsg("idempotency key must not be empty")));
-	check_text(key, "idempotency key", ERRCODE_IDEM_BAD_KEY);
-
-	result.key = key;
-	result.scope = key_check_scope(scope);
+	result.key = cstring_to_text(psprintf(KEY_CANCEL_PREFIX "%s",
+										  text_to_cstring(key->key)));
+	result.scope = key->scope;
 	return result;
-}
-
-text *
-key_check_scope(text *scope)
-{
-	if (scope == NULL)
-		scope = cstring_to_text(setting_scope);
-	check_text(scope, "scope", ERRCODE_INVALID_PARAMETER_VALUE);
-	return scope;
 }
 
 uint64
@@ -64,29 +98,36 @@ key_hash(const Key *key, uint64 seed)
 											VARSIZE_ANY_EXHDR(key->key), seed));
 }
 
+static bool
+is_of_cancel(const text *key)
+{
+	return VARSIZE_ANY_EXHDR(key) >= strlen(KEY_CANCEL_PREFIX) &&
+		memcmp(VARDATA_ANY(key), KEY_CANCEL_PREFIX, strlen(KEY_CANCEL_PREFIX)) == 0;
+}
+
 /*
- * Complain if a text is too long or has a control character.
+ * Refuse a text that is too long or has a control character.
  */
-static void
-check_text(const text *t, const char *what, int sqlstate)
+static Refusal *
+check_text(const text *t, const char *what, int max_bytes, int sqlstate)
 {
 	const char *s = VARDATA_ANY(t);
 	int			len = VARSIZE_ANY_EXHDR(t);
 	int			at;
 
-	if (len > KEY_MAX_BYTES)
-		ereport(ERROR,
-				(errcode(sqlstate),
-				 errmsg("%s is too long", what),
-				 errdetail("It has %d bytes, %d are allowed.",
-						   len, KEY_MAX_BYTES)));
+	if (len > max_bytes)
+		return refusal_make(sqlstate, psprintf("%s is too long", what),
+							psprintf("It has %d bytes, %d are allowed.",
+									 len, max_bytes),
+							NULL);
 
 	at = control_character(s, len);
 	if (at >= 0)
-		ereport(ERROR,
-				(errcode(sqlstate),
-				 errmsg("%s has a control character", what),
-				 errdetail("It is at byte %d.", at + 1)));
+		return refusal_make(sqlstate,
+							psprintf("%s has a control character", what),
+							psprintf("It is at byte %d.", at + 1),
+							NULL);
+	return NULL;
 }
 
 /*

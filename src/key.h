@@ -8,8 +8,13 @@
 #ifndef IDEM_KEY_H
 #define IDEM_KEY_H
 
+#include "refusal.h"
+
 /* most bytes of a key, and of a scope, in the database's encoding */
 #define KEY_MAX_BYTES	255
+
+/* The keys of what idem_cancel() does begin with this, and no client's do. */
+#define KEY_CANCEL_PREFIX	"idem_cancel:"
 
 /* A key that has been checked, in the scope that it belongs to. */
 typedef struct Key
@@ -19,17 +24,25 @@ typedef struct Key
 } Key;
 
 /*
- * Check a key, and the scope that goes with it.
+ * Check a key that a client sends with a request, and the scope that goes with
+ * it, into *result.
  *
- * key: NULL is an error.  scope: NULL means the setting idempotency.scope.
+ * key: NULL is refused.  scope: NULL means the setting idempotency.scope.
  *
- * Errors: ID400 for a key, 22023 for a scope, that is missing, empty, too long
- * or not printable (a scope may be empty).
+ * Refusals: ID400 for a key, 22023 for a scope, that is missing, empty, too
+ * long or not printable (a scope may be empty); ID400 for a key that begins
+ * with KEY_CANCEL_PREFIX.
  */
-extern Key	key_check(text *key, text *scope);
+extern Refusal *key_check(text *key, text *scope, Key *result);
 
 /* The scope alone, checked likewise. */
-extern text *key_check_scope(text *scope);
+extern Refusal *key_check_scope(text *scope, text **result);
+
+/* The key to look up: any that key_check() lets pass, or of idem_cancel(). */
+extern Refusal *key_check_lookup(text *key, text *scope, Key *result);
+
+/* The key of what idem_cancel() does about a key. */
+extern Key	key_of_cancel(const Key *key);
 
 /* 64-bit hash of scope and key together; equal keys hash equal. */
 extern uint64 key_hash(const Key *key, uint64 seed);

@@ -23,25 +23,20 @@
 static Numeric zeros[CURRENCY_MAX_EXPONENT + 1];
 static Numeric limit = NULL;
 
-static int	decimals(Numeric amount);
 static Numeric set_decimals(Numeric amount, int n);
-static char *to_cstring(Numeric amount);
 
-void
+Refusal *
 money_check(Numeric amount)
 {
 	if (amount == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("amount must not be null")));
+		return refusal_make(ERRCODE_NULL_VALUE_NOT_ALLOWED,
+							"amount must not be null", NULL, NULL);
 	if (numeric_is_nan(amount) || numeric_is_inf(amount))
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("amount must be a finite number")));
+		return refusal_make(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+							"amount must be a finite number", NULL, NULL);
 	if (money_compare(amount, money_zero(0)) <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("amount must be greater than zero")));
+		return refusal_make(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+							"amount must be greater than zero", NULL, NULL);
 
 	if (limit == NULL)
 	{
@@ -54,37 +49,39 @@ money_check(Numeric amount)
 		MemoryContextSwitchTo(old);
 	}
 	if (money_compare(amount, limit) >= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("amount is too large"),
-				 errdetail("At most %d digits are allowed before the decimal point.",
-						   MONEY_MAX_DIGITS)));
+		return refusal_make(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+							"amount is too large",
+							psprintf("At most %d digits are allowed before the decimal point.",
+									 MONEY_MAX_DIGITS),
+							NULL);
+	return NULL;
 }
 
-Numeric
-money_in_currency(Numeric amount, const text *currency, int exponent)
+Refusal *
+money_in_currency(Numeric *amount, const text *currency, int exponent)
 {
-	Numeric		result;
+	Numeric		asked = *amount;
 
-	if (decimals(amount) == exponent)
-		return amount;
-	result = set_decimals(amount, exponent);
+	if (money_decimals(asked) == exponent)
+		return NULL;
 
-	if (money_compare(result, amount) != 0)
+	*amount = set_decimals(asked, exponent);
+	if (money_compare(*amount, asked) != 0)
 	{
 		int			scale = DatumGetInt32(DirectFunctionCall1(numeric_min_scale,
-															  NumericGetDatum(amount)));
+															  NumericGetDatum(asked)));
+		char	   *code = text_to_cstring(currency);
 
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("amount has more decimals than its currency"),
-				 scale <= 2 * CURRENCY_MAX_EXPONENT
-				 ? errdetail("The amount is %s, and %s has %d decimals.",
-							 to_cstring(amount), text_to_cstring(currency), exponent)
-				 : errdetail("The amount has %d decimals, and %s has %d.",
-							 scale, text_to_cstring(currency), exponent)));
+		return refusal_make(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+							"amount has more decimals than its currency",
+							scale <= 2 * CURRENCY_MAX_EXPONENT
+							? psprintf("The amount is %s, and %s has %d decimals.",
+									   money_digits(asked), code, exponent)
+							: psprintf("The amount has %d decimals, and %s has %d.",
+									   scale, code, exponent),
+							NULL);
 	}
-	return result;
+	return NULL;
 }
 
 Numeric
@@ -100,6 +97,20 @@ money_zero(int exponent)
 		MemoryContextSwitchTo(old);
 	}
 	return zeros[exponent];
+}
+
+int
+money_decimals(Numeric amount)
+{
+	return DatumGetInt32(DirectFunctionCall1(numeric_scale,
+											 NumericGetDatum(amount)));
+}
+
+Numeric
+money_add(Numeric a, Numeric b)
+{
+	return DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(a),
+											   NumericGetDatum(b)));
 }
 
 Numeric
@@ -125,11 +136,16 @@ money_is_zero(Numeric a)
 	return money_compare(a, money_zero(0)) == 0;
 }
 
-static int
-decimals(Numeric amount)
+char *
+money_text(Numeric a, const text *currency)
 {
-	return DatumGetInt32(DirectFunctionCall1(numeric_scale,
-											 NumericGetDatum(amount)));
+	return psprintf("%s %s", money_digits(a), text_to_cstring(currency));
+}
+
+char *
+money_digits(Numeric a)
+{
+	return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(a)));
 }
 
 static Numeric
@@ -138,11 +154,4 @@ set_decimals(Numeric amount, int n)
 	return DatumGetNumeric(DirectFunctionCall2(numeric_round,
 											   NumericGetDatum(amount),
 											   Int32GetDatum(n)));
-}
-
-static char *
-to_cstring(Numeric amount)
-{
-	return DatumGetCString(DirectFunctionCall1(numeric_out,
-											   NumericGetDatum(amount)));
 }

@@ -12,6 +12,8 @@
 
 #include "utils/numeric.h"
 
+#include "refusal.h"
+
 /* amounts are below ten to the power of this */
 #define MONEY_MAX_DIGITS	18
 
@@ -19,25 +21,33 @@
  * What holds of an amount in any currency: it is not NULL, a finite number,
  * above zero, and below 10 ^ MONEY_MAX_DIGITS.
  *
- * Errors: 22004 for NULL, 22003 for the rest.
+ * Refusals: 22004 for NULL, 22003 for the rest.
  */
-extern void money_check(Numeric amount);
+extern Refusal *money_check(Numeric amount);
 
 /*
- * An amount that money_check() has passed, with as many decimals as the
- * currency has (50 USD is 50.00).  Never rounds.
+ * Give an amount that money_check() has passed as many decimals as the currency
+ * has (50 USD is 50.00).  Never rounds.
  *
- * Error: 22003 if the amount has more decimals than the currency.
+ * Refusal: 22003 if the amount has more decimals than the currency.
  */
-extern Numeric money_in_currency(Numeric amount, const text *currency,
-								 int exponent);
+extern Refusal *money_in_currency(Numeric *amount, const text *currency,
+								  int exponent);
 
 /* Nothing, with that many decimals; lives as long as the backend. */
 extern Numeric money_zero(int exponent);
 
-/* a - b, of amounts with the same number of decimals */
+/* The number of decimals that an amount is written with. */
+extern int	money_decimals(Numeric amount);
+
+/* a + b, and a - b, of amounts with the same number of decimals */
+extern Numeric money_add(Numeric a, Numeric b);
 extern Numeric money_subtract(Numeric a, Numeric b);
 extern int	money_compare(Numeric a, Numeric b);	/* <0, 0, >0 */
 extern bool money_is_zero(Numeric a);
+
+/* "50.00", for messages; the first with its currency: "50.00 USD" */
+extern char *money_text(Numeric a, const text *currency);
+extern char *money_digits(Numeric a);
 
 #endif							/* IDEM_MONEY_H */

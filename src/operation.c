@@ -7,9 +7,23 @@
  * it: authorized (held), captured (taken), released (held, and let go again),
  * refunded (taken, and given back).  All else on a receipt follows from these:
  *
- *		capturable = authorized - captured - released
+ *		capturable = authorized - captured - released, and none once a hold
+ *					 has expired, whether it was released by then or not
  *		refundable = captured - refunded
  *
+ * and the payment's status:
+ *
+ *		refunded			all that was captured, and nothing is left to capture
+ *		partially_refunded	part of it, or more can be captured
+ *		succeeded			captured, and nothing is left to capture
+ *		partially_captured	in part
+ *		voided, expired		nothing captured, and nothing left: released by then,
+ *							or by the hold's running out
+ *		authorized			nothing captured yet
+ *
+ * A declined operation changes nothing: its row carries the totals on, and its
+ * own status says so.  A key that was cancelled before it was used has a row of
+ * its own payment, with nothing in it.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -27,6 +41,7 @@
 #include "errors.h"
 #include "money.h"
 #include "operation.h"
+#include "uuid7.h"
 
 /* The columns of the type idem_receipt, in the install script's order. */
 enum
@@ -49,26 +64,26 @@ enum
 	RECEIPT_METADATA,
 	RECEIPT_EXPIRES_AT,
 	RECEIPT_CREATED_AT,
+	RECEIPT_SQLSTATE,
+	RECEIPT_REASON,
 	RECEIPT_REPLAYED,
 	N_RECEIPT
 };
 
-/* The running totals after an operation, and what follows from them. */
-typedef struct Totals
-{
-	Numeric		captured;
-	Numeric		refunded;
-	Numeric		capturable;
-	Numeric		refundable;
-} Totals;
-
-static Totals totals_of(const Operation *op);
-static const char *status(const Operation *op, const Totals *totals,
-						  TimestampTz at);
+static void init(Operation *op, const Key *key, const char *kind,
+				 const pg_uuid_t *payment_id, TimestampTz now);
+static void set_text(Operation *op, int column, const text *value);
+static void set_request(Operation *op, const OperationRequest *request);
+static bool may_act_for(Datum role);
+static Refusal *forbidden(void);
+static Datum receipt(FunctionCallInfo fcinfo, const Operation *op,
+					 const char *status, TimestampTz at, bool replayed);
 static bool same_text(const Operation *op, int column, const text *asked);
 static bool same_metadata(const Operation *op, Jsonb *asked);
-pg_noreturn static void differs(const char *field, const char *stored,
-								const char *asked);
+static Refusal *differs(const char *field, const char *stored,
+						const char *asked);
+
+#define numeric(op, column)	DatumGetNumeric(operation_get(op, column))
 
 void
 operation_from_slot(Operation *op, TupleTableSlot *slot)
@@ -78,51 +93,326 @@ operation_from_slot(Operation *op, TupleTableSlot *slot)
 	memcpy(op->nulls, slot->tts_isnull, sizeof(op->nulls));
 }
 
-
 void
-operation_check_request(const Operation *op, const OperationRequest *request)
+operation_copy(Operation *op, TupleTableSlot *slot)
 {
-	Numeric		amount = DatumGetNumeric(operation_get(op, amount));
-	text	   *kind = DatumGetTextPP(operation_get(op, operation));
-
-	if (VARSIZE_ANY_EXHDR(kind) != strlen(request->operation) ||
-		memcmp(VARDATA_ANY(kind), request->operation, VARSIZE_ANY_EXHDR(kind)) != 0)
-		differs("operation", text_to_cstring(kind), request->operation);
-
-	if (money_compare(amount, request->amount) != 0)
-		differs("amount",
-				DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(amount))),
-				DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(request->amount))));
-
-	if (!same_text(op, Anum_operation_currency, request->currency))
-		differs("currency",
-				text_to_cstring(DatumGetTextPP(operation_get(op, currency))),
-				text_to_cstring(currency_clip(request->currency)));
-
-	/* free text is named, but not shown: it may be personal, and logs are not */
-	if (!same_text(op, Anum_operation_from_account, request->from_account))
-		differs("from_account", NULL, NULL);
-	if (!same_text(op, Anum_operation_to_account, request->to_account))
-		differs("to_account", NULL, NULL);
-	if (!same_text(op, Anum_operation_reference, request->reference))
-		differs("reference", NULL, NULL);
-	if (!same_metadata(op, request->metadata))
-		differs("metadata", NULL, NULL);
+	heap_deform_tuple(ExecCopySlotHeapTuple(slot), slot->tts_tupleDescriptor,
+					  op->values, op->nulls);
 }
 
 void
+operation_start(Operation *op, const Key *key, const OperationRequest *request)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	pg_uuid_t  *payment_id = palloc(sizeof(pg_uuid_t));
+	Datum		zero = NumericGetDatum(money_zero(money_decimals(request->amount)));
+	bool		hold = strcmp(request->operation, OPERATION_AUTHORIZE) == 0;
+
+	uuid7_make(payment_id, now);
+	init(op, key, request->operation, payment_id, now);
+	operation_get(op, seq) = Int32GetDatum(1);
+	set_request(op, request);
+	set_text(op, Anum_operation_currency, request->currency);
+	set_text(op, Anum_operation_from_account, request->from_account);
+	set_text(op, Anum_operation_to_account, request->to_account);
+	operation_get(op, authorized) = NumericGetDatum(request->amount);
+	operation_get(op, captured) = hold ? zero : NumericGetDatum(request->amount);
+	operation_get(op, released) = zero;
+	operation_get(op, refunded) = zero;
+	if (hold)
+		operation_set(op, expires_at, TimestampTzGetDatum(now + request->expires_in));
+}
+
+void
+operation_follow(Operation *op, const Operation *newest, const Key *key,
+				 const OperationRequest *request)
+{
+	static const int carried[] = {
+		Anum_operation_currency,
+		Anum_operation_authorized,
+		Anum_operation_captured,
+		Anum_operation_released,
+		Anum_operation_refunded,
+		Anum_operation_from_account,
+		Anum_operation_to_account,
+		Anum_operation_expires_at,
+		Anum_operation_owner,
+	};
+	Datum		owner = operation_is_null(newest, owner)
+		? operation_get(newest, role) : operation_get(newest, owner);
+	text	   *role;
+
+	init(op, key, request->operation,
+		 DatumGetUUIDP(operation_get(newest, payment_id)), GetCurrentTimestamp());
+	operation_get(op, seq) = Int32GetDatum(DatumGetInt32(operation_get(newest, seq)) + 1);
+	for (int i = 0; i < lengthof(carried); i++)
+	{
+		op->values[carried[i] - 1] = newest->values[carried[i] - 1];
+		op->nulls[carried[i] - 1] = newest->nulls[carried[i] - 1];
+	}
+	set_request(op, request);
+
+	role = DatumGetTextPP(operation_get(op, role));
+	operation_set(op, owner, owner);
+	if (same_text(op, Anum_operation_owner, role))
+		operation_is_null(op, owner) = true;
+}
+
+void
+operation_cancelled(Operation *op, const Key *key)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	pg_uuid_t  *payment_id = palloc(sizeof(pg_uuid_t));
+	Datum		zero = NumericGetDatum(money_zero(0));
+
+	uuid7_make(payment_id, now);
+	init(op, key, OPERATION_CANCEL, payment_id, now);
+	operation_get(op, seq) = Int32GetDatum(1);
+	operation_get(op, amount) = zero;
+	operation_get(op, authorized) = zero;
+	operation_get(op, captured) = zero;
+	operation_get(op, released) = zero;
+	operation_get(op, refunded) = zero;
+}
+
+void
+operation_decline(Operation *op, const Refusal *refusal)
+{
+	operation_set(op, sqlstate,
+				  CStringGetTextDatum(unpack_sql_state(refusal->sqlstate)));
+	operation_set(op, reason, CStringGetTextDatum(refusal->message));
+}
+
+bool
+operation_is(const Operation *op, const char *kind)
+{
+	text	   *stored = DatumGetTextPP(operation_get(op, operation));
+
+	return VARSIZE_ANY_EXHDR(stored) == strlen(kind) &&
+		memcmp(VARDATA_ANY(stored), kind, strlen(kind)) == 0;
+}
+
+bool
+operation_is_declined(const Operation *op)
+{
+	return !operation_is_null(op, sqlstate);
+}
+
+bool
+operation_has_expired(const Operation *op, TimestampTz at)
+{
+	return !operation_is_null(op, expires_at) &&
+		DatumGetTimestampTz(operation_get(op, expires_at)) <= at;
+}
+
+Numeric
+operation_capturable(const Operation *op)
+{
+	return money_subtract(money_subtract(numeric(op, authorized),
+										 numeric(op, captured)),
+						  numeric(op, released));
+}
+
+Numeric
+operation_refundable(const Operation *op)
+{
+	return money_subtract(numeric(op, captured), numeric(op, refunded));
+}
+
+Refusal *
+operation_check_request(const Operation *op, const OperationRequest *request)
+{
+	bool		whole = DatumGetBool(operation_get(op, whole));
+
+	if (operation_is(op, OPERATION_CANCEL))
+		return NULL;
+
+	if (!operation_is(op, request->operation))
+		return differs("operation",
+					   text_to_cstring(DatumGetTextPP(operation_get(op, operation))),
+					   request->operation);
+
+	if (request->payment_id &&
+		memcmp(request->payment_id, DatumGetUUIDP(operation_get(op, payment_id)),
+			   UUID_LEN) != 0)
+		return differs("payment_id",
+					   DatumGetCString(DirectFunctionCall1(uuid_out, operation_get(op, payment_id))),
+					   DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(request->payment_id))));
+
+	if (whole != (request->amount == NULL) ||
+		(!whole && money_compare(numeric(op, amount), request->amount) != 0))
+		return differs("amount",
+					   whole ? "all that is left" : money_digits(numeric(op, amount)),
+					   request->amount ? money_digits(request->amount) : "all that is left");
+
+	if (request->currency &&
+		!same_text(op, Anum_operation_currency, request->currency))
+		return differs("currency",
+					   text_to_cstring(DatumGetTextPP(operation_get(op, currency))),
+					   text_to_cstring(currency_clip(request->currency)));
+
+	if (!operation_is_null(op, final) &&
+		DatumGetBool(operation_get(op, final)) != request->final)
+		return differs("final", request->final ? "false" : "true",
+					   request->final ? "true" : "false");
+
+	if (request->expires_in != 0 &&
+		DatumGetTimestampTz(operation_get(op, expires_at)) !=
+		DatumGetTimestampTz(operation_get(op, created_at)) + request->expires_in)
+		return differs("expires_in", NULL, NULL);
+
+	/* free text is named, but not shown: it may be personal, and logs are not */
+	if (request->payment_id == NULL)
+	{
+		if (!same_text(op, Anum_operation_from_account, request->from_account))
+			return differs("from_account", NULL, NULL);
+		if (!same_text(op, Anum_operation_to_account, request->to_account))
+			return differs("to_account", NULL, NULL);
+	}
+	if (!same_text(op, Anum_operation_reference, request->reference))
+		return differs("reference", NULL, NULL);
+	if (!same_metadata(op, request->metadata))
+		return differs("metadata", NULL, NULL);
+	return NULL;
+}
+
+Refusal *
 operation_check_access(const Operation *op)
 {
-	if (!access_allowed(DatumGetTextPP(operation_get(op, role))))
-		ereport(ERROR,
-				(errcode(ERRCODE_IDEM_FORBIDDEN),
-				 errmsg("permission denied for idempotency key"),
-				 errdetail("The key or payment belongs to another role.")));
+	return may_act_for(operation_get(op, role)) ? NULL : forbidden();
+}
+
+Refusal *
+operation_check_payment_access(const Operation *op)
+{
+	return may_act_for(operation_is_null(op, owner) ? operation_get(op, role)
+					   : operation_get(op, owner)) ? NULL : forbidden();
+}
+
+const char *
+operation_payment_status(const Operation *op, TimestampTz at)
+{
+	bool		captured = !money_is_zero(numeric(op, captured));
+	bool		left = !money_is_zero(operation_capturable(op));
+	bool		expired = operation_has_expired(op, at);
+
+	if (operation_is(op, OPERATION_CANCEL))
+		return "cancelled";
+	if (expired)
+		left = false;
+	if (!money_is_zero(numeric(op, refunded)))
+		return left || !money_is_zero(operation_refundable(op))
+			? "partially_refunded" : "refunded";
+	if (captured)
+		return left ? "partially_captured" : "succeeded";
+	if (left)
+		return "authorized";
+
+	/* a hold that has run out cannot be voided */
+	if (expired &&
+		(!money_is_zero(operation_capturable(op)) ||
+		 operation_has_expired(op, DatumGetTimestampTz(operation_get(op, created_at)))))
+		return "expired";
+	return "voided";
+}
+
+const char *
+operation_status(const Operation *op)
+{
+	if (operation_is_declined(op))
+		return "declined";
+	return operation_payment_status(op, DatumGetTimestampTz(operation_get(op, created_at)));
 }
 
 Datum
-operation_receipt(FunctionCallInfo fcinfo, const Operation *op,
-				  TimestampTz at, bool replayed)
+operation_receipt(FunctionCallInfo fcinfo, const Operation *op, bool replayed)
+{
+	return receipt(fcinfo, op, operation_status(op),
+				   DatumGetTimestampTz(operation_get(op, created_at)), replayed);
+}
+
+Datum
+operation_receipt_now(FunctionCallInfo fcinfo, const Operation *op)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return receipt(fcinfo, op, operation_payment_status(op, now), now, true);
+}
+
+Datum
+operation_replay(FunctionCallInfo fcinfo, TupleTableSlot *slot,
+				 const OperationRequest *request)
+{
+	Operation	op;
+
+	operation_from_slot(&op, slot);
+	refusal_raise(operation_check_access(&op));
+	if (request)
+		refusal_raise(operation_check_request(&op, request));
+	return operation_receipt(fcinfo, &op, true);
+}
+
+/*
+ * A row with all that every operation has, and NULL for the rest.
+ */
+static void
+init(Operation *op, const Key *key, const char *kind,
+	 const pg_uuid_t *payment_id, TimestampTz now)
+{
+	memset(op->nulls, true, sizeof(op->nulls));
+	operation_set(op, payment_id, UUIDPGetDatum(payment_id));
+	operation_set(op, created_at, TimestampTzGetDatum(now));
+	operation_set(op, seq, (Datum) 0);
+	operation_set(op, whole, BoolGetDatum(false));
+	set_text(op, Anum_operation_scope, key->scope);
+	set_text(op, Anum_operation_key, key->key);
+	operation_set(op, operation, CStringGetTextDatum(kind));
+	operation_set(op, amount, (Datum) 0);
+	operation_set(op, authorized, (Datum) 0);
+	operation_set(op, captured, (Datum) 0);
+	operation_set(op, released, (Datum) 0);
+	operation_set(op, refunded, (Datum) 0);
+	set_text(op, Anum_operation_role, access_current_role());
+}
+
+static void
+set_text(Operation *op, int column, const text *value)
+{
+	op->values[column - 1] = PointerGetDatum(value);
+	op->nulls[column - 1] = value == NULL;
+}
+
+static void
+set_request(Operation *op, const OperationRequest *request)
+{
+	operation_get(op, whole) = BoolGetDatum(request->amount == NULL);
+	operation_get(op, amount) = request->amount
+		? NumericGetDatum(request->amount)
+		: NumericGetDatum(money_zero(money_decimals(numeric(op, authorized))));
+	if (strcmp(request->operation, OPERATION_CAPTURE) == 0)
+		operation_set(op, final, BoolGetDatum(request->final));
+	set_text(op, Anum_operation_reference, request->reference);
+	if (request->metadata)
+		operation_set(op, metadata, JsonbPGetDatum(request->metadata));
+}
+
+static bool
+may_act_for(Datum role)
+{
+	return access_allowed(DatumGetTextPP(role));
+}
+
+static Refusal *
+forbidden(void)
+{
+	return refusal_make(ERRCODE_IDEM_FORBIDDEN,
+						"permission denied for idempotency key",
+						"The key or payment belongs to another role.", NULL);
+}
+
+static Datum
+receipt(FunctionCallInfo fcinfo, const Operation *op, const char *status,
+		TimestampTz at, bool replayed)
 {
 	static const struct
 	{
@@ -144,21 +434,26 @@ operation_receipt(FunctionCallInfo fcinfo, const Operation *op,
 		{RECEIPT_METADATA, Anum_operation_metadata},
 		{RECEIPT_EXPIRES_AT, Anum_operation_expires_at},
 		{RECEIPT_CREATED_AT, Anum_operation_created_at},
+		{RECEIPT_SQLSTATE, Anum_operation_sqlstate},
+		{RECEIPT_REASON, Anum_operation_reason},
 	};
 	Datum		values[N_RECEIPT];
 	bool		nulls[N_RECEIPT] = {false};
-	Totals		totals = totals_of(op);
+	Numeric		capturable = operation_capturable(op);
 	TupleDesc	desc;
 	Datum		result;
+
+	if (operation_has_expired(op, at))
+		capturable = money_subtract(capturable, capturable);
 
 	for (int i = 0; i < lengthof(copied); i++)
 	{
 		values[copied[i].receipt] = op->values[copied[i].column - 1];
 		nulls[copied[i].receipt] = op->nulls[copied[i].column - 1];
 	}
-	values[RECEIPT_STATUS] = CStringGetTextDatum(status(op, &totals, at));
-	values[RECEIPT_CAPTURABLE] = NumericGetDatum(totals.capturable);
-	values[RECEIPT_REFUNDABLE] = NumericGetDatum(totals.refundable);
+	values[RECEIPT_STATUS] = CStringGetTextDatum(status);
+	values[RECEIPT_CAPTURABLE] = NumericGetDatum(capturable);
+	values[RECEIPT_REFUNDABLE] = NumericGetDatum(operation_refundable(op));
 	values[RECEIPT_REPLAYED] = BoolGetDatum(replayed);
 
 	desc = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
@@ -171,40 +466,6 @@ operation_receipt(FunctionCallInfo fcinfo, const Operation *op,
 	result = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 	ReleaseTupleDesc(desc);
 	return result;
-}
-
-static Totals
-totals_of(const Operation *op)
-{
-	Numeric		authorized = DatumGetNumeric(operation_get(op, authorized));
-	Numeric		released = DatumGetNumeric(operation_get(op, released));
-	Totals		totals;
-
-	totals.captured = DatumGetNumeric(operation_get(op, captured));
-	totals.refunded = DatumGetNumeric(operation_get(op, refunded));
-	totals.capturable = money_subtract(money_subtract(authorized, totals.captured),
-									   released);
-	totals.refundable = money_subtract(totals.captured, totals.refunded);
-	return totals;
-}
-
-/*
- * The state of the payment after the operation, as of the moment "at": what was
- * held, taken and given back decides, and whether the hold has run out.
- */
-static const char *
-status(const Operation *op, const Totals *totals, TimestampTz at)
-{
-	if (!money_is_zero(totals->refunded))
-		return money_is_zero(totals->refundable) ? "refunded" : "partially_refunded";
-	if (money_is_zero(totals->capturable))
-		return money_is_zero(totals->captured) ? "voided" : "succeeded";
-	if (!money_is_zero(totals->captured))
-		return "partially_captured";
-	if (!operation_is_null(op, expires_at) &&
-		DatumGetTimestampTz(operation_get(op, expires_at)) <= at)
-		return "expired";
-	return "authorized";
 }
 
 static bool
@@ -229,14 +490,14 @@ same_metadata(const Operation *op, Jsonb *asked)
 								  &asked->root) == 0;
 }
 
-static void
+static Refusal *
 differs(const char *field, const char *stored, const char *asked)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_IDEM_DIFFERENT_REQUEST),
-			 errmsg("idempotency key was used with a different request"),
-			 stored ? errdetail("Field \"%s\" differs: the key was used with %s, and now with %s.",
-								field, stored, asked)
-			 : errdetail("Field \"%s\" differs.", field),
-			 errhint("A new request needs a new key.")));
+	return refusal_make(ERRCODE_IDEM_DIFFERENT_REQUEST,
+						"idempotency key was used with a different request",
+						stored
+						? psprintf("Field \"%s\" differs: the key was used with %s, and now with %s.",
+								   field, stored, asked)
+						: psprintf("Field \"%s\" differs.", field),
+						"A new request needs a new key.");
 }

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * payment.c
- *		The functions of payments.
+ *		The functions that start a payment.
  *
  * idem_pay(key, amount, currency, from_account, to_account, reference,
  *			metadata, scope)
- * idem_lookup(key, scope)
- * idem_payment(payment_id, scope)
+ * idem_authorize(key, amount, currency, from_account, to_account, expires_in,
+ *			reference, metadata, scope)
  *
  * A keyed function is made of the same steps: check the key; claim_find(), and
  * replay a hit; check the rest, which a replay must not depend on (a currency
@@ -17,32 +17,24 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
-#include "funcapi.h"
-#include "utils/builtins.h"
+#include "datatype/timestamp.h"
 #include "utils/timestamp.h"
 
-#include "access.h"
+#include "call.h"
 #include "claim.h"
 #include "currency.h"
-#include "errors.h"
 #include "key.h"
 #include "money.h"
 #include "operation.h"
+#include "payment.h"
 #include "storage.h"
-#include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(idem_pay);
-PG_FUNCTION_INFO_V1(idem_lookup);
-PG_FUNCTION_INFO_V1(idem_payment);
+PG_FUNCTION_INFO_V1(idem_authorize);
 
-#define GETARG_TEXT_OR_NULL(n)	(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n))
-
-static Datum replay(FunctionCallInfo fcinfo, Store *store,
-					const OperationRequest *request);
-static void new_payment(Operation *op, const Key *key,
-						const OperationRequest *request, int exponent);
-static void set_text(Operation *op, int column, const text *value);
+static Datum start_payment(FunctionCallInfo fcinfo, text *key, text *scope,
+						   OperationRequest *request, const char *command);
+static int64 duration(const Interval *interval);
 
 /*
  * idem_pay: take an amount at once.
@@ -51,181 +43,122 @@ static void set_text(Operation *op, int column, const text *value);
  * idempotency.currency.  from_account, to_account: NULL.  scope: NULL is the
  * setting idempotency.scope.
  *
- * Errors: those of key_check(), money_check(), money_in_currency(),
- * currency_exponent(), claim_take(); ID403; ID422.
+ * Errors: those of key_check(), payment_check(), claim_take(); ID403; ID422.
  */
 Datum
 idem_pay(PG_FUNCTION_ARGS)
 {
-	Key			key = key_check(GETARG_TEXT_OR_NULL(0), GETARG_TEXT_OR_NULL(7));
 	OperationRequest request = {
-		.operation = "pay",
-		.amount = PG_ARGISNULL(1) ? NULL : PG_GETARG_NUMERIC(1),
-		.currency = currency_of_call(GETARG_TEXT_OR_NULL(2)),
-		.from_account = GETARG_TEXT_OR_NULL(3),
-		.to_account = GETARG_TEXT_OR_NULL(4),
-		.reference = GETARG_TEXT_OR_NULL(5),
-		.metadata = PG_ARGISNULL(6) ? NULL : PG_GETARG_JSONB_P(6),
+		.operation = OPERATION_PAY,
+		.amount = ARG_NUMERIC(1),
+		.currency = currency_of_call(ARG_TEXT(2)),
+		.from_account = ARG_TEXT(3),
+		.to_account = ARG_TEXT(4),
+		.reference = ARG_TEXT(5),
+		.metadata = ARG_JSONB(6),
 	};
+
+	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(7), &request, "idem_pay()");
+}
+
+/*
+ * idem_authorize: hold an amount, to be captured later.
+ *
+ * expires_in: for how long; NULL is 7 days.  The rest as for idem_pay.
+ *
+ * Errors: those of idem_pay; 22023 if expires_in is not above zero, or too
+ * long.
+ */
+Datum
+idem_authorize(PG_FUNCTION_ARGS)
+{
+	OperationRequest request = {
+		.operation = OPERATION_AUTHORIZE,
+		.amount = ARG_NUMERIC(1),
+		.currency = currency_of_call(ARG_TEXT(2)),
+		.from_account = ARG_TEXT(3),
+		.to_account = ARG_TEXT(4),
+		.expires_in = PG_ARGISNULL(5) ? 7 * USECS_PER_DAY : duration(PG_GETARG_INTERVAL_P(5)),
+		.reference = ARG_TEXT(6),
+		.metadata = ARG_JSONB(7),
+	};
+
+	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(8), &request, "idem_authorize()");
+}
+
+Refusal *
+payment_check(OperationRequest *request)
+{
+	int			exponent = 0;
+	Refusal    *refusal;
+
+	if (request->from_account || request->to_account)
+		return refusal_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+							"payments between accounts are not supported", NULL,
+							"Leave from_account and to_account null.");
+	refusal = currency_exponent(request->currency, &exponent);
+	if (refusal)
+		return refusal;
+	return money_in_currency(&request->amount, request->currency, exponent);
+}
+
+static Datum
+start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
+			  OperationRequest *request, const char *command)
+{
+	Key			key;
 	Store		store;
 	Claim		claim;
-	Operation	op;
 	Datum		receipt;
 
-	money_check(request.amount);
+	refusal_raise(key_check(key_arg, scope_arg, &key));
+	refusal_raise(money_check(request->amount));
 
 	store_open(&store, TABLE_OPERATION);
-	if (claim_find(&claim, &store, &key, "idem_pay()"))
-		receipt = replay(fcinfo, &store, &request);
+	if (claim_find(&claim, &store, &key, command))
+		receipt = operation_replay(fcinfo, store.slot, request);
 	else
 	{
-		int			exponent;
+		refusal_raise(payment_check(request));
 
-		if (request.from_account || request.to_account)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("payments between accounts are not supported"),
-					 errhint("Leave from_account and to_account null.")));
-		exponent = currency_exponent(request.currency);
-		request.amount = money_in_currency(request.amount, request.currency, exponent);
-
-		if (claim_take(&claim, "idem_pay()"))
+		if (claim_take(&claim, command))
 		{
-			new_payment(&op, &key, &request, exponent);
+			Operation	op;
+
+			operation_start(&op, &key, request);
 			store_insert(&store, op.values, op.nulls);
 			claim_release(&claim);
-			receipt = operation_receipt(fcinfo, &op,
-										DatumGetTimestampTz(operation_get(&op, created_at)),
-										false);
+			receipt = operation_receipt(fcinfo, &op, false);
 		}
 		else
-			receipt = replay(fcinfo, &store, &request);
+			receipt = operation_replay(fcinfo, store.slot, request);
 	}
 	store_close(&store);
 
-	PG_RETURN_DATUM(receipt);
+	return receipt;
 }
 
 /*
- * idem_lookup: the receipt stored under a key, or no row.
- *
- * Errors: those of key_check(); ID403.
+ * An interval in microseconds.  A day has 24 hours and a month 30 days, so that
+ * it is the same in every time zone and at every time of the year.
  */
-Datum
-idem_lookup(PG_FUNCTION_ARGS)
+static int64
+duration(const Interval *interval)
 {
-	Key			key = key_check(GETARG_TEXT_OR_NULL(0), GETARG_TEXT_OR_NULL(1));
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Store		store;
-	Datum		receipt = (Datum) 0;
-	bool		found;
+	/* beyond these are infinite ones, and sums beyond the end of time */
+	const int64 limit = INT64CONST(100) * 365 * USECS_PER_DAY;
+	double		us = (double) interval->time +
+		((double) interval->day + (double) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
 
-	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo))
+	if (us <= 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("set-valued function called in context that cannot accept a set")));
-
-	store_open(&store, TABLE_OPERATION);
-	found = store_find_key(&store, &key);
-	if (found)
-		receipt = replay(fcinfo, &store, NULL);
-	store_close(&store);
-
-	/* at most one row: the whole set in one call */
-	rsinfo->isDone = found ? ExprSingleResult : ExprEndResult;
-	if (!found)
-		PG_RETURN_NULL();
-	PG_RETURN_DATUM(receipt);
-}
-
-/*
- * idem_payment: the state of a payment now, that is after its newest operation.
- *
- * Errors: 22004 if payment_id is NULL; ID404; ID403.
- */
-Datum
-idem_payment(PG_FUNCTION_ARGS)
-{
-	text	   *scope = key_check_scope(GETARG_TEXT_OR_NULL(1));
-	Store		store;
-	Operation	op;
-	Datum		receipt;
-
-	if (PG_ARGISNULL(0))
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("expires_in must be greater than zero")));
+	if (us > limit)
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("payment_id must not be null")));
-
-	store_open(&store, TABLE_OPERATION);
-	if (!store_find_payment(&store, scope, PG_GETARG_UUID_P(0)))
-		ereport(ERROR,
-				(errcode(ERRCODE_IDEM_NOT_FOUND),
-				 errmsg("payment %s does not exist",
-						DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0))))));
-	operation_from_slot(&op, store.slot);
-	operation_check_access(&op);
-	receipt = operation_receipt(fcinfo, &op, GetCurrentTimestamp(), true);
-	store_close(&store);
-
-	PG_RETURN_DATUM(receipt);
-}
-
-/*
- * The receipt of the row in the store's slot, as it was then.  With a request:
- * if the row is what it asks for.
- */
-static Datum
-replay(FunctionCallInfo fcinfo, Store *store, const OperationRequest *request)
-{
-	Operation	op;
-
-	operation_from_slot(&op, store->slot);
-	operation_check_access(&op);
-	if (request)
-		operation_check_request(&op, request);
-	return operation_receipt(fcinfo, &op,
-							 DatumGetTimestampTz(operation_get(&op, created_at)),
-							 true);
-}
-
-/*
- * The first operation of a payment that takes the whole amount at once.
- */
-static void
-new_payment(Operation *op, const Key *key, const OperationRequest *request,
-			int exponent)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	pg_uuid_t  *payment_id = palloc(sizeof(pg_uuid_t));
-
-	uuid7_make(payment_id, now);
-
-	memset(op->nulls, false, sizeof(op->nulls));
-	operation_get(op, payment_id) = UUIDPGetDatum(payment_id);
-	operation_get(op, created_at) = TimestampTzGetDatum(now);
-	operation_get(op, seq) = Int32GetDatum(1);
-	set_text(op, Anum_operation_scope, key->scope);
-	set_text(op, Anum_operation_key, key->key);
-	operation_get(op, operation) = CStringGetTextDatum(request->operation);
-	operation_get(op, amount) = NumericGetDatum(request->amount);
-	set_text(op, Anum_operation_currency, request->currency);
-	operation_get(op, authorized) = NumericGetDatum(request->amount);
-	operation_get(op, captured) = NumericGetDatum(request->amount);
-	operation_get(op, released) = NumericGetDatum(money_zero(exponent));
-	operation_get(op, refunded) = NumericGetDatum(money_zero(exponent));
-	set_text(op, Anum_operation_from_account, request->from_account);
-	set_text(op, Anum_operation_to_account, request->to_account);
-	set_text(op, Anum_operation_reference, request->reference);
-	operation_get(op, metadata) = PointerGetDatum(request->metadata);
-	operation_is_null(op, metadata) = request->metadata == NULL;
-	operation_get(op, expires_at) = (Datum) 0;
-	operation_is_null(op, expires_at) = true;
-	operation_get(op, role) = PointerGetDatum(access_current_role());
-}
-
-static void
-set_text(Operation *op, int column, const text *value)
-{
-	op->values[column - 1] = PointerGetDatum(value);
-	op->nulls[column - 1] = value == NULL;
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("expires_in is too long"),
+				 errdetail("At most 100 years are allowed.")));
+	return interval->time +
+		((int64) interval->day + (int64) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
 }

@@ -19,10 +19,17 @@
 char	   *setting_scope = NULL;
 char	   *setting_currency = NULL;
 int			setting_in_flight = IN_FLIGHT_WAIT;
+int			setting_declines = DECLINES_RAISE;
 
 static const struct config_enum_entry in_flight_options[] = {
 	{"wait", IN_FLIGHT_WAIT, false},
 	{"fail", IN_FLIGHT_FAIL, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry declines_options[] = {
+	{"raise", DECLINES_RAISE, false},
+	{"record", DECLINES_RECORD, false},
 	{NULL, 0, false}
 };
 
@@ -51,6 +58,15 @@ settings_define(void)
 							 &setting_in_flight,
 							 IN_FLIGHT_WAIT,
 							 in_flight_options,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("idempotency.declines",
+							 "Sets what becomes of a request that the state of the payment does not allow.",
+							 "\"raise\" raises an error and leaves the key free, \"record\" stores the refusal as the key's answer.",
+							 &setting_declines,
+							 DECLINES_RAISE,
+							 declines_options,
 							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
 

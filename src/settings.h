@@ -15,9 +15,17 @@ typedef enum InFlight
 	IN_FLIGHT_FAIL				/* raise ID409 */
 } InFlight;
 
+/* what becomes of a request that the payment's state does not allow */
+typedef enum Declines
+{
+	DECLINES_RAISE,				/* an error; the key stays free */
+	DECLINES_RECORD				/* a row, the key's answer for ever */
+} Declines;
+
 extern char *setting_scope;		/* idempotency.scope; checked when it is used */
 extern char *setting_currency;	/* idempotency.currency; likewise */
 extern int	setting_in_flight;	/* idempotency.in_flight, an InFlight */
+extern int	setting_declines;	/* idempotency.declines, a Declines */
 
 extern void settings_define(void);
 

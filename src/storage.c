@@ -36,6 +36,7 @@
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -44,19 +45,38 @@
 #include "executor/executor.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "storage.h"
 
-static void probe_begin(Store *store, CatalogIndex index, int nkeys);
+/* What is needed to insert into a table. */
+typedef struct StoreWriter
+{
+	EState	   *estate;
+	ResultRelInfo *rri;			/* the table, with its indexes open */
+	CommandId	cid;
+	BulkInsertState bulk;		/* these two for many at once, or NULL */
+	TupleTableSlot *many[STORE_MANY];
+} StoreWriter;
+
+static RowState probe(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
+					  ScanDirection direction);
 static void probe_end(Store *store, LOCKMODE unlock);
 static RowState probe_state(Store *store);
 static bool find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 				 ScanDirection direction);
+static void payment_scan_keys(ScanKey keys, const text *scope,
+							  const pg_uuid_t *payment_id);
 static void key_scan_keys(ScanKey keys, const Key *key);
 static void scan_key(ScanKey keys, int column, RegProcedure equals, Datum value);
+static StoreWriter *writer_begin(Store *store);
+static void writer_end(Store *store);
+static void fill_slot(Store *store, TupleTableSlot *slot, Datum *values,
+					  bool *nulls);
+static void insert_index_entries(StoreWriter *writer, TupleTableSlot *slot);
 static void check_triggers(ResultRelInfo *rri);
 
 void
@@ -64,13 +84,14 @@ store_open(Store *store, CatalogTable table)
 {
 	store->heap = catalog_open(table, AccessShareLock);
 	store->slot = table_slot_create(store->heap, NULL);
-	store->index = NULL;
 	store->scan = NULL;
+	store->writer = NULL;
 }
 
 void
 store_close(Store *store)
 {
+	writer_end(store);
 	probe_end(store, NoLock);
 	ExecDropSingleTupleTableSlot(store->slot);
 	table_close(store->heap, NoLock);
@@ -102,13 +123,19 @@ store_find_key(Store *store, const Key *key)
 }
 
 bool
-store_find_payment(Store *store, text *scope, pg_uuid_t *payment_id)
+store_find_payment(Store *store, const text *scope, const pg_uuid_t *payment_id,
+				   ScanDirection direction)
 {
 	ScanKeyData keys[2];
 
-	scan_key(keys, 1, F_TEXTEQ, PointerGetDatum(scope));
-	scan_key(keys, 2, F_UUID_EQ, UUIDPGetDatum(payment_id));
-	return find(store, INDEX_OPERATION_PAYMENT, keys, 2, BackwardScanDirection);
+	payment_scan_keys(keys, scope, payment_id);
+	return find(store, INDEX_OPERATION_PAYMENT, keys, 2, direction);
+}
+
+bool
+store_find_next(Store *store)
+{
+	return index_getnext_slot(store->scan, store->direction, store->slot);
 }
 
 RowState
@@ -117,11 +144,40 @@ store_probe_key(Store *store, const Key *key)
 	ScanKeyData keys[2];
 
 	key_scan_keys(keys, key);
-	probe_begin(store, INDEX_OPERATION_KEY, 2);
-	index_rescan(store->scan, keys, 2, NULL, 0);
-	if (!index_getnext_slot(store->scan, ForwardScanDirection, store->slot))
-		return ROW_ABSENT;
-	return probe_state(store);
+	return probe(store, INDEX_OPERATION_KEY, keys, 2, ForwardScanDirection);
+}
+
+RowState
+store_probe_key_from(Store *store, const Key *key)
+{
+	ScanKeyData members[2];
+	ScanKeyData row;
+
+	/* (key, scope) >= (...), the way of ExecIndexBuildScanKeys() */
+	key_scan_keys(members, key);
+	for (int i = 0; i < 2; i++)
+	{
+		members[i].sk_flags = SK_ROW_MEMBER;
+		members[i].sk_strategy = BTGreaterEqualStrategyNumber;
+		fmgr_info(F_BTTEXTCMP, &members[i].sk_func);
+	}
+	members[1].sk_flags |= SK_ROW_END;
+	memset(&row, 0, sizeof(row));
+	row.sk_flags = SK_ROW_HEADER;
+	row.sk_attno = members[0].sk_attno;
+	row.sk_strategy = BTGreaterEqualStrategyNumber;
+	row.sk_argument = PointerGetDatum(members);
+
+	return probe(store, INDEX_OPERATION_KEY, &row, 1, ForwardScanDirection);
+}
+
+RowState
+store_probe_payment(Store *store, const text *scope, const pg_uuid_t *payment_id)
+{
+	ScanKeyData keys[2];
+
+	payment_scan_keys(keys, scope, payment_id);
+	return probe(store, INDEX_OPERATION_PAYMENT, keys, 2, BackwardScanDirection);
 }
 
 void
@@ -144,58 +200,62 @@ store_wait(Store *store)
 void
 store_insert(Store *store, Datum *values, bool *nulls)
 {
-	Relation	heap = store->heap;
-	EState	   *estate = CreateExecutorState();
-	ResultRelInfo *rri = makeNode(ResultRelInfo);
-	TupleTableSlot *slot;
-	List	   *recheck;
+	StoreWriter *writer = writer_begin(store);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(store->heap),
+													&TTSOpsVirtual);
 
-	InitResultRelInfo(rri, heap, 0, NULL, 0);
-	estate->es_opened_result_relations =
-		lappend(estate->es_opened_result_relations, rri);
-	estate->es_output_cid = GetCurrentCommandId(true);
-	ExecOpenIndices(rri, false);
+	fill_slot(store, slot, values, nulls);
+	table_tuple_insert(store->heap, slot, writer->cid, 0, NULL);
+	insert_index_entries(writer, slot);
+	ExecDropSingleTupleTableSlot(slot);
+}
 
-	slot = MakeSingleTupleTableSlot(RelationGetDescr(heap), &TTSOpsVirtual);
-	memcpy(slot->tts_values, values, sizeof(Datum) * slot->tts_tupleDescriptor->natts);
-	memcpy(slot->tts_isnull, nulls, sizeof(bool) * slot->tts_tupleDescriptor->natts);
-	ExecStoreVirtualTuple(slot);
-	slot->tts_tableOid = RelationGetRelid(heap);
+void
+store_insert_many(Store *store, int n, Datum **values, bool **nulls)
+{
+	StoreWriter *writer = writer_begin(store);
 
-	if (rri->ri_TrigDesc)
-		check_triggers(rri);
-	if (heap->rd_att->constr)
-		ExecConstraints(rri, slot, estate);
-
-	table_tuple_insert(heap, slot, estate->es_output_cid, 0, NULL);
-	recheck = compat_insert_index_tuples(rri, slot, estate);
-
-	if (rri->ri_TrigDesc || recheck != NIL)
+	Assert(n <= STORE_MANY);
+	if (writer->bulk == NULL)
+		writer->bulk = GetBulkInsertState();
+	for (int i = 0; i < n; i++)
 	{
-		AfterTriggerBeginQuery();
-		ExecARInsertTriggers(estate, rri, slot, recheck, NULL);
-		AfterTriggerEndQuery(estate);
+		if (writer->many[i] == NULL)
+			writer->many[i] = table_slot_create(store->heap,
+												&writer->estate->es_tupleTable);
+		fill_slot(store, writer->many[i], values[i], nulls[i]);
 	}
 
-	ExecDropSingleTupleTableSlot(slot);
-	ExecResetTupleTable(estate->es_tupleTable, false);	/* triggers' slots */
-	ExecCloseResultRelations(estate);
-	FreeExecutorState(estate);
-	pfree(rri);
+	table_multi_insert(store->heap, writer->many, n, writer->cid, 0, writer->bulk);
+	for (int i = 0; i < n; i++)
+	{
+		insert_index_entries(writer, writer->many[i]);
+		ExecClearTuple(writer->many[i]);
+	}
 }
 
 /*
- * Begin a scan with a dirty snapshot, or go on with the one that is open.
+ * Scan with a dirty snapshot, going on with the scan that is open if it is alike.
  */
-static void
-probe_begin(Store *store, CatalogIndex index, int nkeys)
+static RowState
+probe(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
+	  ScanDirection direction)
 {
-	if (store->scan)
-		return;
-	store->index = index_open(catalog_index(store->heap, index), AccessShareLock);
-	InitDirtySnapshot(store->dirty);
-	store->scan = compat_index_beginscan(store->heap, store->index,
-										 &store->dirty, nkeys);
+	if (store->scan &&
+		(store->which != index || store->scan->numberOfKeys != nkeys))
+		probe_end(store, NoLock);
+	if (store->scan == NULL)
+	{
+		store->which = index;
+		store->index = index_open(catalog_index(store->heap, index), AccessShareLock);
+		InitDirtySnapshot(store->dirty);
+		store->scan = compat_index_beginscan(store->heap, store->index,
+											 &store->dirty, nkeys);
+	}
+	index_rescan(store->scan, keys, nkeys, NULL, 0);
+	if (!index_getnext_slot(store->scan, direction, store->slot))
+		return ROW_ABSENT;
+	return probe_state(store);
 }
 
 /*
@@ -242,22 +302,20 @@ probe_state(Store *store)
 }
 
 /*
- * Look a row up with the statement's snapshot.
+ * Scan with the statement's snapshot.
  */
 static bool
 find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 	 ScanDirection direction)
 {
-	Relation	rel = index_open(catalog_index(store->heap, index), AccessShareLock);
-	IndexScanDesc scan = compat_index_beginscan(store->heap, rel,
-												GetActiveSnapshot(), nkeys);
-	bool		found;
-
-	index_rescan(scan, keys, nkeys, NULL, 0);
-	found = index_getnext_slot(scan, direction, store->slot);
-	index_endscan(scan);
-	index_close(rel, NoLock);
-	return found;
+	probe_end(store, NoLock);
+	store->which = index;
+	store->index = index_open(catalog_index(store->heap, index), AccessShareLock);
+	store->scan = compat_index_beginscan(store->heap, store->index,
+										 GetActiveSnapshot(), nkeys);
+	store->direction = direction;
+	index_rescan(store->scan, keys, nkeys, NULL, 0);
+	return store_find_next(store);
 }
 
 static void
@@ -265,6 +323,13 @@ key_scan_keys(ScanKey keys, const Key *key)
 {
 	scan_key(keys, 1, F_TEXTEQ, PointerGetDatum(key->key));
 	scan_key(keys, 2, F_TEXTEQ, PointerGetDatum(key->scope));
+}
+
+static void
+payment_scan_keys(ScanKey keys, const text *scope, const pg_uuid_t *payment_id)
+{
+	scan_key(keys, 1, F_TEXTEQ, PointerGetDatum(scope));
+	scan_key(keys, 2, F_UUID_EQ, UUIDPGetDatum(payment_id));
 }
 
 /*
@@ -278,6 +343,77 @@ scan_key(ScanKey keys, int column, RegProcedure equals, Datum value)
 						   InvalidOid,
 						   equals == F_TEXTEQ ? C_COLLATION_OID : InvalidOid,
 						   equals, value);
+}
+
+static StoreWriter *
+writer_begin(Store *store)
+{
+	StoreWriter *writer = store->writer;
+	ResultRelInfo *rri;
+
+	if (writer)
+		return writer;
+
+	writer = palloc0(sizeof(StoreWriter));
+	writer->estate = CreateExecutorState();
+	writer->rri = rri = makeNode(ResultRelInfo);
+	InitResultRelInfo(rri, store->heap, 0, NULL, 0);
+	if (rri->ri_TrigDesc)
+		check_triggers(rri);
+	ExecOpenIndices(rri, false);
+	writer->estate->es_opened_result_relations =
+		lappend(writer->estate->es_opened_result_relations, rri);
+	writer->cid = writer->estate->es_output_cid = GetCurrentCommandId(true);
+	AfterTriggerBeginQuery();
+	return store->writer = writer;
+}
+
+static void
+writer_end(Store *store)
+{
+	StoreWriter *writer = store->writer;
+
+	if (writer == NULL)
+		return;
+	AfterTriggerEndQuery(writer->estate);
+	if (writer->bulk)
+	{
+		FreeBulkInsertState(writer->bulk);
+		table_finish_bulk_insert(store->heap, 0);
+	}
+	ExecResetTupleTable(writer->estate->es_tupleTable, false);
+	ExecCloseResultRelations(writer->estate);
+	FreeExecutorState(writer->estate);
+	pfree(writer->rri);
+	pfree(writer);
+	store->writer = NULL;
+}
+
+static void
+fill_slot(Store *store, TupleTableSlot *slot, Datum *values, bool *nulls)
+{
+	int			natts = slot->tts_tupleDescriptor->natts;
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, sizeof(Datum) * natts);
+	memcpy(slot->tts_isnull, nulls, sizeof(bool) * natts);
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(store->heap);
+
+	if (store->heap->rd_att->constr)
+		ExecConstraints(store->writer->rri, slot, store->writer->estate);
+}
+
+static void
+insert_index_entries(StoreWriter *writer, TupleTableSlot *slot)
+{
+	List	   *recheck = compat_insert_index_tuples(writer->rri, slot,
+													 writer->estate);
+
+	if (writer->rri->ri_TrigDesc || recheck != NIL)
+		ExecARInsertTriggers(writer->estate, writer->rri, slot, recheck, NULL);
+	list_free(recheck);
+	ResetPerTupleExprContext(writer->estate);
 }
 
 static void

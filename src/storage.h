@@ -12,6 +12,7 @@
 #define IDEM_STORAGE_H
 
 #include "access/genam.h"
+#include "access/sdir.h"
 #include "executor/tuptable.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
@@ -34,9 +35,12 @@ typedef struct Store
 {
 	Relation	heap;
 	TupleTableSlot *slot;		/* the row found last */
-	Relation	index;			/* of the scan */
 	IndexScanDesc scan;			/* kept from one probe to the next, or NULL */
-	SnapshotData dirty;			/* the scan's snapshot */
+	Relation	index;			/* of the scan */
+	CatalogIndex which;			/* likewise */
+	ScanDirection direction;	/* of a look-up's scan */
+	SnapshotData dirty;			/* the scan's snapshot, for a probe */
+	struct StoreWriter *writer; /* what is needed to insert, or NULL */
 	/* for ROW_IN_PROGRESS, what there is to wait for: */
 	TransactionId holder;		/* transaction */
 	uint32		token;			/* its speculative insertion, or 0 */
@@ -57,14 +61,32 @@ extern void store_prepare_write(Store *store);
  */
 extern bool store_find_key(Store *store, const Key *key);
 
-/* Likewise, the newest operation of a payment. */
-extern bool store_find_payment(Store *store, text *scope, pg_uuid_t *payment_id);
+/*
+ * Likewise, an operation of a payment: the first in this direction of their
+ * numbers; and then the next.
+ */
+extern bool store_find_payment(Store *store, const text *scope,
+							   const pg_uuid_t *payment_id,
+							   ScanDirection direction);
+extern bool store_find_next(Store *store);
 
 /*
  * Find out where the row of a key stands.  Takes no lock, assigns no
  * transaction id, writes no WAL.  The row, if there is one, is in store->slot.
  */
 extern RowState store_probe_key(Store *store, const Key *key);
+
+/*
+ * Likewise, of the first row whose key is this one or behind it, in the order
+ * of the index (key, then scope, both by their bytes).
+ */
+extern RowState store_probe_key_from(Store *store, const Key *key);
+
+/*
+ * Likewise, of the newest operation of a payment.
+ */
+extern RowState store_probe_payment(Store *store, const text *scope,
+									const pg_uuid_t *payment_id);
 
 /*
  * Wait for the transaction that the last probe found in progress; then probe
@@ -74,11 +96,16 @@ extern void store_wait(Store *store);
 
 /*
  * Insert a row and its index entries.  values and nulls have an entry for
- * every column.
+ * every column.  AFTER triggers that an administrator put on the table fire in
+ * store_close().
  *
  * Error: 23505 if a row with that key came in past the claim (a plain INSERT
  * by an administrator, say).
  */
 extern void store_insert(Store *store, Datum *values, bool *nulls);
+
+/* Insert up to STORE_MANY rows at once, likewise. */
+#define STORE_MANY	64
+extern void store_insert_many(Store *store, int n, Datum **values, bool **nulls);
 
 #endif							/* IDEM_STORAGE_H */

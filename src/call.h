@@ -1,0 +1,28 @@
+/*-------------------------------------------------------------------------
+ *
+ * call.h
+ *		Reading the arguments of a call.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IDEM_CALL_H
+#define IDEM_CALL_H
+
+#include "fmgr.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+#include "utils/uuid.h"
+
+#include "compat.h"
+
+#define ARG_OR_NULL(get, n)		(PG_ARGISNULL(n) ? NULL : get(n))
+#define ARG_TEXT(n)				ARG_OR_NULL(PG_GETARG_TEXT_PP, n)
+#define ARG_NUMERIC(n)			ARG_OR_NULL(PG_GETARG_NUMERIC, n)
+#define ARG_JSONB(n)			ARG_OR_NULL(PG_GETARG_JSONB_P, n)
+#define ARG_UUID(n)				ARG_OR_NULL(PG_GETARG_UUID_P, n)
+
+/* Raise 22004 if a payment_id is NULL, and ID404 for one that is not there. */
+extern void call_check_payment_id(const pg_uuid_t *payment_id);
+pg_noreturn extern void call_no_payment(const pg_uuid_t *payment_id);
+
+#endif							/* IDEM_CALL_H */

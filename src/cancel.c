@@ -1,0 +1,179 @@
+/*-------------------------------------------------------------------------
+ *
+ * cancel.c
+ *		Cancelling a key whose answer was lost.
+ *
+ * idem_cancel(key, scope)
+ *
+ * A client that does not know whether its request was carried out, and does not
+ * want it any more, cancels the key.  If the key was never used, a row is
+ * stored under it, so that the request, if it still arrives, is answered with
+ * that and does nothing.  If it was used, what its operation did is undone: a
+ * hold is voided, a capture or a payment refunded, as far as it is not undone
+ * yet.  That is an operation like any other, under a key of its own that is
+ * made from the one that is cancelled, so cancelling again replays it.
+ *
+ * Cancelling takes the claim on the key as any other use of it does: so it
+ * waits for a request that is in flight, and a request that comes after it
+ * finds the key answered.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "call.h"
+#include "claim.h"
+#include "compat.h"
+#include "errors.h"
+#include "key.h"
+#include "money.h"
+#include "operation.h"
+#include "state.h"
+#include "storage.h"
+
+PG_FUNCTION_INFO_V1(idem_cancel);
+
+#define COMMAND "idem_cancel()"
+
+static Datum undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
+				  const Operation *original);
+static bool undoing_operation(Operation *op, const Operation *newest,
+							  const Operation *original, const Key *key);
+pg_noreturn static void cannot_cancel(const char *kind, const char *hint);
+
+/*
+ * idem_cancel: see to it that a key's operation has no effect.
+ *
+ * Result: the receipt of the operation that undid it; or of the row that keeps
+ * the key from being used; or, if there was nothing to undo, of the payment's
+ * state.
+ *
+ * Errors: those of key_check(), claim_take(); ID403; ID412 if it cannot be
+ * undone.
+ */
+Datum
+idem_cancel(PG_FUNCTION_ARGS)
+{
+	Key			key;
+	Key			own_key;
+	Store		store;
+	Claim		claim;
+	Claim		own_claim;
+	Operation	op;
+	Datum		receipt;
+
+	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(1), &key));
+	own_key = key_of_cancel(&key);
+
+	store_open(&store, TABLE_OPERATION);
+	if (claim_find(&own_claim, &store, &own_key, COMMAND))
+		receipt = operation_replay(fcinfo, store.slot, NULL);
+	else if (!claim_find(&claim, &store, &key, COMMAND) &&
+			 claim_take(&claim, COMMAND))
+	{
+		operation_cancelled(&op, &key);
+		store_insert(&store, op.values, op.nulls);
+		claim_release(&claim);
+		receipt = operation_receipt(fcinfo, &op, false);
+	}
+	else
+	{
+		operation_copy(&op, store.slot);
+		refusal_raise(operation_check_access(&op));
+		if (operation_is(&op, OPERATION_CANCEL) || operation_is_declined(&op))
+			receipt = operation_receipt(fcinfo, &op, true);
+		else
+			receipt = undo(fcinfo, &store, &own_claim, &op);
+	}
+	store_close(&store);
+
+	return receipt;
+}
+
+static Datum
+undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
+	 const Operation *original)
+{
+	text	   *scope = DatumGetTextPP(operation_get(original, scope));
+	pg_uuid_t  *payment_id = DatumGetUUIDP(operation_get(original, payment_id));
+
+	for (;;)
+	{
+		Operation	newest;
+		Operation	op;
+
+		if (!claim_take(claim, COMMAND))
+			return operation_replay(fcinfo, store->slot, NULL);
+		if (!claim_payment(claim, scope, payment_id))
+			continue;
+		if (claim->payment_state == ROW_ABSENT)
+			call_no_payment(payment_id);	/* deleted by hand */
+
+		operation_from_slot(&newest, store->slot);
+		refusal_raise(operation_check_payment_access(&newest));
+		if (!undoing_operation(&op, &newest, original, claim->key))
+		{
+			claim_release(claim);
+			return operation_receipt_now(fcinfo, &newest);
+		}
+		store_insert(store, op.values, op.nulls);
+		claim_release(claim);
+		return operation_receipt(fcinfo, &op, false);
+	}
+}
+
+/*
+ * Make the operation that undoes what is left of another one.  False: nothing
+ * is left.
+ */
+static bool
+undoing_operation(Operation *op, const Operation *newest,
+				  const Operation *original, const Key *key)
+{
+	OperationRequest request = {0};
+	Refusal    *refusal;
+
+	if (operation_is(original, OPERATION_AUTHORIZE))
+	{
+		if (money_is_zero(operation_capturable(newest)) &&
+			!money_is_zero(DatumGetNumeric(operation_get(newest, captured))))
+			cannot_cancel("an authorization that has been captured",
+						  "Cancel the key of the capture, or use idem_refund().");
+		if (money_is_zero(operation_capturable(newest)) ||
+			operation_has_expired(newest, GetCurrentTimestamp()))
+			return false;
+		request.operation = OPERATION_VOID;
+	}
+	else if (operation_is(original, OPERATION_PAY) ||
+			 operation_is(original, OPERATION_CAPTURE))
+	{
+		Numeric		amount = DatumGetNumeric(operation_get(original, amount));
+		Numeric		left = operation_refundable(newest);
+
+		if (money_is_zero(left))
+			return false;
+		request.operation = OPERATION_REFUND;
+		request.amount = money_compare(amount, left) < 0 ? amount : left;
+	}
+	else if (operation_is(original, OPERATION_VOID))
+		cannot_cancel("a void", "Make a new authorization.");
+	else
+		cannot_cancel("a refund", "Make a new payment.");
+
+	operation_follow(op, newest, key, &request);
+	refusal = state_apply(op, &request);
+	if (refusal)				/* it expired this very moment */
+		return false;
+	return true;
+}
+
+static void
+cannot_cancel(const char *what, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_STATE),
+			 errmsg("cannot cancel %s", what),
+			 errhint("%s", hint)));
+}

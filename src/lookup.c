@@ -1,0 +1,185 @@
+/*-------------------------------------------------------------------------
+ *
+ * lookup.c
+ *		The functions that only read.
+ *
+ * idem_lookup(key, scope)
+ * idem_payment(payment_id, scope)
+ * idem_history(payment_id, scope)
+ *
+ * They see what a SELECT sees, wait for nobody and write nothing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "call.h"
+#include "catalog.h"
+#include "key.h"
+#include "operation.h"
+#include "storage.h"
+
+PG_FUNCTION_INFO_V1(idem_lookup);
+PG_FUNCTION_INFO_V1(idem_payment);
+PG_FUNCTION_INFO_V1(idem_history);
+PG_FUNCTION_INFO_V1(idem_payment_status);
+
+static void check_payment(const pg_uuid_t *payment_id, text *scope_arg,
+						  text **scope);
+
+/*
+ * idem_lookup: the receipt stored under a key, or no row.
+ *
+ * Errors: those of key_check_lookup(); ID403.
+ */
+Datum
+idem_lookup(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Key			key;
+	Store		store;
+	Datum		receipt = (Datum) 0;
+	bool		found;
+
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+	refusal_raise(key_check_lookup(ARG_TEXT(0), ARG_TEXT(1), &key));
+
+	store_open(&store, TABLE_OPERATION);
+	found = store_find_key(&store, &key);
+	if (found)
+		receipt = operation_replay(fcinfo, store.slot, NULL);
+	store_close(&store);
+
+	/* at most one row: the whole set in one call */
+	rsinfo->isDone = found ? ExprSingleResult : ExprEndResult;
+	if (!found)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(receipt);
+}
+
+/*
+ * idem_payment: the state of a payment now, that is after its newest operation
+ * that was not declined.
+ *
+ * Errors: 22004 if payment_id is NULL; ID404; ID403.
+ */
+Datum
+idem_payment(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *payment_id = ARG_UUID(0);
+	text	   *scope;
+	Store		store;
+	Operation	op;
+	Datum		receipt;
+	bool		found;
+
+	check_payment(payment_id, ARG_TEXT(1), &scope);
+
+	store_open(&store, TABLE_OPERATION);
+	found = store_find_payment(&store, scope, payment_id, BackwardScanDirection);
+	while (found)
+	{
+		CHECK_FOR_INTERRUPTS();
+		operation_from_slot(&op, store.slot);
+		if (!operation_is_declined(&op))
+			break;
+		found = store_find_next(&store);
+	}
+	if (!found)
+		call_no_payment(payment_id);
+	refusal_raise(operation_check_payment_access(&op));
+	receipt = operation_receipt_now(fcinfo, &op);
+	store_close(&store);
+
+	PG_RETURN_DATUM(receipt);
+}
+
+/*
+ * idem_history: the receipts of a payment's operations, in their order.
+ *
+ * Errors: as for idem_payment.
+ */
+Datum
+idem_history(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *payment_id = ARG_UUID(0);
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	text	   *scope;
+	Store		store;
+	MemoryContext row_context;
+	MemoryContext old_context;
+
+	check_payment(payment_id, ARG_TEXT(1), &scope);
+	InitMaterializedSRF(fcinfo, 0);
+
+	row_context = AllocSetContextCreate(CurrentMemoryContext,
+										"idempotency history",
+										ALLOCSET_DEFAULT_SIZES);
+	store_open(&store, TABLE_OPERATION);
+	if (!store_find_payment(&store, scope, payment_id, ForwardScanDirection))
+		call_no_payment(payment_id);
+	do
+	{
+		Operation	op;
+		HeapTupleHeader receipt;
+		HeapTupleData tuple;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(row_context);
+		old_context = MemoryContextSwitchTo(row_context);
+		operation_from_slot(&op, store.slot);
+		refusal_raise(operation_check_payment_access(&op));
+		receipt = DatumGetHeapTupleHeader(operation_receipt(fcinfo, &op, true));
+		tuple.t_len = HeapTupleHeaderGetDatumLength(receipt);
+		tuple.t_data = receipt;
+		tuplestore_puttuple(rsinfo->setResult, &tuple);
+		MemoryContextSwitchTo(old_context);
+	} while (store_find_next(&store));
+	store_close(&store);
+	MemoryContextDelete(row_context);
+
+	return (Datum) 0;
+}
+
+/*
+ * idempotency.payment_status(operation, captured, released, ...): the
+ * status of a payment after an operation with these totals, at a time; for the view
+ * idempotency.payment.
+ */
+Datum
+idem_payment_status(PG_FUNCTION_ARGS)
+{
+	Operation	op;
+
+	memset(op.nulls, true, sizeof(op.nulls));
+	operation_set(&op, operation, PG_GETARG_DATUM(0));
+	operation_set(&op, authorized, PG_GETARG_DATUM(1));
+	operation_set(&op, captured, PG_GETARG_DATUM(2));
+	operation_set(&op, released, PG_GETARG_DATUM(3));
+	operation_set(&op, refunded, PG_GETARG_DATUM(4));
+	operation_set(&op, created_at, PG_GETARG_DATUM(5));
+	for (int i = 0; i < 6; i++)
+		if (PG_ARGISNULL(i))
+			PG_RETURN_NULL();
+	if (PG_ARGISNULL(7))
+		PG_RETURN_NULL();
+	if (!PG_ARGISNULL(6))
+		operation_set(&op, expires_at, PG_GETARG_DATUM(6));
+
+	PG_RETURN_TEXT_P(cstring_to_text(operation_payment_status(&op, PG_GETARG_TIMESTAMPTZ(7))));
+}
+
+static void
+check_payment(const pg_uuid_t *payment_id, text *scope_arg, text **scope)
+{
+	call_check_payment_id(payment_id);
+	refusal_raise(key_check_scope(scope_arg, scope));
+}

@@ -1,0 +1,140 @@
+/*-------------------------------------------------------------------------
+ *
+ * state.c
+ *		What the state of a payment allows: the rules of capture, void and
+ *		refund.
+ *
+ * They keep  0 <= refunded <= captured  and  captured + released <= authorized.
+ * The time that counts for a hold is the operation's created_at.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "money.h"
+#include "state.h"
+
+static Refusal *capture(Operation *op, Numeric amount, bool final);
+static Refusal *void_rest(Operation *op);
+static Refusal *refund(Operation *op, Numeric amount);
+static Refusal *check_hold(const Operation *op, const char *verb);
+
+#define numeric(op, column)	DatumGetNumeric(operation_get(op, column))
+#define money(op, amount) \
+	money_text(amount, DatumGetTextPP(operation_get(op, currency)))
+
+Refusal *
+state_apply(Operation *op, const OperationRequest *request)
+{
+	if (strcmp(request->operation, OPERATION_CAPTURE) == 0)
+		return capture(op, request->amount, request->final);
+	if (strcmp(request->operation, OPERATION_VOID) == 0)
+		return void_rest(op);
+	Assert(strcmp(request->operation, OPERATION_REFUND) == 0);
+	return refund(op, request->amount);
+}
+
+static Refusal *
+capture(Operation *op, Numeric amount, bool final)
+{
+	Numeric		left = operation_capturable(op);
+	Refusal    *refusal;
+
+	if (amount == NULL)
+		operation_get(op, amount) = NumericGetDatum(amount = left);
+
+	refusal = check_hold(op, "capture");
+	if (refusal)
+		return refusal;
+	if (money_compare(amount, left) > 0)
+		return refusal_make(ERRCODE_IDEM_STATE,
+							"amount is more than can be captured",
+							psprintf("%s are asked for; of %s authorized, %s can be captured.",
+									 money(op, amount), money(op, numeric(op, authorized)),
+									 money(op, left)),
+							NULL);
+
+	operation_get(op, captured) =
+		NumericGetDatum(money_add(numeric(op, captured), amount));
+	if (final)
+		operation_get(op, released) =
+			NumericGetDatum(money_add(numeric(op, released),
+									  money_subtract(left, amount)));
+	return NULL;
+}
+
+static Refusal *
+void_rest(Operation *op)
+{
+	Numeric		left = operation_capturable(op);
+	Refusal    *refusal;
+
+	operation_get(op, amount) = NumericGetDatum(left);
+	refusal = check_hold(op, "void");
+	if (refusal)
+		return refusal;
+
+	operation_get(op, released) =
+		NumericGetDatum(money_add(numeric(op, released), left));
+	return NULL;
+}
+
+static Refusal *
+refund(Operation *op, Numeric amount)
+{
+	Numeric		left = operation_refundable(op);
+
+	if (amount == NULL)
+		operation_get(op, amount) = NumericGetDatum(amount = left);
+
+	if (money_is_zero(left))
+		return refusal_make(ERRCODE_IDEM_STATE,
+							"nothing is left to refund",
+							psprintf("Of %s captured, %s are refunded.",
+									 money(op, numeric(op, captured)),
+									 money(op, numeric(op, refunded))),
+							!money_is_zero(operation_capturable(op))
+							? "Use idem_void() to release what is not captured." : NULL);
+	if (money_compare(amount, left) > 0)
+		return refusal_make(ERRCODE_IDEM_STATE,
+							"amount is more than can be refunded",
+							psprintf("%s are asked for; of %s captured, %s can be refunded.",
+									 money(op, amount), money(op, numeric(op, captured)),
+									 money(op, left)),
+							NULL);
+
+	operation_get(op, refunded) =
+		NumericGetDatum(money_add(numeric(op, refunded), amount));
+	return NULL;
+}
+
+/*
+ * Is there something held?
+ */
+static Refusal *
+check_hold(const Operation *op, const char *verb)
+{
+	Numeric		left = operation_capturable(op);
+
+	if (money_is_zero(left))
+		return refusal_make(ERRCODE_IDEM_STATE,
+							psprintf("nothing is left to %s", verb),
+							psprintf("Of %s authorized, %s are captured and %s released.",
+									 money(op, numeric(op, authorized)),
+									 money(op, numeric(op, captured)),
+									 money(op, numeric(op, released))),
+							!money_is_zero(operation_refundable(op))
+							? "Use idem_refund() to give back what is captured." : NULL);
+	if (operation_has_expired(op, DatumGetTimestampTz(operation_get(op, created_at))))
+		return refusal_make(ERRCODE_IDEM_STATE,
+							"authorization has expired",
+							psprintf("%s were left to %s until %s.",
+									 money(op, left), verb,
+									 timestamptz_to_str(DatumGetTimestampTz(operation_get(op, expires_at)))),
+							NULL);
+	return NULL;
+}
