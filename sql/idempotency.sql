@@ -286,6 +286,29 @@ GRANT EXECUTE ON FUNCTION @extschema@.idem_cancel(text, text)
 COMMENT ON FUNCTION @extschema@.idem_cancel(text, text) IS
 	'sees to it that the operation of a key has no effect: undoes it, or keeps the key from being used';
 
+CREATE FUNCTION @extschema@.idem_pay_batch(
+	keys text[],
+	amounts numeric[],
+	currencies text[] DEFAULT NULL,
+	"references" text[] DEFAULT NULL,
+	scope text DEFAULT NULL)
+RETURNS TABLE (
+	item integer,
+	key text,
+	outcome text,
+	payment_id uuid,
+	status text,
+	sqlstate text,
+	message text,
+	detail text)
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], text) IS
+	'takes many amounts, each once for its key; a row for each, in the order given, says what came of it';
+
 CREATE FUNCTION @extschema@.idem_lookup(
 	key text,
 	scope text DEFAULT NULL)
@@ -367,6 +390,98 @@ COMMENT ON VIEW idempotency.payment IS
 GRANT SELECT ON idempotency.payment TO @extowner@ WITH GRANT OPTION;
 
 ------------------------------------------------------------------------------
+-- Checks
+------------------------------------------------------------------------------
+
+-- Reads the table itself and no index, so that a damaged index is not believed.
+CREATE FUNCTION @extschema@.idem_check(
+	OUT invariant text,
+	OUT ok boolean,
+	OUT detail text)
+RETURNS SETOF record
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_indexscan = off
+SET enable_indexonlyscan = off
+SET enable_bitmapscan = off
+AS $$
+	WITH step AS (
+		SELECT o.*,
+			o.sqlstate IS NOT NULL AS declined,
+			count(*) OVER (PARTITION BY o.scope, o.key) AS uses,
+			lag(o.seq) OVER payment AS old_seq,
+			lag(o.currency) OVER payment AS old_currency,
+			lag(o.expires_at) OVER payment AS old_expires_at,
+			lag(coalesce(o.owner, o.role)) OVER payment AS old_owner,
+			lag(o.authorized) OVER payment AS old_authorized,
+			lag(o.captured) OVER payment AS old_captured,
+			lag(o.released) OVER payment AS old_released,
+			lag(o.refunded) OVER payment AS old_refunded
+		FROM idempotency.operation o
+		WINDOW payment AS (PARTITION BY o.scope, o.payment_id ORDER BY o.seq)
+	), broken AS (
+		SELECT u.number, count(*) AS n, min(format('key %L of scope %L', s.key, s.scope)) AS example
+		FROM step s, unnest(ARRAY[
+			s.uses = 1,
+			octet_length(s.key) BETWEEN 1 AND 267 AND octet_length(s.scope) <= 255,
+			s.seq = coalesce(s.old_seq, 0) + 1,
+			0 <= s.refunded AND s.refunded <= s.captured AND s.captured + s.released <= s.authorized
+				AND 0 <= s.released AND s.authorized <> 'NaN' AND s.authorized < 1e18,
+			CASE WHEN s.operation = 'cancel' OR s.declined THEN s.amount >= 0 ELSE s.amount > 0 END
+				AND (s.declined OR scale(s.amount) = scale(s.authorized)),
+			s.declined = (s.reason IS NOT NULL) AND (s.operation = 'cancel') = (s.currency IS NULL)
+				AND (s.operation = 'capture') = (s.final IS NOT NULL),
+			s.old_seq IS NULL OR ROW(s.currency, s.expires_at, coalesce(s.owner, s.role))
+				IS NOT DISTINCT FROM ROW(s.old_currency, s.old_expires_at, s.old_owner),
+			CASE
+				WHEN s.operation = 'pay' THEN s.old_seq IS NULL AND NOT s.declined
+					AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(s.amount, s.amount, 0, 0)
+				WHEN s.operation = 'authorize' THEN s.old_seq IS NULL AND NOT s.declined
+					AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(s.amount, 0, 0, 0)
+					AND s.expires_at > s.created_at
+				WHEN s.operation = 'cancel' THEN s.old_seq IS NULL AND NOT s.declined
+					AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(0, 0, 0, 0)
+				WHEN s.declined THEN ROW(s.authorized, s.captured, s.released, s.refunded)
+					= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded)
+				WHEN s.operation = 'capture' THEN s.created_at < s.expires_at
+					AND ROW(s.authorized, s.captured, s.refunded)
+						= ROW(s.old_authorized, s.old_captured + s.amount, s.old_refunded)
+					AND s.released = CASE WHEN s.final THEN s.authorized - s.captured ELSE s.old_released END
+					AND (NOT s.whole OR s.amount = s.old_authorized - s.old_captured - s.old_released)
+				WHEN s.operation = 'void' THEN s.created_at < s.expires_at AND s.whole
+					AND ROW(s.authorized, s.captured, s.released, s.refunded)
+						= ROW(s.old_authorized, s.old_captured, s.old_released + s.amount, s.old_refunded)
+					AND s.amount = s.old_authorized - s.old_captured - s.old_released
+				WHEN s.operation = 'refund' THEN
+					ROW(s.authorized, s.captured, s.released, s.refunded)
+						= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded + s.amount)
+					AND (NOT s.whole OR s.amount = s.old_captured - s.old_refunded)
+				ELSE false
+			END]) WITH ORDINALITY AS u(holds, number)
+		WHERE u.holds IS NOT TRUE
+		GROUP BY u.number
+	)
+	SELECT i.invariant, b.n IS NULL,
+		CASE WHEN b.n > 0 THEN format('broken in %s of the operations, such as %s', b.n, b.example) END
+	FROM (VALUES
+		(1, 'a key has one operation'),
+		(2, 'keys and scopes are no longer than they may be'),
+		(3, 'the operations of a payment are numbered from 1 without a gap'),
+		(4, '0 <= refunded <= captured, and captured + released <= authorized'),
+		(5, 'amounts are above zero, with the decimals of their payment'),
+		(6, 'operations have what belongs to their kind'),
+		(7, 'the operations of a payment agree in currency, expiry and owner'),
+		(8, 'totals follow from the amounts of the operations')) AS i(number, invariant)
+	LEFT JOIN broken b ON b.number = i.number
+	ORDER BY i.number
+$$;
+REVOKE ALL ON FUNCTION @extschema@.idem_check() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_check()
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_check() IS
+	'a row for each invariant of the data: whether it holds, and if not, where';
+
+------------------------------------------------------------------------------
 -- Rights of application roles
 ------------------------------------------------------------------------------
 
@@ -385,7 +500,7 @@ AS $$
 	JOIN pg_proc p ON p.oid = d.objid
 	WHERE e.extname = 'idempotency'
 		AND p.proname IN ('idem_pay', 'idem_authorize', 'idem_capture', 'idem_void', 'idem_refund', 'idem_cancel',
-			'idem_lookup', 'idem_payment', 'idem_history')
+			'idem_pay_batch', 'idem_lookup', 'idem_payment', 'idem_history')
 	ORDER BY p.proname
 $$;
 REVOKE ALL ON FUNCTION idempotency.application_functions() FROM PUBLIC;

@@ -76,7 +76,7 @@ static void take_lock(Claim *claim);
 static void take_payment_lock(Claim *claim, const text *scope,
 							  const pg_uuid_t *payment_id);
 static LockAcquireResult acquire(LOCKTAG *tag, uint64 hash, bool dont_wait);
-pg_noreturn static void in_flight(void);
+pg_noreturn static void inside_own_work(void);
 pg_noreturn static void not_in_snapshot(const char *what);
 
 bool
@@ -135,7 +135,7 @@ claim_take(Claim *claim, const char *command)
 
 			case ROW_IN_PROGRESS:
 				if (setting_in_flight == IN_FLIGHT_FAIL)
-					in_flight();
+					refusal_raise(claim_in_flight());
 				store_wait(store);
 				claim->state = store_probe_key(store, claim->key);
 				break;
@@ -167,7 +167,7 @@ claim_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
 
 	claim_release(claim);
 	if (setting_in_flight == IN_FLIGHT_FAIL)
-		in_flight();
+		refusal_raise(claim_in_flight());
 	store_wait(claim->store);
 	claim->state = store_probe_key(claim->store, claim->key);
 	return false;
@@ -182,6 +182,80 @@ claim_release(Claim *claim)
 	LockRelease(&claim->tag, ExclusiveLock, false);
 }
 
+void
+claim_many_begin(ClaimMany *many, Store *store, const char *command)
+{
+	PreventCommandIfParallelMode(command);
+	PreventCommandIfReadOnly(command);
+	PreventCommandDuringRecovery(command);
+
+	store_prepare_write(store);
+	many->store = store;
+	many->nlocks = 0;
+	many->probed = false;
+}
+
+bool
+claim_many_lock(ClaimMany *many, const Key *key)
+{
+	LOCKTAG    *tag = &many->tags[many->nlocks];
+
+	switch (acquire(tag, key_hash(key, RelationGetRelid(many->store->heap)),
+					setting_in_flight == IN_FLIGHT_FAIL))
+	{
+		case LOCKACQUIRE_OK:
+			break;
+
+		case LOCKACQUIRE_NOT_AVAIL:
+			return false;
+
+		case LOCKACQUIRE_ALREADY_HELD:
+		case LOCKACQUIRE_ALREADY_CLEAR:
+			{
+				int			i = 0;
+
+				/* by another key of these, with the same hash? */
+				while (i < many->nlocks &&
+					   memcmp(tag, &many->tags[i], sizeof(LOCKTAG)) != 0)
+					i++;
+				if (i == many->nlocks)
+					inside_own_work();
+			}
+	}
+	many->nlocks++;
+	return true;
+}
+
+RowState
+claim_many_probe(ClaimMany *many, const Key *key)
+{
+	RowState	state = store_probe_key_in_order(many->store, key, !many->probed);
+
+	many->probed = true;
+	if (state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
+		not_in_snapshot("an idempotency key");
+	if (state == ROW_OWN || state == ROW_CONCURRENT)
+		return ROW_VISIBLE;
+	return state;
+}
+
+void
+claim_many_release(ClaimMany *many)
+{
+	while (many->nlocks > 0)
+		LockRelease(&many->tags[--many->nlocks], ExclusiveLock, false);
+	many->probed = false;
+}
+
+Refusal *
+claim_in_flight(void)
+{
+	return refusal_make(ERRCODE_IDEM_IN_FLIGHT,
+						"idempotency key is in flight",
+						"Another transaction that uses the key has not ended.",
+						"Retry later with the same key.");
+}
+
 static void
 take_lock(Claim *claim)
 {
@@ -193,15 +267,12 @@ take_lock(Claim *claim)
 			break;
 
 		case LOCKACQUIRE_NOT_AVAIL:
-			in_flight();
+			refusal_raise(claim_in_flight());
 			break;
 
 		case LOCKACQUIRE_ALREADY_HELD:
 		case LOCKACQUIRE_ALREADY_CLEAR:
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("idempotency key is used inside its own work"),
-					 errhint("The work that a key stands for cannot itself wait for that key.")));
+			inside_own_work();
 	}
 }
 
@@ -234,13 +305,12 @@ acquire(LOCKTAG *tag, uint64 hash, bool dont_wait)
 }
 
 static void
-in_flight(void)
+inside_own_work(void)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_IDEM_IN_FLIGHT),
-			 errmsg("idempotency key is in flight"),
-			 errdetail("Another transaction that uses the key has not ended."),
-			 errhint("Retry later with the same key.")));
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("idempotency key is used inside its own work"),
+			 errhint("The work that a key stands for cannot itself wait for that key.")));
 }
 
 static void

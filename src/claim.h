@@ -12,6 +12,7 @@
 #include "storage/lock.h"
 
 #include "key.h"
+#include "refusal.h"
 #include "storage.h"
 
 typedef struct Claim
@@ -68,5 +69,47 @@ extern bool claim_payment(Claim *claim, const text *scope,
  * payment.
  */
 extern void claim_release(Claim *claim);
+
+/*
+ * Many keys at a time, up to STORE_MANY.  All of them are locked before any is
+ * probed, so that one walk through the index tells of them all.
+ */
+typedef struct ClaimMany
+{
+	Store	   *store;
+	int			nlocks;
+	LOCKTAG		tags[STORE_MANY];
+	bool		probed;			/* since they were locked */
+} ClaimMany;
+
+/*
+ * Begin to claim.  Errors: 25006 in a read-only transaction or on a standby,
+ * 25000 in a parallel operation.
+ */
+extern void claim_many_begin(ClaimMany *many, Store *store, const char *command);
+
+/*
+ * Lock a key.  Keys are locked in the order of their bytes, whoever locks many,
+ * so that nobody waits in a circle.  False: it is in flight, and
+ * idempotency.in_flight is "fail".
+ *
+ * Errors: 55P03, 40P01 and 57014 from waiting; 55000 if this transaction is at
+ * work on the same key already.
+ */
+extern bool claim_many_lock(ClaimMany *many, const Key *key);
+
+/*
+ * Find out about a locked key; in the order of their bytes.  ROW_ABSENT: it is
+ * ours.  ROW_VISIBLE: it has been answered, and the row is in the store's slot.
+ * ROW_IN_PROGRESS: release all, and store_wait().
+ *
+ * Error: 40001 as for claim_take().
+ */
+extern RowState claim_many_probe(ClaimMany *many, const Key *key);
+
+extern void claim_many_release(ClaimMany *many);
+
+/* ID409 */
+extern Refusal *claim_in_flight(void);
 
 #endif							/* IDEM_CLAIM_H */

@@ -23,6 +23,7 @@
 #include "key.h"
 #include "settings.h"
 
+static int	compare_bytes(const text *a, const text *b);
 static bool is_of_cancel(const text *key);
 static Refusal *check_text(const text *t, const char *what, int max_bytes,
 						   int sqlstate);
@@ -89,6 +90,14 @@ key_of_cancel(const Key *key)
 	return result;
 }
 
+int
+key_compare(const Key *a, const Key *b)
+{
+	int			order = compare_bytes(a->key, b->key);
+
+	return order != 0 ? order : compare_bytes(a->scope, b->scope);
+}
+
 uint64
 key_hash(const Key *key, uint64 seed)
 {
@@ -96,6 +105,16 @@ key_hash(const Key *key, uint64 seed)
 											VARSIZE_ANY_EXHDR(key->scope), seed));
 	return DatumGetUInt64(hash_any_extended((unsigned char *) VARDATA_ANY(key->key),
 											VARSIZE_ANY_EXHDR(key->key), seed));
+}
+
+static int
+compare_bytes(const text *a, const text *b)
+{
+	int			a_len = VARSIZE_ANY_EXHDR(a);
+	int			b_len = VARSIZE_ANY_EXHDR(b);
+	int			order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(a_len, b_len));
+
+	return order != 0 ? order : a_len - b_len;
 }
 
 static bool

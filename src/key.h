@@ -44,6 +44,9 @@ extern Refusal *key_check_lookup(text *key, text *scope, Key *result);
 /* The key of what idem_cancel() does about a key. */
 extern Key	key_of_cancel(const Key *key);
 
+/* The order of keys in their index: by key, then by scope, both by their bytes. */
+extern int	key_compare(const Key *a, const Key *b);
+
 /* 64-bit hash of scope and key together; equal keys hash equal. */
 extern uint64 key_hash(const Key *key, uint64 seed);
 

@@ -52,6 +52,9 @@
 #include "compat.h"
 #include "storage.h"
 
+/* Reading on costs as much as a new descent after about so many index entries. */
+#define PROBE_MAX_STEPS	32
+
 /* What is needed to insert into a table. */
 typedef struct StoreWriter
 {
@@ -62,10 +65,15 @@ typedef struct StoreWriter
 	TupleTableSlot *many[STORE_MANY];
 } StoreWriter;
 
+static void probe_begin(Store *store, CatalogIndex index, int nkeys);
 static RowState probe(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 					  ScanDirection direction);
 static void probe_end(Store *store, LOCKMODE unlock);
 static RowState probe_state(Store *store);
+static void rescan(Store *store, ScanKey keys, int nkeys);
+static void position(Store *store, const Key *key);
+static void next_entry(Store *store);
+static int	compare_entry(Store *store, const Key *key);
 static bool find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 				 ScanDirection direction);
 static void payment_scan_keys(ScanKey keys, const text *scope,
@@ -83,8 +91,10 @@ void
 store_open(Store *store, CatalogTable table)
 {
 	store->heap = catalog_open(table, AccessShareLock);
+	store->context = CurrentMemoryContext;
 	store->slot = table_slot_create(store->heap, NULL);
 	store->scan = NULL;
+	store->patience = PROBE_MAX_STEPS;
 	store->writer = NULL;
 }
 
@@ -148,27 +158,33 @@ store_probe_key(Store *store, const Key *key)
 }
 
 RowState
-store_probe_key_from(Store *store, const Key *key)
+store_probe_key_in_order(Store *store, const Key *key, bool first)
 {
-	ScanKeyData members[2];
-	ScanKeyData row;
+	bool		descended = first;
 
-	/* (key, scope) >= (...), the way of ExecIndexBuildScanKeys() */
-	key_scan_keys(members, key);
-	for (int i = 0; i < 2; i++)
+	if (first)
+		position(store, key);
+	for (int steps = 0; store->entry;)
 	{
-		members[i].sk_flags = SK_ROW_MEMBER;
-		members[i].sk_strategy = BTGreaterEqualStrategyNumber;
-		fmgr_info(F_BTTEXTCMP, &members[i].sk_func);
-	}
-	members[1].sk_flags |= SK_ROW_END;
-	memset(&row, 0, sizeof(row));
-	row.sk_flags = SK_ROW_HEADER;
-	row.sk_attno = members[0].sk_attno;
-	row.sk_strategy = BTGreaterEqualStrategyNumber;
-	row.sk_argument = PointerGetDatum(members);
+		int			order = compare_entry(store, key);
 
-	return probe(store, INDEX_OPERATION_KEY, &row, 1, ForwardScanDirection);
+		if (order <= 0 && !descended)
+			store->patience = Min(store->patience * 2, PROBE_MAX_STEPS);
+		if (order < 0)
+			return ROW_ABSENT;
+		if (order == 0 && index_fetch_heap(store->scan, store->slot))
+			return probe_state(store);
+		if (steps++ < store->patience)
+			next_entry(store);
+		else
+		{
+			store->patience = Max(store->patience / 2, 1);
+			position(store, key);
+			descended = true;
+			steps = 0;
+		}
+	}
+	return ROW_ABSENT;
 }
 
 RowState
@@ -214,18 +230,20 @@ void
 store_insert_many(Store *store, int n, Datum **values, bool **nulls)
 {
 	StoreWriter *writer = writer_begin(store);
+	MemoryContext old_context;
 
 	Assert(n <= STORE_MANY);
+	old_context = MemoryContextSwitchTo(store->context);
 	if (writer->bulk == NULL)
 		writer->bulk = GetBulkInsertState();
 	for (int i = 0; i < n; i++)
-	{
 		if (writer->many[i] == NULL)
 			writer->many[i] = table_slot_create(store->heap,
 												&writer->estate->es_tupleTable);
-		fill_slot(store, writer->many[i], values[i], nulls[i]);
-	}
+	MemoryContextSwitchTo(old_context);
 
+	for (int i = 0; i < n; i++)
+		fill_slot(store, writer->many[i], values[i], nulls[i]);
 	table_multi_insert(store->heap, writer->many, n, writer->cid, 0, writer->bulk);
 	for (int i = 0; i < n; i++)
 	{
@@ -235,27 +253,100 @@ store_insert_many(Store *store, int n, Datum **values, bool **nulls)
 }
 
 /*
- * Scan with a dirty snapshot, going on with the scan that is open if it is alike.
+ * Begin a scan with a dirty snapshot, or go on with the one that is open if it
+ * is alike.
  */
+static void
+probe_begin(Store *store, CatalogIndex index, int nkeys)
+{
+	MemoryContext old_context;
+
+	if (store->scan &&
+		store->which == index && store->scan->numberOfKeys == nkeys)
+		return;
+
+	probe_end(store, NoLock);
+	old_context = MemoryContextSwitchTo(store->context);
+	store->which = index;
+	store->index = index_open(catalog_index(store->heap, index), AccessShareLock);
+	InitDirtySnapshot(store->dirty);
+	store->scan = compat_index_beginscan(store->heap, store->index,
+										 &store->dirty, nkeys);
+	MemoryContextSwitchTo(old_context);
+}
+
 static RowState
 probe(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 	  ScanDirection direction)
 {
-	if (store->scan &&
-		(store->which != index || store->scan->numberOfKeys != nkeys))
-		probe_end(store, NoLock);
-	if (store->scan == NULL)
-	{
-		store->which = index;
-		store->index = index_open(catalog_index(store->heap, index), AccessShareLock);
-		InitDirtySnapshot(store->dirty);
-		store->scan = compat_index_beginscan(store->heap, store->index,
-											 &store->dirty, nkeys);
-	}
-	index_rescan(store->scan, keys, nkeys, NULL, 0);
+	probe_begin(store, index, nkeys);
+	rescan(store, keys, nkeys);
 	if (!index_getnext_slot(store->scan, direction, store->slot))
 		return ROW_ABSENT;
 	return probe_state(store);
+}
+
+static void
+rescan(Store *store, ScanKey keys, int nkeys)
+{
+	/* the scan may make room for itself, which has to last as long as it */
+	MemoryContext old_context = MemoryContextSwitchTo(store->context);
+
+	index_rescan(store->scan, keys, nkeys, NULL, 0);
+	MemoryContextSwitchTo(old_context);
+}
+
+/*
+ * Go to the first entry of the index on the key that is this key's or behind
+ * it; the row is not looked at.
+ */
+static void
+position(Store *store, const Key *key)
+{
+	ScanKey		members = store->from;	/* read for as long as the scan goes on */
+	ScanKeyData row;
+
+	/* (key, scope) >= (...), the way of ExecIndexBuildScanKeys() */
+	key_scan_keys(members, key);
+	for (int i = 0; i < 2; i++)
+	{
+		members[i].sk_flags = SK_ROW_MEMBER;
+		members[i].sk_strategy = BTGreaterEqualStrategyNumber;
+		fmgr_info(F_BTTEXTCMP, &members[i].sk_func);
+	}
+	members[1].sk_flags |= SK_ROW_END;
+	memset(&row, 0, sizeof(row));
+	row.sk_flags = SK_ROW_HEADER;
+	row.sk_attno = members[0].sk_attno;
+	row.sk_strategy = BTGreaterEqualStrategyNumber;
+	row.sk_argument = PointerGetDatum(members);
+
+	probe_begin(store, INDEX_OPERATION_KEY, 1);
+	store->scan->xs_want_itup = true;
+	rescan(store, &row, 1);
+	next_entry(store);
+}
+
+static void
+next_entry(Store *store)
+{
+	store->entry = index_getnext_tid(store->scan, ForwardScanDirection)
+		? store->scan->xs_itup : NULL;
+}
+
+/*
+ * The order of a key and the entry that the scan is at.
+ */
+static int
+compare_entry(Store *store, const Key *key)
+{
+	bool		isnull;
+	TupleDesc	desc = store->scan->xs_itupdesc;
+	Key			entry;
+
+	entry.key = (text *) DatumGetPointer(index_getattr(store->entry, 1, desc, &isnull));
+	entry.scope = (text *) DatumGetPointer(index_getattr(store->entry, 2, desc, &isnull));
+	return key_compare(key, &entry);
 }
 
 /*
@@ -314,7 +405,7 @@ find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 	store->scan = compat_index_beginscan(store->heap, store->index,
 										 GetActiveSnapshot(), nkeys);
 	store->direction = direction;
-	index_rescan(store->scan, keys, nkeys, NULL, 0);
+	rescan(store, keys, nkeys);
 	return store_find_next(store);
 }
 
@@ -350,10 +441,12 @@ writer_begin(Store *store)
 {
 	StoreWriter *writer = store->writer;
 	ResultRelInfo *rri;
+	MemoryContext old_context;
 
 	if (writer)
 		return writer;
 
+	old_context = MemoryContextSwitchTo(store->context);
 	writer = palloc0(sizeof(StoreWriter));
 	writer->estate = CreateExecutorState();
 	writer->rri = rri = makeNode(ResultRelInfo);
@@ -365,6 +458,7 @@ writer_begin(Store *store)
 		lappend(writer->estate->es_opened_result_relations, rri);
 	writer->cid = writer->estate->es_output_cid = GetCurrentCommandId(true);
 	AfterTriggerBeginQuery();
+	MemoryContextSwitchTo(old_context);
 	return store->writer = writer;
 }
 

@@ -12,7 +12,9 @@
 #define IDEM_STORAGE_H
 
 #include "access/genam.h"
+#include "access/itup.h"
 #include "access/sdir.h"
+#include "access/skey.h"
 #include "executor/tuptable.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
@@ -34,11 +36,15 @@ typedef enum RowState
 typedef struct Store
 {
 	Relation	heap;
+	MemoryContext context;		/* of all that belongs to it */
 	TupleTableSlot *slot;		/* the row found last */
 	IndexScanDesc scan;			/* kept from one probe to the next, or NULL */
 	Relation	index;			/* of the scan */
 	CatalogIndex which;			/* likewise */
 	ScanDirection direction;	/* of a look-up's scan */
+	IndexTuple	entry;			/* the scan is at, if it looks at entries */
+	ScanKeyData from[2];		/* where that scan began */
+	int			patience;		/* how many entries to read before a new descent */
 	SnapshotData dirty;			/* the scan's snapshot, for a probe */
 	struct StoreWriter *writer; /* what is needed to insert, or NULL */
 	/* for ROW_IN_PROGRESS, what there is to wait for: */
@@ -77,10 +83,11 @@ extern bool store_find_next(Store *store);
 extern RowState store_probe_key(Store *store, const Key *key);
 
 /*
- * Likewise, of the first row whose key is this one or behind it, in the order
- * of the index (key, then scope, both by their bytes).
+ * Likewise, for keys that are probed in the order of their index (by key, then
+ * scope, both by their bytes), of which nobody else can insert one since the
+ * probe that was the first: index entries already read are not read again.
  */
-extern RowState store_probe_key_from(Store *store, const Key *key);
+extern RowState store_probe_key_in_order(Store *store, const Key *key, bool first);
 
 /*
  * Likewise, of the newest operation of a payment.

@@ -1,0 +1,446 @@
+/*-------------------------------------------------------------------------
+ *
+ * batch.c
+ *		Many payments in one call.
+ *
+ * idem_pay_batch(keys, amounts, currencies, references, scope)
+ *
+ * Each item is answered as idem_pay() would answer it, but that what concerns
+ * one item alone is told in its row and does not undo the others.
+ *
+ * The items are worked on in the order of their keys, so that two batches never
+ * wait for each other in a circle and the index is walked in one direction;
+ * and STORE_MANY keys at a time, which bounds the locks held.  Of these, all
+ * are locked, then probed, then inserted together, then let go.  If a key turns
+ * out to be in flight, those before it are done with, and it is waited for
+ * without a lock.
+ *
+ * What the batch keeps of all items is small; the rest is forgotten with each
+ * portion.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type_d.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "call.h"
+#include "claim.h"
+#include "currency.h"
+#include "key.h"
+#include "money.h"
+#include "operation.h"
+#include "payment.h"
+#include "settings.h"
+#include "storage.h"
+
+PG_FUNCTION_INFO_V1(idem_pay_batch);
+
+#define COMMAND			"idem_pay_batch()"
+#define BATCH_MAX_ITEMS	100000
+
+typedef enum Outcome
+{
+	OUTCOME_FAILED,
+	OUTCOME_NEW,
+	OUTCOME_REPLAYED
+} Outcome;
+
+typedef struct BatchItem
+{
+	Key			key;
+	Numeric		amount;
+	text	   *currency;
+	text	   *reference;
+	Outcome		outcome;
+	const char *status;			/* a constant; NULL if it failed */
+	int			sqlstate;		/* why it failed; 0 if it did not */
+	const char *message;
+	const char *detail;			/* may be NULL */
+	pg_uuid_t	payment_id;		/* unless it failed */
+} BatchItem;
+
+typedef struct Batch
+{
+	int			nitems;
+	BatchItem	   *items;			/* in the order given */
+	int			nsorted;
+	BatchItem	  **sorted;			/* those with a good key and amount, by key */
+	Store		store;
+	MemoryContext result_context;	/* for the whole call */
+	MemoryContext portion_context;	/* for a portion */
+	const char *last_message;	/* most that fail do so alike */
+} Batch;
+
+static void read_items(Batch *batch, FunctionCallInfo fcinfo);
+static void read_array(ArrayType *array, Oid type, const char *name, int nitems,
+					   Datum **values, bool **nulls);
+static int	compare_items(const void *a, const void *b);
+static int	answer_known(Batch *batch, int from);
+static int	answer_portion(Batch *batch, int from);
+static int	end_of_key(Batch *batch, int from);
+static bool start(Batch *batch, BatchItem *item, Operation *op);
+static void answer(Batch *batch, BatchItem *item, const Operation *op);
+static void refuse(Batch *batch, BatchItem *item, const Refusal *refusal);
+static void put_rows(Batch *batch, ReturnSetInfo *rsinfo);
+
+/*
+ * idem_pay_batch: pay many times.
+ *
+ * keys, amounts: as many of each.  currencies, references: as many, or NULL;
+ * an element that is NULL is left to the default.  scope: of all keys.
+ *
+ * Result: a row for each item, in the order given, with its outcome (new,
+ * replayed, failed), and for one that failed the SQLSTATE and message that
+ * idem_pay() would have raised.
+ *
+ * Errors: 22004 if keys or amounts is NULL; 2202E if the arrays do not match;
+ * 54000 for more than BATCH_MAX_ITEMS items; 22023 for the scope; and those of
+ * claim_take() that concern the transaction: 25006, 40001, 40P01, 55P03, 57014.
+ */
+Datum
+idem_pay_batch(PG_FUNCTION_ARGS)
+{
+	Batch		batch;
+
+	InitMaterializedSRF(fcinfo, 0);
+
+	batch.result_context = CurrentMemoryContext;
+	batch.portion_context = AllocSetContextCreate(CurrentMemoryContext,
+												  "idempotency batch",
+												  ALLOCSET_DEFAULT_SIZES);
+	batch.last_message = NULL;
+	read_items(&batch, fcinfo);
+
+	store_open(&batch.store, TABLE_OPERATION);
+	for (int i = 0; i < batch.nsorted;)
+	{
+		MemoryContext old_context = MemoryContextSwitchTo(batch.portion_context);
+
+		i = answer_known(&batch, i);
+		if (i < batch.nsorted)
+			i = answer_portion(&batch, i);
+		MemoryContextSwitchTo(old_context);
+		MemoryContextReset(batch.portion_context);
+	}
+	store_close(&batch.store);
+
+	put_rows(&batch, (ReturnSetInfo *) fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+static void
+read_items(Batch *batch, FunctionCallInfo fcinfo)
+{
+	Datum	   *values[4];
+	bool	   *nulls[4];
+	ArrayType  *keys;
+	text	   *scope;
+	text	   *default_currency = currency_of_call(NULL);
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "keys" : "amounts")));
+	refusal_raise(key_check_scope(ARG_TEXT(4), &scope));
+
+	keys = PG_GETARG_ARRAYTYPE_P(0);
+	batch->nitems = ArrayGetNItems(ARR_NDIM(keys), ARR_DIMS(keys));
+	if (batch->nitems > BATCH_MAX_ITEMS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many items"),
+				 errdetail("There are %d, %d are allowed.",
+						   batch->nitems, BATCH_MAX_ITEMS)));
+	read_array(keys, TEXTOID, "keys", batch->nitems, &values[0], &nulls[0]);
+	read_array(PG_GETARG_ARRAYTYPE_P(1), NUMERICOID, "amounts", batch->nitems,
+			   &values[1], &nulls[1]);
+	for (int i = 2; i < 4; i++)
+	{
+		values[i] = NULL;
+		if (!PG_ARGISNULL(i))
+			read_array(PG_GETARG_ARRAYTYPE_P(i), TEXTOID,
+					   i == 2 ? "currencies" : "references", batch->nitems,
+					   &values[i], &nulls[i]);
+	}
+#define ELEMENT(i, n)	(values[n] == NULL || nulls[n][i] ? NULL : DatumGetPointer(values[n][i]))
+
+	batch->items = palloc(sizeof(BatchItem) * Max(batch->nitems, 1));
+	batch->sorted = palloc(sizeof(BatchItem *) * Max(batch->nitems, 1));
+	batch->nsorted = 0;
+	for (int i = 0; i < batch->nitems; i++)
+	{
+		BatchItem	   *item = &batch->items[i];
+		text	   *key = (text *) ELEMENT(i, 0);
+		Refusal    *refusal;
+
+		CHECK_FOR_INTERRUPTS();
+		item->amount = (Numeric) ELEMENT(i, 1);
+		item->currency = (text *) ELEMENT(i, 2);
+		if (item->currency == NULL)
+			item->currency = default_currency;
+		item->reference = (text *) ELEMENT(i, 3);
+		item->outcome = OUTCOME_FAILED;
+		item->status = NULL;
+		item->sqlstate = 0;
+		refusal = key_check(key, scope, &item->key);
+		if (refusal == NULL)
+			refusal = money_check(item->amount);
+		if (refusal == NULL)
+			batch->sorted[batch->nsorted++] = item;
+		else
+			refuse(batch, item, refusal);
+		item->key.key = key;
+	}
+#undef ELEMENT
+
+	/* of items with the same key, the first comes first */
+	qsort(batch->sorted, batch->nsorted, sizeof(BatchItem *), compare_items);
+}
+
+static void
+read_array(ArrayType *array, Oid type, const char *name, int nitems,
+		   Datum **values, bool **nulls)
+{
+	int			n;
+
+	if (ARR_NDIM(array) > 1 ||
+		ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) != nitems)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("array \"%s\" does not have one element for each key", name)));
+	deconstruct_array(array, type, -1, false, TYPALIGN_INT, values, nulls, &n);
+}
+
+static int
+compare_items(const void *a, const void *b)
+{
+	const BatchItem *x = *(BatchItem *const *) a;
+	const BatchItem *y = *(BatchItem *const *) b;
+	int			order = key_compare(&x->key, &y->key);
+
+	return order != 0 ? order : (x > y) - (x < y);
+}
+
+/*
+ * Answer the items from this one on whose keys are known, without a lock.
+ * Returns the first whose key is not.
+ */
+static int
+answer_known(Batch *batch, int from)
+{
+	while (from < batch->nsorted)
+	{
+		BatchItem	  **group = &batch->sorted[from];
+		int			end = end_of_key(batch, from);
+		Claim		claim;
+		Operation	op;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!claim_find(&claim, &batch->store, &group[0]->key, COMMAND))
+			break;
+		operation_from_slot(&op, batch->store.slot);
+		for (; from < end; from++)
+			answer(batch, batch->sorted[from], &op);
+	}
+	return from;
+}
+
+/*
+ * Answer a portion of the items, from this one on, and pay those that are new.
+ * Returns the first that is left.
+ */
+static int
+answer_portion(Batch *batch, int from)
+{
+	Store	   *store = &batch->store;
+	ClaimMany	many;
+	bool		in_flight[STORE_MANY];
+	int			begin[STORE_MANY + 1];	/* where the items of a key begin */
+	int			nkeys;
+	Operation	ops[STORE_MANY];
+	Datum	   *values[STORE_MANY];
+	bool	   *nulls[STORE_MANY];
+	int			nops = 0;
+	bool		wait = false;
+	int			k;
+
+	claim_many_begin(&many, store, COMMAND);
+
+	begin[0] = from;
+	for (nkeys = 0; nkeys < STORE_MANY && begin[nkeys] < batch->nsorted; nkeys++)
+	{
+		in_flight[nkeys] = !claim_many_lock(&many, &batch->sorted[begin[nkeys]]->key);
+		begin[nkeys + 1] = end_of_key(batch, begin[nkeys]);
+	}
+
+	for (k = 0; k < nkeys; k++)
+	{
+		BatchItem	   *first = batch->sorted[begin[k]];
+		RowState	state = in_flight[k]
+			? ROW_IN_PROGRESS : claim_many_probe(&many, &first->key);
+		Operation  *op = &ops[nops];
+		bool		have_op = false;
+
+		CHECK_FOR_INTERRUPTS();
+		wait = state == ROW_IN_PROGRESS && setting_in_flight == IN_FLIGHT_WAIT;
+		if (wait)
+			break;
+
+		if (state == ROW_VISIBLE)
+		{
+			operation_from_slot(op, store->slot);
+			have_op = true;
+		}
+		for (int i = begin[k]; i < begin[k + 1]; i++)
+		{
+			BatchItem	   *item = batch->sorted[i];
+
+			if (state == ROW_IN_PROGRESS)
+				refuse(batch, item, claim_in_flight());
+			else if (have_op)
+				answer(batch, item, op);
+			else
+				have_op = start(batch, item, op);
+		}
+		if (state == ROW_ABSENT && have_op)
+		{
+			values[nops] = op->values;
+			nulls[nops] = op->nulls;
+			nops++;
+		}
+	}
+
+	if (nops > 0)
+		store_insert_many(store, nops, values, nulls);
+	claim_many_release(&many);
+	if (wait)
+		store_wait(store);
+	return begin[k];
+}
+
+/*
+ * The first item behind this one that has another key.
+ */
+static int
+end_of_key(Batch *batch, int from)
+{
+	int			end = from + 1;
+
+	while (end < batch->nsorted &&
+		   key_compare(&batch->sorted[from]->key, &batch->sorted[end]->key) == 0)
+		end++;
+	return end;
+}
+
+/*
+ * Make the operation of an item whose key is ours.  False: it failed.
+ */
+static bool
+start(Batch *batch, BatchItem *item, Operation *op)
+{
+	OperationRequest request = {
+		.operation = OPERATION_PAY,
+		.amount = item->amount,
+		.currency = item->currency,
+		.reference = item->reference,
+	};
+	Refusal    *refusal = payment_check(&request);
+
+	if (refusal)
+	{
+		refuse(batch, item, refusal);
+		return false;
+	}
+	operation_start(op, &item->key, &request);
+	item->outcome = OUTCOME_NEW;
+	item->status = operation_status(op);
+	item->payment_id = *DatumGetUUIDP(operation_get(op, payment_id));
+	return true;
+}
+
+/*
+ * Answer an item from the operation stored under its key.
+ */
+static void
+answer(Batch *batch, BatchItem *item, const Operation *op)
+{
+	OperationRequest request = {
+		.operation = OPERATION_PAY,
+		.amount = item->amount,
+		.currency = item->currency,
+		.reference = item->reference,
+	};
+	Refusal    *refusal = operation_check_access(op);
+
+	if (refusal == NULL)
+		refusal = operation_check_request(op, &request);
+	if (refusal)
+	{
+		refuse(batch, item, refusal);
+		return;
+	}
+	item->outcome = OUTCOME_REPLAYED;
+	item->status = operation_status(op);
+	item->payment_id = *DatumGetUUIDP(operation_get(op, payment_id));
+}
+
+static void
+refuse(Batch *batch, BatchItem *item, const Refusal *refusal)
+{
+	if (batch->last_message == NULL ||
+		strcmp(batch->last_message, refusal->message) != 0)
+		batch->last_message = MemoryContextStrdup(batch->result_context,
+												  refusal->message);
+	item->outcome = OUTCOME_FAILED;
+	item->sqlstate = refusal->sqlstate;
+	item->message = batch->last_message;
+	item->detail = refusal->detail
+		? MemoryContextStrdup(batch->result_context, refusal->detail) : NULL;
+}
+
+static void
+put_rows(Batch *batch, ReturnSetInfo *rsinfo)
+{
+	static const char *const outcomes[] = {
+		[OUTCOME_FAILED] = "failed",
+		[OUTCOME_NEW] = "new",
+		[OUTCOME_REPLAYED] = "replayed",
+	};
+	enum
+	{
+		ITEM, KEY, OUTCOME, PAYMENT_ID, STATUS, SQLSTATE, MESSAGE, DETAIL,
+		N_COLUMNS
+	};
+	MemoryContext old_context = MemoryContextSwitchTo(batch->portion_context);
+
+	for (int i = 0; i < batch->nitems; i++)
+	{
+		BatchItem	   *item = &batch->items[i];
+		bool		failed = item->outcome == OUTCOME_FAILED;
+		Datum		values[N_COLUMNS];
+		bool		nulls[N_COLUMNS];
+
+#define PUT(column, present, value) \
+		((nulls[column] = !(present)) ? (void) 0 : (void) (values[column] = (value)))
+
+		CHECK_FOR_INTERRUPTS();
+		PUT(ITEM, true, Int32GetDatum(i + 1));
+		PUT(KEY, item->key.key, PointerGetDatum(item->key.key));
+		PUT(OUTCOME, true, CStringGetTextDatum(outcomes[item->outcome]));
+		PUT(PAYMENT_ID, !failed, UUIDPGetDatum(&item->payment_id));
+		PUT(STATUS, !failed, CStringGetTextDatum(item->status));
+		PUT(SQLSTATE, failed, CStringGetTextDatum(unpack_sql_state(item->sqlstate)));
+		PUT(MESSAGE, failed, CStringGetTextDatum(item->message));
+		PUT(DETAIL, failed && item->detail, CStringGetTextDatum(item->detail));
+#undef PUT
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		MemoryContextReset(batch->portion_context);
+	}
+	MemoryContextSwitchTo(old_context);
+}
