@@ -11,3 +11,124 @@ SELECT item, key, outcome, payment_id = :'p' AS same, status, sqlstate, message,
 	ARRAY[NULL, NULL, 'r', NULL, NULL, NULL, NULL, NULL, NULL, 'ref', NULL, 'r', NULL, NULL, NULL, NULL, NULL, NULL]);
 SELECT key, seq, operation, status, amount, currency, reference, replayed FROM
 	unnest('{z,a,bad,yen,no,nan,deep}'::text[]) k, idem_lookup(k);
+
+-- what is stored is what single calls would have stored, and either replays the other
+SELECT count(*) FILTER (WHERE outcome = 'new') AS new FROM idem_pay_batch(
+	(SELECT array_agg('many-' || g ORDER BY g) FROM generate_series(1, 300) g),
+	(SELECT array_agg(g + 0.5 ORDER BY g) FROM generate_series(1, 300) g),
+	(SELECT array_agg(CASE WHEN g % 2 = 0 THEN 'EUR' END ORDER BY g) FROM generate_series(1, 300) g),
+	(SELECT array_agg('order ' || g ORDER BY g) FROM generate_series(1, 300) g));
+SELECT count(*) FILTER (WHERE replayed) AS replayed FROM generate_series(1, 300) g,
+	idem_pay('many-' || g, g + 0.5, CASE WHEN g % 2 = 0 THEN 'EUR' END, reference => 'order ' || g);
+SELECT count(DISTINCT payment_id) AS payments, min(o.seq), max(o.seq), min(p.status), max(p.status)
+FROM idempotency.operation o JOIN idempotency.payment p USING (scope, payment_id) WHERE o.key LIKE 'many-%';
+SELECT outcome, count(*), bool_and(item = g AND key = 'many-' || g) AS in_order FROM idem_pay_batch(
+	(SELECT array_agg('many-' || g ORDER BY g) FROM generate_series(1, 600) g),
+	(SELECT array_agg(g + 0.5 ORDER BY g) FROM generate_series(1, 600) g),
+	(SELECT array_agg(CASE WHEN g % 2 = 0 THEN 'EUR' END ORDER BY g) FROM generate_series(1, 600) g),
+	(SELECT array_agg('order ' || g ORDER BY g) FROM generate_series(1, 600) g))
+	WITH ORDINALITY AS b(item, key, outcome, payment_id, status, sqlstate, message, detail, g)
+GROUP BY outcome ORDER BY outcome;
+
+-- a key of each of many scopes and of none: neighbours in the index, and never taken for one another
+SELECT count(*) FROM (SELECT idem_pay('shared', 1, scope => 'tenant-' || g) FROM generate_series(1, 100) g) s;
+SELECT b.scope, item, outcome FROM unnest('{"",tenant-50,tenant-50x,tenant-}'::text[]) AS b(scope),
+	idem_pay_batch('{sharec,shared,sharee}', '{1,1,1}', scope => b.scope);
+
+-- keys that were cancelled, or belong to an operation of another kind
+SELECT status FROM idem_cancel('batch-cancelled');
+SELECT status FROM idem_authorize('batch-held', 10);
+SELECT item, outcome, status, sqlstate, detail
+FROM idem_pay_batch('{batch-cancelled,batch-held,idem_cancel:batch-held}', '{1,10,10}');
+
+-- none, and arrays that do not match
+SELECT count(*) FROM idem_pay_batch('{}', '{}');
+SELECT count(*) FROM idem_pay_batch('{}', '{}', '{}', '{}', 'scope');
+SELECT pg_temp.error($$SELECT idem_pay_batch(NULL, '{}')$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', NULL)$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a,b}', '{1}')$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', '{}')$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', NULL, '{a,b}')$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{{a,b},{c,d}}', '{1,1,1,1}')$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', scope => E'\n')$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch(array_fill('k'::text, ARRAY[100001]), array_fill(1.0, ARRAY[100001]))$$);
+-- arrays that do not begin at 1 are arrays like any other
+SELECT item, key, outcome FROM idem_pay_batch('[7:8]={lower-7,lower-8}', '[0:1]={1,2}');
+
+-- the settings are those of a single call
+SET idempotency.scope = 'batch scope';
+SET idempotency.currency = 'JPY';
+SELECT item, outcome, detail FROM idem_pay_batch('{yen,sen}', '{100,0.5}');
+RESET idempotency.scope;
+RESET idempotency.currency;
+SELECT key, amount, currency FROM idem_lookup('yen', 'batch scope');
+
+-- a read-only transaction answers known keys, and says why it can do no more
+BEGIN READ ONLY;
+SELECT item, outcome FROM idem_pay_batch('{z,known,a}', '{1,50,2}', NULL, '{NULL,r,NULL}');
+SAVEPOINT s;
+SELECT pg_temp.error($$SELECT idem_pay_batch('{z,new-one}', '{1,1}')$$);
+COMMIT;
+-- a batch of known keys is a replay: no transaction id, no WAL, no lock but those of the relations
+BEGIN;
+SELECT count(*) FROM idem_pay_batch((SELECT array_agg('many-' || g) FROM generate_series(1, 300, 2) g),
+	(SELECT array_agg(g + 0.5) FROM generate_series(1, 300, 2) g), NULL,
+	(SELECT array_agg('order ' || g) FROM generate_series(1, 300, 2) g)) WHERE outcome = 'replayed';
+SELECT pg_current_xact_id_if_assigned() IS NULL AS no_transaction_id;
+SELECT locktype, mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype NOT IN ('virtualxid') AND mode <> 'AccessShareLock';
+COMMIT;
+-- and one with a new key leaves no lock behind either
+BEGIN;
+SELECT outcome FROM idem_pay_batch('{many-1,batch-new}', '{1.5,1}', NULL, '{order 1,NULL}');
+SELECT locktype, mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory';
+ROLLBACK;
+SELECT count(*) FROM idem_lookup('batch-new');
+
+-- twice in one statement, in the same transaction, after a savepoint
+SELECT outcome FROM generate_series(1, 2) g, idem_pay_batch('{twice}', ARRAY[1 + 0 * g]);
+BEGIN;
+SELECT outcome FROM idem_pay_batch('{own-1,own-2}', '{1,1}');
+SAVEPOINT s;
+SELECT outcome FROM idem_pay_batch('{own-2,own-3}', '{1,1}');
+ROLLBACK TO s;
+SELECT outcome FROM idem_pay_batch('{own-1,own-2,own-3}', '{1,1,1}');
+COMMIT;
+
+-- constraints, further indexes and triggers of an administrator are honoured
+CREATE INDEX by_amount ON idempotency.operation (amount) WHERE amount > 10;
+CREATE TABLE seen (key text);
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO seen VALUES (NEW.key);
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER see AFTER INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION see();
+SELECT count(*) FROM idem_pay_batch((SELECT array_agg('trigger-' || g) FROM generate_series(1, 100) g),
+	(SELECT array_agg(g) FROM generate_series(1, 100) g));
+SELECT count(*), count(DISTINCT key) FROM seen;
+ALTER TABLE idempotency.operation ADD CONSTRAINT no_99 CHECK (amount <> 99.99) NOT VALID;
+SELECT pg_temp.error($$SELECT idem_pay_batch('{check-1,check-2}', '{1,99.99}')$$) ~ '^23514 ' AS refused;
+SELECT count(*) FROM idem_lookup('check-1');
+ALTER TABLE idempotency.operation DROP CONSTRAINT no_99;
+DROP TRIGGER see ON idempotency.operation;
+DROP FUNCTION see;
+DROP TABLE seen;
+DROP INDEX idempotency.by_amount;
+
+-- a trigger may pay in its turn
+CREATE FUNCTION fee() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.key NOT LIKE 'fee %' THEN
+		PERFORM idem_pay('fee ' || NEW.key, 0.10);
+	END IF;
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER fee AFTER INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION fee();
+SELECT key, outcome FROM idem_pay_batch('{t-1,t-2}', '{1,2}');
+DROP TRIGGER fee ON idempotency.operation;
+DROP FUNCTION fee;
+SELECT key, amount FROM idempotency.operation WHERE key LIKE '%t-_' ORDER BY key;
+
+SELECT bool_and(ok) FROM idem_check();
