@@ -247,6 +247,7 @@ answer_known(Batch *batch, int from)
 		operation_from_slot(&op, batch->store.slot);
 		for (; from < end; from++)
 			answer(batch, batch->sorted[from], &op);
+		MemoryContextReset(batch->portion_context);
 	}
 	return from;
 }

@@ -70,8 +70,8 @@ static RowState probe(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 					  ScanDirection direction);
 static void probe_end(Store *store, LOCKMODE unlock);
 static RowState probe_state(Store *store);
-static void rescan(Store *store, ScanKey keys, int nkeys);
 static void position(Store *store, const Key *key);
+static bool read_on(Store *store, const Key *key, bool descended);
 static void next_entry(Store *store);
 static int	compare_entry(Store *store, const Key *key);
 static bool find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
@@ -160,31 +160,14 @@ store_probe_key(Store *store, const Key *key)
 RowState
 store_probe_key_in_order(Store *store, const Key *key, bool first)
 {
-	bool		descended = first;
+	MemoryContext old_context = MemoryContextSwitchTo(store->context);
+	RowState	state;
 
 	if (first)
 		position(store, key);
-	for (int steps = 0; store->entry;)
-	{
-		int			order = compare_entry(store, key);
-
-		if (order <= 0 && !descended)
-			store->patience = Min(store->patience * 2, PROBE_MAX_STEPS);
-		if (order < 0)
-			return ROW_ABSENT;
-		if (order == 0 && index_fetch_heap(store->scan, store->slot))
-			return probe_state(store);
-		if (steps++ < store->patience)
-			next_entry(store);
-		else
-		{
-			store->patience = Max(store->patience / 2, 1);
-			position(store, key);
-			descended = true;
-			steps = 0;
-		}
-	}
-	return ROW_ABSENT;
+	state = read_on(store, key, first) ? probe_state(store) : ROW_ABSENT;
+	MemoryContextSwitchTo(old_context);
+	return state;
 }
 
 RowState
@@ -259,41 +242,31 @@ store_insert_many(Store *store, int n, Datum **values, bool **nulls)
 static void
 probe_begin(Store *store, CatalogIndex index, int nkeys)
 {
-	MemoryContext old_context;
-
 	if (store->scan &&
 		store->which == index && store->scan->numberOfKeys == nkeys)
 		return;
 
 	probe_end(store, NoLock);
-	old_context = MemoryContextSwitchTo(store->context);
 	store->which = index;
 	store->index = index_open(catalog_index(store->heap, index), AccessShareLock);
 	InitDirtySnapshot(store->dirty);
 	store->scan = compat_index_beginscan(store->heap, store->index,
 										 &store->dirty, nkeys);
-	MemoryContextSwitchTo(old_context);
 }
 
 static RowState
 probe(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 	  ScanDirection direction)
 {
-	probe_begin(store, index, nkeys);
-	rescan(store, keys, nkeys);
-	if (!index_getnext_slot(store->scan, direction, store->slot))
-		return ROW_ABSENT;
-	return probe_state(store);
-}
-
-static void
-rescan(Store *store, ScanKey keys, int nkeys)
-{
-	/* the scan may make room for itself, which has to last as long as it */
 	MemoryContext old_context = MemoryContextSwitchTo(store->context);
+	RowState	state = ROW_ABSENT;
 
+	probe_begin(store, index, nkeys);
 	index_rescan(store->scan, keys, nkeys, NULL, 0);
+	if (index_getnext_slot(store->scan, direction, store->slot))
+		state = probe_state(store);
 	MemoryContextSwitchTo(old_context);
+	return state;
 }
 
 /*
@@ -323,8 +296,38 @@ position(Store *store, const Key *key)
 
 	probe_begin(store, INDEX_OPERATION_KEY, 1);
 	store->scan->xs_want_itup = true;
-	rescan(store, &row, 1);
+	index_rescan(store->scan, &row, 1, NULL, 0);
 	next_entry(store);
+}
+
+/*
+ * Read the index from where the scan is up to this key, and then its row.
+ * False: there is none.
+ */
+static bool
+read_on(Store *store, const Key *key, bool descended)
+{
+	for (int steps = 0; store->entry;)
+	{
+		int			order = compare_entry(store, key);
+
+		if (order <= 0 && !descended)
+			store->patience = Min(store->patience * 2, PROBE_MAX_STEPS);
+		if (order < 0)
+			return false;
+		if (order == 0 && index_fetch_heap(store->scan, store->slot))
+			return true;
+		if (steps++ < store->patience)
+			next_entry(store);
+		else
+		{
+			store->patience = Max(store->patience / 2, 1);
+			position(store, key);
+			descended = true;
+			steps = 0;
+		}
+	}
+	return false;
 }
 
 static void
@@ -405,7 +408,7 @@ find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 	store->scan = compat_index_beginscan(store->heap, store->index,
 										 GetActiveSnapshot(), nkeys);
 	store->direction = direction;
-	rescan(store, keys, nkeys);
+	index_rescan(store->scan, keys, nkeys, NULL, 0);
 	return store_find_next(store);
 }
 
