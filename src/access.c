@@ -16,26 +16,66 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
 
 #include "access.h"
+#include "compat.h"
+
+/* the current role's name, till a role changes */
+static Oid	current_role = InvalidOid;
+static NameData current_name;
+
+static const char *current_role_name(void);
+static void forget_role(Datum arg, int cacheid, uint32 hashvalue);
 
 text *
 access_current_role(void)
 {
-	char	   *name = GetUserNameFromId(GetUserId(), false);
-
-	/* pg_authid is shared by databases of all encodings; a dump has just one */
-	pg_verifymbstr(name, strlen(name), false);
-	return cstring_to_text(name);
+	return cstring_to_text(current_role_name());
 }
 
 bool
 access_allowed(const text *stored_role)
 {
-	char	   *name = text_to_cstring(stored_role);
-	Oid			role = get_role_oid(name, true);
+	const char *current = current_role_name();
+	Oid			role;
 
+	if (VARSIZE_ANY_EXHDR(stored_role) == strlen(current) &&
+		memcmp(VARDATA_ANY(stored_role), current, strlen(current)) == 0)
+		return true;
+
+	role = get_role_oid(text_to_cstring(stored_role), true);
 	if (!OidIsValid(role))
 		return superuser();
-	return role == GetUserId() || has_privs_of_role(GetUserId(), role);
+	return has_privs_of_role(GetUserId(), role);
+}
+
+static const char *
+current_role_name(void)
+{
+	static bool callback_registered = false;
+	char	   *name;
+
+	if (current_role == GetUserId())
+		return NameStr(current_name);
+
+	if (!callback_registered)
+	{
+		CacheRegisterSyscacheCallback(AUTHOID, forget_role, (Datum) 0);
+		callback_registered = true;
+	}
+
+	name = GetUserNameFromId(GetUserId(), false);
+	/* pg_authid is shared by databases of all encodings; a dump has just one */
+	pg_verifymbstr(name, strlen(name), false);
+	namestrcpy(&current_name, name);
+	current_role = GetUserId();
+	return NameStr(current_name);
+}
+
+static void
+forget_role(Datum arg, int cacheid, uint32 hashvalue)
+{
+	current_role = InvalidOid;
 }

@@ -19,6 +19,8 @@ extern text *access_current_role(void);
  * May the current role see a row that the role of this name stored?  It may if
  * it has that role's privileges (pg_has_role(..., 'USAGE')).  If no role has
  * that name any more, only a superuser may.
+ *
+ * Error: as above.
  */
 extern bool access_allowed(const text *stored_role);
 

@@ -162,7 +162,7 @@ next_operation(Operation *op, Claim *claim, OperationRequest *request)
 	/* the decimals are those that the payment was made with */
 	if (request->amount)
 		refusal_raise(money_in_currency(&request->amount,
-										DatumGetTextPP(operation_get(&newest, currency)),
+										operation_currency(&newest),
 										money_decimals(DatumGetNumeric(operation_get(&newest, authorized)))));
 
 	operation_follow(op, &newest, claim->key, request);

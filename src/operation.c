@@ -76,8 +76,10 @@ static void set_text(Operation *op, int column, const text *value);
 static void set_request(Operation *op, const OperationRequest *request);
 static bool may_act_for(Datum role);
 static Refusal *forbidden(void);
+static const char *payment_status(const Operation *op, Numeric left,
+								  Numeric refundable, TimestampTz at);
 static Datum receipt(FunctionCallInfo fcinfo, const Operation *op,
-					 const char *status, TimestampTz at, bool replayed);
+					 TimestampTz at, const char *status, bool replayed);
 static bool same_text(const Operation *op, int column, const text *asked);
 static bool same_metadata(const Operation *op, Jsonb *asked);
 static Refusal *differs(const char *field, const char *stored,
@@ -183,6 +185,13 @@ operation_decline(Operation *op, const Refusal *refusal)
 	operation_set(op, reason, CStringGetTextDatum(refusal->message));
 }
 
+text *
+operation_currency(const Operation *op)
+{
+	return operation_is_null(op, currency) ? cstring_to_text("")
+		: DatumGetTextPP(operation_get(op, currency));
+}
+
 bool
 operation_is(const Operation *op, const char *kind)
 {
@@ -208,9 +217,14 @@ operation_has_expired(const Operation *op, TimestampTz at)
 Numeric
 operation_capturable(const Operation *op)
 {
-	return money_subtract(money_subtract(numeric(op, authorized),
-										 numeric(op, captured)),
-						  numeric(op, released));
+	Numeric		authorized = numeric(op, authorized);
+	Numeric		captured = numeric(op, captured);
+	Numeric		released = numeric(op, released);
+
+	/* most payments are captured whole, and nothing was released */
+	if (money_compare(authorized, captured) == 0)
+		return released;
+	return money_subtract(money_subtract(authorized, captured), released);
 }
 
 Numeric
@@ -248,7 +262,7 @@ operation_check_request(const Operation *op, const OperationRequest *request)
 	if (request->currency &&
 		!same_text(op, Anum_operation_currency, request->currency))
 		return differs("currency",
-					   text_to_cstring(DatumGetTextPP(operation_get(op, currency))),
+					   text_to_cstring(operation_currency(op)),
 					   text_to_cstring(currency_clip(request->currency)));
 
 	if (!operation_is_null(op, final) &&
@@ -292,28 +306,7 @@ operation_check_payment_access(const Operation *op)
 const char *
 operation_payment_status(const Operation *op, TimestampTz at)
 {
-	bool		captured = !money_is_zero(numeric(op, captured));
-	bool		left = !money_is_zero(operation_capturable(op));
-	bool		expired = operation_has_expired(op, at);
-
-	if (operation_is(op, OPERATION_CANCEL))
-		return "cancelled";
-	if (expired)
-		left = false;
-	if (!money_is_zero(numeric(op, refunded)))
-		return left || !money_is_zero(operation_refundable(op))
-			? "partially_refunded" : "refunded";
-	if (captured)
-		return left ? "partially_captured" : "succeeded";
-	if (left)
-		return "authorized";
-
-	/* a hold that has run out cannot be voided */
-	if (expired &&
-		(!money_is_zero(operation_capturable(op)) ||
-		 operation_has_expired(op, DatumGetTimestampTz(operation_get(op, created_at)))))
-		return "expired";
-	return "voided";
+	return payment_status(op, operation_capturable(op), operation_refundable(op), at);
 }
 
 const char *
@@ -327,16 +320,14 @@ operation_status(const Operation *op)
 Datum
 operation_receipt(FunctionCallInfo fcinfo, const Operation *op, bool replayed)
 {
-	return receipt(fcinfo, op, operation_status(op),
-				   DatumGetTimestampTz(operation_get(op, created_at)), replayed);
+	return receipt(fcinfo, op, DatumGetTimestampTz(operation_get(op, created_at)),
+				   operation_is_declined(op) ? "declined" : NULL, replayed);
 }
 
 Datum
 operation_receipt_now(FunctionCallInfo fcinfo, const Operation *op)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
-	return receipt(fcinfo, op, operation_payment_status(op, now), now, true);
+	return receipt(fcinfo, op, GetCurrentTimestamp(), NULL, true);
 }
 
 Datum
@@ -410,9 +401,41 @@ forbidden(void)
 						"The key or payment belongs to another role.", NULL);
 }
 
+/*
+ * The status of the payment; left is what could be captured if the hold had not
+ * expired.
+ */
+static const char *
+payment_status(const Operation *op, Numeric left, Numeric refundable,
+			   TimestampTz at)
+{
+	bool		expired = operation_has_expired(op, at);
+	bool		capturable = !expired && !money_is_zero(left);
+
+	if (operation_is(op, OPERATION_CANCEL))
+		return "cancelled";
+	if (!money_is_zero(numeric(op, refunded)))
+		return capturable || !money_is_zero(refundable)
+			? "partially_refunded" : "refunded";
+	if (!money_is_zero(numeric(op, captured)))
+		return capturable ? "partially_captured" : "succeeded";
+	if (capturable)
+		return "authorized";
+
+	/* a hold that has run out cannot be voided */
+	if (expired &&
+		(!money_is_zero(left) ||
+		 operation_has_expired(op, DatumGetTimestampTz(operation_get(op, created_at)))))
+		return "expired";
+	return "voided";
+}
+
+/*
+ * A receipt with the payment's state at a time; status: NULL is the payment's.
+ */
 static Datum
-receipt(FunctionCallInfo fcinfo, const Operation *op, const char *status,
-		TimestampTz at, bool replayed)
+receipt(FunctionCallInfo fcinfo, const Operation *op, TimestampTz at,
+		const char *status, bool replayed)
 {
 	static const struct
 	{
@@ -440,9 +463,12 @@ receipt(FunctionCallInfo fcinfo, const Operation *op, const char *status,
 	Datum		values[N_RECEIPT];
 	bool		nulls[N_RECEIPT] = {false};
 	Numeric		capturable = operation_capturable(op);
+	Numeric		refundable = operation_refundable(op);
 	TupleDesc	desc;
 	Datum		result;
 
+	if (status == NULL)
+		status = payment_status(op, capturable, refundable, at);
 	if (operation_has_expired(op, at))
 		capturable = money_subtract(capturable, capturable);
 
@@ -453,7 +479,7 @@ receipt(FunctionCallInfo fcinfo, const Operation *op, const char *status,
 	}
 	values[RECEIPT_STATUS] = CStringGetTextDatum(status);
 	values[RECEIPT_CAPTURABLE] = NumericGetDatum(capturable);
-	values[RECEIPT_REFUNDABLE] = NumericGetDatum(operation_refundable(op));
+	values[RECEIPT_REFUNDABLE] = NumericGetDatum(refundable);
 	values[RECEIPT_REPLAYED] = BoolGetDatum(replayed);
 
 	desc = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);

@@ -81,6 +81,9 @@ extern void operation_cancelled(Operation *op, const Key *key);
 /* Make it one that was declined. */
 extern void operation_decline(Operation *op, const Refusal *refusal);
 
+/* The code of its currency; empty if there is none. */
+extern text *operation_currency(const Operation *op);
+
 extern bool operation_is(const Operation *op, const char *kind);
 extern bool operation_is_declined(const Operation *op);
 

@@ -24,8 +24,7 @@ static Refusal *refund(Operation *op, Numeric amount);
 static Refusal *check_hold(const Operation *op, const char *verb);
 
 #define numeric(op, column)	DatumGetNumeric(operation_get(op, column))
-#define money(op, amount) \
-	money_text(amount, DatumGetTextPP(operation_get(op, currency)))
+#define money(op, amount)	money_text(amount, operation_currency(op))
 
 Refusal *
 state_apply(Operation *op, const OperationRequest *request)
