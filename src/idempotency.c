@@ -5,16 +5,27 @@
  *
  * Where things are:
  *
- *	payment.c	the functions of payments, idem_pay and its like
+ * functions
+ *	payment.c	idem_pay, idem_authorize: what starts a payment
+ *	followup.c	idem_capture, idem_void, idem_refund: what goes on with one
+ *	cancel.c	idem_cancel
+ *	batch.c		idem_pay_batch
+ *	lookup.c	idem_lookup, idem_payment, idem_history: what only reads
+ *	call.c		reading their arguments
+ *
+ * what they are made of
  *	key.c		what a key and a scope may be
- *	claim.c		finding out, safely, whether a key is new, in flight or answered
+ *	claim.c		finding out, safely, whether a key is new, in flight or answered;
+ *				and claiming a payment
  *	storage.c	the way to the tables: the only file that reads or writes one
  *	catalog.c	which tables and indexes those are
  *	operation.c	the row of an operation, its comparison with a request, the receipt
+ *	state.c		what the state of a payment allows: the rules of capture and refund
  *	money.c		what an amount may be
  *	currency.c	which currencies there are, and how many decimals they have
  *	access.c	which roles may see a row
  *	uuid7.c		payment ids
+ *	refusal.c	why a request is not carried out
  *	settings.c	the configuration parameters
  *	errors.h	the SQLSTATEs
  *	compat.h	what differs between PostgreSQL versions
