@@ -30,6 +30,39 @@ WHERE pid = pg_backend_pid() AND (relation IS NULL OR relation >= 16384) AND loc
 ORDER BY relation::regclass::text;
 COMMIT;
 
+-- nor do the replays of what goes on with a payment, and of a cancellation
+SELECT payment_id AS p FROM idem_authorize('cost-hold', 50) \gset
+SELECT count(*) FROM generate_series(1, 20) g, idem_capture('cost-c-' || g, :'p', 1, false);
+SELECT count(*) FROM generate_series(1, 20) g, idem_refund('cost-r-' || g, :'p', 1);
+SELECT status FROM idem_void('cost-v', :'p');
+SELECT status FROM idem_cancel('cost-2');
+SELECT status FROM idem_cancel('cost-unused');
+-- the first reader of a row may set hint bits
+SELECT count(*) FROM idem_history(:'p');
+SELECT count(*) FROM generate_series(1, 20) g, idem_capture('cost-c-' || g, :'p', 1, false), idem_refund('cost-r-' || g, :'p', 1);
+SELECT status FROM idem_cancel('cost-2');
+SELECT status FROM idem_pay('cost-unused', 50);
+SELECT pg_temp.wal_records(format($$SELECT idem_capture('cost-c-' || g, %L, 1, false) FROM generate_series(1, 20) g$$, :'p')) AS captures,
+	pg_temp.wal_records(format($$SELECT idem_refund('cost-r-' || g, %L, 1) FROM generate_series(1, 20) g$$, :'p')) AS refunds,
+	pg_temp.wal_records(format($$SELECT idem_void('cost-v', %L)$$, :'p')) AS void,
+	pg_temp.wal_records($$SELECT idem_authorize('cost-hold', 50)$$) AS hold,
+	pg_temp.wal_records($$SELECT idem_cancel('cost-2')$$) AS cancelled,
+	pg_temp.wal_records($$SELECT idem_cancel('cost-unused')$$) AS cancelled_unused,
+	pg_temp.wal_records(format($$SELECT idem_payment(%L)$$, :'p')) AS payment,
+	pg_temp.wal_records(format($$SELECT count(*) FROM idem_history(%L)$$, :'p')) AS history;
+BEGIN;
+SELECT status FROM idem_capture('cost-c-1', :'p', 1, false);
+SELECT status FROM idem_refund('cost-r-1', :'p', 1);
+SELECT status FROM idem_void('cost-v', :'p');
+SELECT status FROM idem_cancel('cost-2');
+SELECT status FROM idem_cancel('cost-unused');
+SELECT status FROM idem_payment(:'p');
+SELECT pg_current_xact_id_if_assigned() IS NULL AS no_transaction_id;
+SELECT locktype, relation::regclass, mode FROM pg_locks
+WHERE pid = pg_backend_pid() AND (relation IS NULL OR relation >= 16384) AND locktype <> 'virtualxid'
+ORDER BY relation::regclass::text;
+COMMIT;
+
 -- a parallel operation gets the answer of a known key, and cannot do the work of a new one
 CREATE FUNCTION pay_in_parallel(key text) RETURNS boolean LANGUAGE sql PARALLEL SAFE AS
 	'SELECT replayed FROM public.idem_pay(key, 50)';
@@ -63,4 +96,32 @@ SELECT replayed FROM idem_pay('cost-locks', 50);
 SELECT locktype, relation::regclass, mode FROM pg_locks
 WHERE pid = pg_backend_pid() AND (relation IS NULL OR relation >= 16384) AND locktype <> 'virtualxid'
 ORDER BY relation::regclass::text, mode;
+COMMIT;
+
+-- so does what goes on with a payment, however many there are in the transaction
+SELECT payment_id AS p FROM idem_authorize('cost-locks-hold', 50) \gset
+BEGIN;
+SELECT count(*) FROM generate_series(1, 20) g, idem_capture('cost-locks-c-' || g, :'p', 1, false);
+SELECT count(*) FROM generate_series(1, 20) g, idem_refund('cost-locks-r-' || g, :'p', 1);
+SELECT count(*) FROM generate_series(1, 20) g, idem_cancel('cost-locks-unused-' || g);
+SELECT status FROM idem_void('cost-locks-v', :'p');
+SELECT locktype, relation::regclass, mode FROM pg_locks
+WHERE pid = pg_backend_pid() AND (relation IS NULL OR relation >= 16384) AND locktype <> 'virtualxid'
+ORDER BY relation::regclass::text, mode;
+COMMIT;
+-- one that is refused, or has nothing to do, leaves no lock and no transaction id
+SELECT payment_id AS p FROM idem_authorize('cost-voided', 50) \gset
+SELECT status FROM idem_void('cost-voided-v', :'p');
+BEGIN;
+SAVEPOINT s;
+\set VERBOSITY sqlstate
+SELECT idem_refund('cost-refused', :'p', 1000);
+ROLLBACK TO s;
+SELECT idem_refund('cost-refused', '00000000-0000-7000-8000-000000000000');
+ROLLBACK TO s;
+SELECT idem_cancel('cost-voided-v');
+ROLLBACK TO s;
+\set VERBOSITY default
+SELECT status FROM idem_cancel('cost-voided');
+SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype IN ('advisory', 'transactionid');
 COMMIT;

@@ -1,0 +1,154 @@
+-- Cancelling a key whose answer was lost: what it did is undone, or it never does anything.
+\getenv srcdir PG_ABS_SRCDIR
+\set include :srcdir '/include/step.psql'
+\i :include
+SET idempotency.scope = 'cancel';
+
+-- a key that was never used: cancelled for good, whatever it was going to be used for
+SELECT pg_temp.step($$idem_cancel('unused')$$);
+SELECT pg_temp.step($$idem_cancel('unused')$$);
+SELECT pg_temp.step($$idem_cancel('unused', NULL)$$);
+SELECT pg_temp.step($$idem_cancel('unused', 'cancel')$$);
+SELECT pg_temp.step($$idem_pay('unused', 50)$$);
+SELECT pg_temp.step($$idem_pay('unused', 50, 'EUR', reference => 'order 7')$$);
+SELECT pg_temp.step($$idem_authorize('unused', 50)$$);
+SELECT pg_temp.step($$idem_authorize('hold', 100, 'EUR')$$);
+SELECT pg_temp.step($$idem_capture('unused', pg_temp.p('hold'))$$);
+SELECT pg_temp.step($$idem_void('unused', pg_temp.p('hold'))$$);
+SELECT pg_temp.step($$idem_refund('unused', pg_temp.p('hold'))$$);
+SELECT pg_temp.step($$idem_refund('unused', '00000000-0000-7000-8000-000000000000', 5)$$);
+SELECT pg_temp.step($$idem_lookup('unused')$$);
+SELECT currency, reference, metadata, expires_at, sqlstate, reason FROM idem_lookup('unused');
+SELECT count(*), sum(authorized) FROM idempotency.operation WHERE scope = 'cancel' AND key = 'unused';
+-- only a malformed request is not answered with that
+SELECT pg_temp.step($$idem_pay('unused', 0)$$);
+SELECT pg_temp.step($$idem_refund('unused', NULL)$$);
+-- it is no payment
+SELECT status, seq FROM idem_payment(pg_temp.p('unused'));
+SELECT count(*) FROM idempotency.payment WHERE payment_id = pg_temp.p('unused');
+-- a scope of its own
+SELECT pg_temp.step($$idem_pay('unused', 50, scope => 'cancel-2')$$);
+
+-- a payment is given back, under a key of its own
+SELECT pg_temp.step($$idem_pay('pay', 50, 'EUR')$$);
+SELECT pg_temp.step($$idem_cancel('pay')$$);
+SELECT pg_temp.step($$idem_cancel('pay')$$);
+SELECT key, payment_id = pg_temp.p('pay') AS same_payment FROM idem_cancel('pay');
+SELECT pg_temp.step($$idem_pay('pay', 50, 'EUR')$$);
+SELECT pg_temp.step($$idem_lookup('idem_cancel:pay')$$);
+SELECT pg_temp.step($$idem_refund('pay-r', pg_temp.p('pay'), 1)$$);
+-- as far as it is not given back yet
+SELECT pg_temp.step($$idem_pay('part', 50, 'EUR')$$);
+SELECT pg_temp.step($$idem_refund('part-r', pg_temp.p('part'), 20)$$);
+SELECT pg_temp.step($$idem_cancel('part')$$);
+SELECT pg_temp.step($$idem_cancel('part')$$);
+-- all was: nothing is to do, and the answer is the state of the payment
+SELECT pg_temp.step($$idem_pay('back', 50, 'EUR')$$);
+SELECT pg_temp.step($$idem_refund('back-r', pg_temp.p('back'))$$);
+SELECT pg_temp.step($$idem_cancel('back')$$);
+SELECT pg_temp.step($$idem_cancel('back')$$);
+SELECT max(seq) FROM idempotency.operation WHERE payment_id = pg_temp.p('back');
+
+-- a hold is voided
+SELECT pg_temp.step($$idem_cancel('hold')$$);
+SELECT pg_temp.step($$idem_cancel('hold')$$);
+SELECT pg_temp.step($$idem_capture('hold-c', pg_temp.p('hold'))$$);
+-- what is left of it
+SELECT pg_temp.step($$idem_authorize('captured-part', 100, 'EUR')$$);
+SELECT pg_temp.step($$idem_capture('captured-part-c', pg_temp.p('captured-part'), 30, false)$$);
+SELECT pg_temp.step($$idem_cancel('captured-part')$$);
+SELECT pg_temp.step($$idem_cancel('captured-part')$$);
+-- if nothing is, because all was captured, the capture has to be undone, not the hold
+SELECT pg_temp.step($$idem_authorize('captured', 100, 'EUR')$$);
+SELECT pg_temp.step($$idem_capture('captured-c', pg_temp.p('captured'))$$);
+SELECT pg_temp.step($$idem_cancel('captured')$$);
+SELECT pg_temp.step($$idem_cancel('captured-c')$$);
+SELECT pg_temp.step($$idem_cancel('captured-c')$$);
+SELECT pg_temp.step($$idem_cancel('captured')$$);
+SELECT pg_temp.step($$idem_authorize('final', 100, 'EUR')$$);
+SELECT pg_temp.step($$idem_capture('final-c', pg_temp.p('final'), 30)$$);
+SELECT pg_temp.step($$idem_cancel('final')$$);
+-- voided already, or run out: nothing is to do
+SELECT pg_temp.step($$idem_authorize('voided', 100, 'EUR')$$);
+SELECT pg_temp.step($$idem_void('voided-v', pg_temp.p('voided'))$$);
+SELECT pg_temp.step($$idem_cancel('voided')$$);
+SELECT pg_temp.step($$idem_authorize('short', 100, 'EUR', expires_in => '1 millisecond')$$);
+SELECT FROM pg_sleep(0.01);
+SELECT pg_temp.step($$idem_cancel('short')$$);
+SELECT pg_temp.step($$idem_cancel('short')$$);
+
+-- a capture is given back, the others of the payment are not, and what is held stays held
+SELECT pg_temp.step($$idem_authorize('parts', 100, 'EUR')$$);
+SELECT pg_temp.step($$idem_capture('parts-1', pg_temp.p('parts'), 30, false)$$);
+SELECT pg_temp.step($$idem_capture('parts-2', pg_temp.p('parts'), 20, false)$$);
+SELECT pg_temp.step($$idem_cancel('parts-1')$$);
+SELECT pg_temp.step($$idem_cancel('parts-1')$$);
+SELECT pg_temp.step($$idem_capture('parts-3', pg_temp.p('parts'))$$);
+SELECT pg_temp.step($$idem_refund('parts-r', pg_temp.p('parts'), 40)$$);
+-- of the 50 of this one, 30 are left
+SELECT pg_temp.step($$idem_cancel('parts-3')$$);
+SELECT pg_temp.step($$idem_cancel('parts-2')$$);
+
+-- a void and a refund cannot be undone
+SELECT pg_temp.step($$idem_cancel('voided-v')$$);
+SELECT pg_temp.step($$idem_cancel('part-r')$$);
+
+-- a key that was declined did nothing
+SET idempotency.declines = record;
+SELECT pg_temp.step($$idem_refund('declined', pg_temp.p('part'), 10)$$);
+RESET idempotency.declines;
+SELECT pg_temp.step($$idem_cancel('declined')$$);
+SELECT count(*) FROM idem_lookup('idem_cancel:declined');
+
+-- keys: as long as any, and none that is idem_cancel's own
+SELECT pg_temp.step($$idem_pay(repeat('k', 255), 50, 'EUR')$$);
+SELECT pg_temp.step($$idem_cancel(repeat('k', 255))$$);
+SELECT pg_temp.step($$idem_cancel(repeat('k', 255))$$);
+SELECT octet_length(key), status FROM idem_lookup('idem_cancel:' || repeat('k', 255));
+SELECT pg_temp.step($$idem_lookup('idem_cancel:' || repeat('k', 256))$$);
+SELECT pg_temp.step($$idem_lookup(repeat('k', 256))$$);
+SELECT pg_temp.step($$idem_cancel(repeat('u', 255))$$);
+SELECT pg_temp.step($$idem_cancel(repeat('k', 256))$$);
+SELECT pg_temp.step($$idem_cancel(NULL)$$);
+SELECT pg_temp.step($$idem_cancel('')$$);
+SELECT pg_temp.step($$idem_cancel(E'\n')$$);
+SELECT pg_temp.step($$idem_cancel('k', E'\n')$$);
+SELECT pg_temp.step($$idem_cancel('idem_cancel:pay')$$);
+SELECT pg_temp.step($$idem_cancel('idem_cancel:')$$);
+SELECT pg_temp.step($$idem_pay('idem_cancel:pay', 50, 'EUR')$$);
+SELECT pg_temp.step($$idem_authorize('idem_cancel:k', 50)$$);
+SELECT pg_temp.step($$idem_refund('idem_cancel:pay', pg_temp.p('pay'), 50)$$);
+SELECT pg_temp.step($$idem_pay('idem_cancel', 50)$$);
+SELECT pg_temp.step($$idem_cancel('idem_cancel')$$);
+SELECT pg_temp.step($$idem_pay('IDEM_CANCEL:pay', 50)$$);
+SELECT count(*) FROM idem_lookup('idem_cancel:never');
+
+-- with the caller's transaction
+BEGIN;
+SELECT pg_temp.show(idem_pay('tx', 50));
+SELECT pg_temp.show(idem_cancel('tx'));
+SELECT pg_temp.show(idem_cancel('tx'));
+SELECT pg_temp.show(idem_cancel('tx-unused'));
+SELECT pg_temp.show(idem_pay('tx-unused', 50));
+ROLLBACK;
+SELECT count(*) FROM idempotency.operation WHERE scope = 'cancel' AND key LIKE '%tx%';
+SELECT pg_temp.step($$idem_pay('tx-unused', 50)$$);
+BEGIN;
+SAVEPOINT s;
+SELECT pg_temp.show(idem_cancel('tx-unused'));
+ROLLBACK TO s;
+SELECT pg_temp.show(idem_payment(pg_temp.p('tx-unused')));
+COMMIT;
+-- twice in one statement
+SELECT c.seq, c.refunded, c.replayed FROM generate_series(1, 3) i, idem_cancel(left('tx-unused' || i, 9)) c;
+
+-- read-only: what was cancelled is answered, the rest refused
+BEGIN READ ONLY;
+SELECT pg_temp.step($$idem_cancel('pay')$$);
+SELECT pg_temp.step($$idem_cancel('unused')$$);
+SELECT pg_temp.step($$idem_cancel('never-used')$$);
+SELECT pg_temp.step($$idem_cancel('idem_cancel')$$);
+SELECT pg_temp.step($$idem_cancel('IDEM_CANCEL:pay')$$);
+COMMIT;
+
+SELECT pg_temp.unlike_at_first();

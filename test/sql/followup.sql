@@ -1,0 +1,144 @@
+-- What capture, void and refund have in common: which payment they mean, which request a key stands for, and that
+-- they live and die with the caller's transaction.
+\getenv srcdir PG_ABS_SRCDIR
+\set include :srcdir '/include/step.psql'
+\i :include
+SET idempotency.scope = 'followup';
+
+-- malformed arguments
+SELECT pg_temp.step($$idem_authorize('a', 100, 'EUR')$$);
+SELECT pg_temp.step(replace($$idem_capture(%, pg_temp.p('a'))$$, '%', k)) FROM unnest('{"NULL","''''","E''\\n''"}'::text[]) k;
+SELECT pg_temp.step(replace($$idem_void(%, pg_temp.p('a'))$$, '%', k)) FROM unnest('{"NULL","''''","E''\\n''"}'::text[]) k;
+SELECT pg_temp.step(replace($$idem_refund(%, pg_temp.p('a'))$$, '%', k)) FROM unnest('{"NULL","''''","E''\\n''"}'::text[]) k;
+SELECT pg_temp.step($$idem_capture(repeat('k', 256), pg_temp.p('a'))$$);
+SELECT pg_temp.step($$idem_capture('k', NULL)$$);
+SELECT pg_temp.step($$idem_void('k', NULL)$$);
+SELECT pg_temp.step($$idem_refund('k', NULL)$$);
+SELECT amount, pg_temp.step(format($$idem_capture('k', pg_temp.p('a'), %L)$$, amount))
+FROM unnest('{0,-1,NaN,Infinity,-Infinity,1e18,10.001}'::numeric[]) amount;
+SELECT amount, pg_temp.step(format($$idem_refund('k', pg_temp.p('a'), %L)$$, amount))
+FROM unnest('{0,-1,NaN,Infinity,-Infinity,1e18,10.001}'::numeric[]) amount;
+SELECT pg_temp.step($$idem_capture('k', pg_temp.p('a'), scope => E'\n')$$);
+
+-- payments that are not there: never made, of another scope, of a key that was cancelled before it was used
+SELECT pg_temp.step($$idem_capture('k', '00000000-0000-7000-8000-000000000000')$$);
+SELECT pg_temp.step($$idem_void('k', '00000000-0000-7000-8000-000000000000')$$);
+SELECT pg_temp.step($$idem_refund('k', '00000000-0000-7000-8000-000000000000', 5)$$);
+SELECT pg_temp.step($$idem_capture('k', pg_temp.p('a'), scope => 'another')$$);
+SELECT pg_temp.step($$idem_void('k', pg_temp.p('a'), scope => 'another')$$);
+SELECT pg_temp.step($$idem_refund('k', pg_temp.p('a'), scope => 'another')$$);
+SELECT pg_temp.step($$idem_cancel('cancelled')$$);
+SELECT pg_temp.step($$idem_capture('k', pg_temp.p('cancelled'))$$);
+SELECT pg_temp.step($$idem_void('k', pg_temp.p('cancelled'))$$);
+SELECT pg_temp.step($$idem_refund('k', pg_temp.p('cancelled'))$$);
+-- and one of a transaction that was rolled back
+BEGIN;
+SELECT payment_id AS ghost FROM idem_pay('ghost', 50) \gset
+ROLLBACK;
+SELECT pg_temp.step(format($$idem_refund('k', %L)$$, :'ghost'));
+-- where the scope is another, so are the keys: the same key, another payment
+SELECT pg_temp.step($$idem_pay('elsewhere', 7, 'EUR', scope => 'another')$$);
+SELECT pg_temp.step($$idem_refund('a', pg_temp.p('elsewhere', 'another'), scope => 'another')$$);
+
+-- a key stands for one request: DETAIL names the first field that differs
+SELECT pg_temp.step($$idem_authorize('b', 100, 'EUR')$$);
+SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 30, false, 'order 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_capture('c-all', pg_temp.p('b'))$$);
+SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 10, 'return 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_refund('ref-all', pg_temp.p('b'))$$);
+SELECT pg_temp.step($$idem_void('v', pg_temp.p('a'), 'order 7', '{"n": 1.0}')$$);
+-- operation
+SELECT pg_temp.step($$idem_refund('c', pg_temp.p('a'), 30, 'order 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_void('c', pg_temp.p('a'), 'order 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_pay('c', 30, 'EUR')$$);
+SELECT pg_temp.step($$idem_authorize('c', 30, 'EUR')$$);
+SELECT pg_temp.step($$idem_capture('ref', pg_temp.p('a'), 10, true, 'return 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_capture('v', pg_temp.p('a'))$$);
+SELECT pg_temp.step($$idem_capture('a', pg_temp.p('a'), 100)$$);
+SELECT pg_temp.step($$idem_refund('a', pg_temp.p('a'))$$);
+-- payment_id, also if there is no such payment
+SELECT pg_temp.step($$idem_capture('c', pg_temp.p('b'), 30, false, 'order 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('b'), 10, 'return 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_void('v', '00000000-0000-7000-8000-000000000000', 'order 7', '{"n": 1.0}')$$);
+-- amount: another, and one where all that is left was asked for, and the other way round, also if it comes to the same
+SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 31, false, 'order 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), NULL, false, 'order 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_capture('c-all', pg_temp.p('b'), 100)$$);
+SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 10.01, 'return 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), NULL, 'return 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_refund('ref-all', pg_temp.p('b'), 100)$$);
+SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 10.001, 'return 7', '{"n": 1.0}')$$);
+-- final
+SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 30, true, 'order 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_capture('c-all', pg_temp.p('b'), final => false)$$);
+-- reference, metadata: named and not shown
+SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 30, false, 'order 8', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 30, false, 'order 7', '{"n": 2}')$$);
+SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 30, false)$$);
+SELECT pg_temp.step($$idem_void('v', pg_temp.p('a'), 'order 8', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_void('v', pg_temp.p('a'), 'order 7')$$);
+SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 10, NULL, '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 10, 'return 7', '{"m": 1.0}')$$);
+-- the first of several
+SELECT pg_temp.step($$idem_capture('c', pg_temp.p('b'), 31, true, 'order 8')$$);
+-- the same, written differently
+SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 30.00, false, 'order 7', '{"n": 1}')$$);
+SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 1e1, 'return 7', '{"n": 1.00}')$$);
+
+-- the same key twice in one statement: one effect
+SELECT payment_id AS p FROM idem_pay('twice', 50, 'EUR') \gset
+SELECT x.replayed, y.replayed, x.seq, y.seq FROM idem_refund('twice-r', :'p', 20) x, idem_refund('twice-r', :'p', 20) y;
+-- many keys in one statement: each sees what the one before it left
+SELECT pg_temp.show(r) FROM generate_series(1, 3) i, idem_refund('in-a-row-' || i, :'p', 10) r;
+SELECT pg_temp.step(format($$generate_series(1, 3) i, idem_refund('over-' || i, %L, 1)$$, :'p'));
+SELECT refunded, seq FROM idem_payment(:'p');
+
+-- rolled back, in whole or to a savepoint: it never was, and the key and what it took are free again
+SELECT payment_id AS p FROM idem_authorize('rollback', 100, 'EUR') \gset
+BEGIN;
+SELECT pg_temp.show(idem_capture('rollback-c', :'p', 60, false));
+ROLLBACK;
+SELECT pg_temp.show(idem_payment(:'p'));
+BEGIN;
+SELECT pg_temp.show(idem_capture('rollback-c', :'p', 70, false));
+SAVEPOINT s;
+SELECT pg_temp.show(idem_capture('rollback-c2', :'p', 30));
+SELECT pg_temp.show(idem_refund('rollback-r', :'p', 100));
+ROLLBACK TO s;
+SELECT pg_temp.show(idem_payment(:'p'));
+SELECT pg_temp.show(idem_refund('rollback-r', :'p', 5));
+SAVEPOINT s;
+SELECT pg_temp.show(idem_capture('rollback-c2', :'p', 31));
+ROLLBACK TO s;
+SELECT pg_temp.show(idem_capture('rollback-c2', :'p', 30, false));
+SELECT pg_temp.show(idem_refund('rollback-r', :'p', 5));
+COMMIT;
+SELECT pg_temp.show(h) FROM idem_history(:'p') h;
+
+-- read-only: known keys are answered, new ones refused, also if the payment would not allow it
+BEGIN READ ONLY;
+SELECT pg_temp.step($$idem_capture('c-all', pg_temp.p('b'))$$);
+SELECT pg_temp.step($$idem_refund('ref-all', pg_temp.p('b'))$$);
+SELECT pg_temp.step($$idem_void('v', pg_temp.p('a'), 'order 7', '{"n": 1}')$$);
+SELECT pg_temp.step($$idem_refund('k', pg_temp.p('a'), 1)$$);
+SELECT pg_temp.step($$idem_refund('k', pg_temp.p('a'), 1000)$$);
+SELECT pg_temp.step($$idem_capture('k', pg_temp.p('a'))$$);
+SELECT pg_temp.step($$idem_void('k', pg_temp.p('a'))$$);
+SELECT pg_temp.step($$idem_authorize('k', 1)$$);
+SELECT pg_temp.step($$idem_refund('ref-all', pg_temp.p('b'), 1)$$);
+COMMIT;
+
+-- the isolation levels above read committed, alone
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT payment_id AS p FROM idem_authorize('rr', 100, 'EUR') \gset
+SELECT pg_temp.show(idem_capture('rr-c', :'p', 60, false));
+SELECT pg_temp.show(idem_refund('rr-r', :'p', 60));
+COMMIT;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT pg_temp.show(idem_void('rr-v', :'p'));
+SELECT pg_temp.show(idem_void('rr-v', :'p'));
+COMMIT;
+
+SELECT pg_temp.unlike_at_first();
+-- no refused call left a row
+SELECT count(*) FROM idempotency.operation WHERE key IN ('k', '') AND scope IN ('followup', 'another');
