@@ -1,5 +1,5 @@
-# The server crashes while payments are made: is every payment that a client was told of still there, is
-# every other one either whole or not there at all, and can all of them be sent again?
+# The server crashes while payments are made, held, captured and refunded: is every operation that a client was told
+# of still there, is every other transaction either whole or not there at all, and can all of them be sent again?
 #
 # fsync is off, as in all tests: the processes crash here, not the machine.
 use strict;
@@ -162,7 +162,7 @@ sub crash_under_load
 	{
 		for my $key (keys %{ $result->{receipt} }, @{ $result->{unknown} })
 		{
-			my ($receipt, $replayed) = $new->pay($key, 2);
+			my ($receipt, $replayed) = request($new, $key);
 			my $known = $result->{receipt}{$key};
 			$sent++;
 			$again++ if $known && $replayed ne 't';
@@ -173,11 +173,33 @@ sub crash_under_load
 	is($other, 0, "$what: and all have their receipts");
 	is($new->value(q(SELECT count(*) FROM idempotency.operation WHERE key ~ ('^' || $1)), $what),
 		$sent, "$what: each key is there once");
+	is($new->value('SELECT count(*) FROM idem_check() WHERE NOT ok'), 0, "$what: idem_check finds nothing wrong");
+	is_deeply(
+		$new->{dbh}->selectcol_arrayref(
+			q(SELECT DISTINCT operation FROM idempotency.operation WHERE key ~ ('^' || $1) ORDER BY 1), undef, $what),
+		[ 'authorize', 'capture', 'pay', 'refund' ], "$what: there were operations of all kinds");
 	$new->close;
 	return;
 }
 
-# One client process: pays with new keys till the connection is lost. What it gives back:
+# The request that belongs to a key: of a client with an odd number, to pay 2; of the others, to hold 2, to capture 1.5
+# of that, to give 1 of it back, by the number at the key's end.
+sub request
+{
+	my ($client, $key) = @_;
+	my ($number, $payment, $step) = $key =~ /(\d+) (\d+) (\d+)$/ or die "not a key: $key";
+	my $hold = $key =~ s/\d+$/1/r;
+
+	return $client->pay($key, 2) if $number % 2;
+	return Client::split_receipt($client->value('SELECT r::text FROM idem_authorize($1, 2) r', $key)) if $step == 1;
+	return Client::split_receipt(
+		$client->value(
+			'SELECT r::text FROM idem_lookup($2) h, '
+			  . ($step == 2 ? 'idem_capture($1, h.payment_id, 1.5, false)' : 'idem_refund($1, h.payment_id, 1)') . ' r',
+			$key, $hold));
+}
+
+# One client process: sends requests with new keys till the connection is lost. What it gives back:
 #	receipt		key => receipt, of the transactions that it was told to be committed
 #	unknown		keys of the transaction that it was not told of
 #	lost		whether the connection was lost
@@ -189,24 +211,27 @@ sub client
 
 	for my $i (1 .. MOST)
 	{
-		# a call that is its own transaction, or three in one
+		# calls that are their own transactions, or three in one
 		my @keys = map { "$what $number $i $_" } 1 .. ($number % 2 ? 1 : 3);
-		my %receipt;
-		$result{unknown} = \@keys;
-		eval {
-			$client->do('BEGIN') if @keys > 1;
-			($receipt{$_}) = $client->pay($_, 2) for @keys;
-			$client->do('COMMIT') if @keys > 1;
-			1;
-		} or do
+		for my $transaction ($number % 4 == 0 ? \@keys : map { [$_] } @keys)
 		{
-			my $error = $@;
-			die $error if $client->{dbh}->ping;
-			$result{lost} = 1;
-			last;
-		};
-		$result{receipt}{$_} = $receipt{$_} for @keys;
-		$result{unknown} = [];
+			my %receipt;
+			$result{unknown} = $transaction;
+			eval {
+				$client->do('BEGIN') if @$transaction > 1;
+				($receipt{$_}) = request($client, $_) for @$transaction;
+				$client->do('COMMIT') if @$transaction > 1;
+				1;
+			} or do
+			{
+				my $error = $@;
+				die $error if $client->{dbh}->ping;
+				$result{lost} = 1;
+				return \%result;
+			};
+			$result{receipt}{$_} = $receipt{$_} for @$transaction;
+			$result{unknown} = [];
+		}
 	}
 	return \%result;
 }

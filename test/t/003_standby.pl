@@ -28,6 +28,13 @@ $standby->start;
 my $p = Client->new($primary);
 my $s = Client->new($standby);
 
+# Makes a call; its receipt, and whether it is a replay.
+sub one
+{
+	my ($client, $call) = @_;
+	return Client::split_receipt($client->value("SELECT r::text FROM $call r"));
+}
+
 sub catch_up
 {
 	$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
@@ -35,6 +42,22 @@ sub catch_up
 }
 
 my %receipt = map { ("old $_" => ($p->pay("old $_", $_))[0]) } 1 .. 3;
+
+# What goes on with payments: a hold that is captured in part, a payment that is refunded in part, a cancelled key, a
+# declined request.
+my ($hold) = one($p, q(idem_authorize('hold', 100)));
+my ($paid) = $p->pay('paid', 50);
+my ($hold_id, $paid_id) = map { Client::payment_id($_) } $hold, $paid;
+$p->do('SET idempotency.declines = record');
+my @calls = (
+	q(idem_authorize('hold', 100)),
+	"idem_capture('capture', '$hold_id', 30, false)",
+	"idem_refund('refund', '$paid_id', 20)",
+	q(idem_cancel('never used')),
+	q(idem_cancel('old 2')),
+	"idem_refund('declined', '$paid_id', 1000)");
+my @answers = map { (one($p, $_))[0] } @calls;
+$p->do('RESET idempotency.declines');
 catch_up();
 
 # Known keys
@@ -45,6 +68,14 @@ is_deeply([ Client::split_receipt($s->value(q(SELECT r::text FROM idem_lookup('o
 	[ $receipt{'old 2'}, 't' ], 'idem_lookup finds it');
 is_deeply([ Client::split_receipt($s->value('SELECT idem_payment($1)::text', Client::payment_id($receipt{'old 3'}))) ],
 	[ $receipt{'old 3'}, 't' ], 'idem_payment shows the payment');
+is_deeply([ map { [ one($s, $_) ] } @calls ], [ map { [ $_, 't' ] } @answers ],
+	'captures, refunds, cancellations and declined requests are replayed');
+is(join(' ', $s->row('SELECT status, captured, capturable FROM idem_payment($1)', $hold_id)), 'partially_captured 30.00 70.00',
+	'idem_payment shows what became of the hold');
+is($s->value('SELECT count(*) FROM idem_history($1)', $paid_id), 3, 'idem_history has all its operations');
+is($s->value('SELECT refunded FROM idempotency.payment WHERE payment_id = $1', $paid_id), '20.00', 'so has the view');
+is($s->error_of_pay('never used', 1), 'none', 'a cancelled key is answered');
+is($s->error_of("SELECT idem_refund('refund', '$paid_id', 21)"), 'ID422', 'another refund with a known key is refused for what it is');
 is($s->error_of_pay('old 1', 2), 'ID422', 'another request with a known key is refused for what it is');
 for my $level ('repeatable read', 'serializable')
 {
@@ -58,6 +89,11 @@ $s->do('RESET default_transaction_isolation');
 # New keys
 is($s->error_of_pay('new', 1), READ_ONLY, 'a new key is refused');
 is($s->value(q(SELECT count(*) FROM idem_lookup('new'))), 0, 'idem_lookup does not find it');
+for my $call ("idem_capture('new', '$hold_id')", "idem_void('new', '$hold_id')", "idem_refund('new', '$paid_id')",
+	"idem_refund('new', '$paid_id', 1000)", q(idem_cancel('new')), q(idem_cancel('paid')), q(idem_authorize('new', 1)))
+{
+	is($s->error_of("SELECT $call"), READ_ONLY, ($call =~ /(\w+)/)[0] . ' with a new key is refused');
+}
 is($s->error_of(q(SELECT idem_payment('00000000-0000-7000-8000-000000000000'))), 'ID404',
 	'idem_payment does not find a payment that is not there');
 
@@ -97,6 +133,7 @@ is($s->error_of_pay('coin', 1.55, 'COIN'), '22003', 'with its number of decimals
 $p->do(q(INSERT INTO idempotency.currency VALUES ('POINTS', 0)));
 $holder->do('BEGIN');
 my ($ghost) = $holder->pay('never committed', 7);
+one($holder, "idem_refund('refund never committed', '$paid_id', 25)");
 $p->pay('last', 1);
 catch_up();
 $primary->stop('immediate');
@@ -111,6 +148,14 @@ for my $key (sort keys %receipt)
 }
 is($lost, 0, 'it replays the old keys, with the receipts of the old primary');
 is_deeply([ $s->pay('in flight', 7) ], [ $held, 't' ], 'also the one that it had refused');
+
+is_deeply([ map { [ one($s, $_) ] } @calls ], [ map { [ $_, 't' ] } @answers ],
+	'captures, refunds, cancellations and declined requests too');
+is(($s->row("SELECT (r).seq, (r).refunded FROM idem_refund('rest', '$paid_id') r"))[1], '50.00',
+	'what is left of a payment can be refunded, as if the refund that was in flight had never been');
+is(join(' ', $s->row("SELECT status, amount FROM idem_capture('capture the rest', '$hold_id')")), 'succeeded 70.00',
+	'and what is left of a hold captured');
+is($s->value('SELECT count(*) FROM idem_check() WHERE NOT ok'), 0, 'idem_check finds nothing wrong');
 
 my ($receipt, $replayed) = $s->pay('new', 1);
 is($replayed, 'f', 'a new key works');

@@ -16,7 +16,7 @@ $node->init;
 $node->start;
 my $dir = PostgreSQL::Test::Utils::tempdir;
 
-# A database with payments of several kinds, made by an application's role.
+# A database with operations of all kinds, made by an application's role.
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE app LOGIN;
 CREATE ROLE clerk LOGIN;
@@ -33,15 +33,25 @@ SELECT money.idem_revoke('stranger');
 INSERT INTO idempotency.currency VALUES ('COIN', 1), ('JPY', 2);
 SQL
 
+my $payment = q((SELECT payment_id FROM idem_lookup('%s')));
 my @requests = (
-	q('plain', 50),
-	q('with all', 12.30, 'EUR', reference => 'order "1", \\ ' || chr(10), metadata => '{"b": 1.50, "a": [null, "x"]}'),
-	q('plain', 60, scope => 'tenant'),
-	q('user currency', 1.5, 'COIN'),
-	q('overridden currency', 100.25, 'JPY'),
-	q('large', 123456789012.34));
-my $old = Client->new($node, dbname => 'old', user => 'app', set => { search_path => 'money' });
-my @receipts = map { [ Client::split_receipt($old->value("SELECT r::text FROM idem_pay($_) r")) ] } @requests;
+	q(idem_pay('plain', 50)),
+	q(idem_pay('with all', 12.30, 'EUR', reference => 'order "1", \\ ' || chr(10), metadata => '{"b": 1.50, "a": [null, "x"]}')),
+	q(idem_pay('plain', 60, scope => 'tenant')),
+	q(idem_pay('user currency', 1.5, 'COIN')),
+	q(idem_pay('overridden currency', 100.25, 'JPY')),
+	q(idem_pay('large', 123456789012.34)),
+	q(idem_authorize('hold', 100, 'EUR', expires_in => '3 days 0.000001 seconds')),
+	sprintf("idem_capture('part', $payment, 30, false, 'order 7', '{\"n\": 1.0}')", 'hold'),
+	sprintf("idem_capture('rest', $payment, final => true)", 'hold'),
+	sprintf("idem_refund('refund', $payment, 99.99)", 'hold'),
+	sprintf("idem_refund('declined', $payment, 0.02)", 'hold'),
+	q(idem_authorize('to be voided', 5)),
+	sprintf("idem_void('void', $payment)", 'to be voided'),
+	q(idem_cancel('user currency')),
+	q(idem_cancel('never used')));
+my $old = Client->new($node, dbname => 'old', user => 'app', set => { search_path => 'money', 'idempotency.declines' => 'record' });
+my @receipts = map { [ Client::split_receipt($old->value("SELECT r::text FROM $_ r")) ] } @requests;
 is(scalar(grep { $_->[1] eq 'f' } @receipts), @requests, 'all are new in the old database');
 $old->close;
 
@@ -62,6 +72,10 @@ for my $dbname ('plain', 'custom')
 	check_replays($app, "$dbname: the role that paid");
 
 	# Rights: of idem_grant, of idem_revoke, of the install script
+	is($app->error_of(sprintf("SELECT idem_refund('too much', $payment, 0.02)", 'hold')), 'ID412',
+		"$dbname: no more can be refunded than before");
+	is($app->value(sprintf("SELECT status FROM idem_refund('the last', $payment, 0.01)", 'hold')), 'refunded',
+		"$dbname: and as much");
 	my ($receipt, $replayed) = $app->pay('new', 2.5, 'COIN');
 	is($replayed, 'f', "$dbname: a new key works, in a currency of the user's own");
 	is($app->error_of_pay('new too', 2.55, 'COIN'), '22003', "$dbname: which has its number of decimals");
@@ -78,7 +92,8 @@ for my $dbname ('plain', 'custom')
 
 # What a dump of the restored database says is what a dump of the old one says: nothing more, nothing less.
 dump_and_restore('again', $node, 'plain', from => 'plain');
-is($node->safe_psql('again', 'SELECT count(*) FROM idempotency.operation'), @requests + 2, 'a restored database can be dumped and restored');
+is($node->safe_psql('again', 'SELECT count(*) FROM idempotency.operation'), @requests + 3, 'a restored database can be dumped and restored');
+is($node->safe_psql('again', 'SELECT count(*) FROM money.idem_check() WHERE NOT ok'), 0, 'idem_check finds nothing wrong in it');
 
 # A cluster that has none of the roles. Who restores there leaves out owners and grants.
 my $other = PostgreSQL::Test::Cluster->new('other');
@@ -115,8 +130,9 @@ $installer->do('CREATE SCHEMA money');
 $installer->do('CREATE EXTENSION idempotency SCHEMA money');
 $installer->do(q(SELECT money.idem_grant('app')));
 $installer->do(q(INSERT INTO idempotency.currency VALUES ('COIN', 1), ('JPY', 2)));
-my $app = Client->new($node, dbname => 'installed', user => 'app', set => { search_path => 'money' });
-@receipts = map { [ Client::split_receipt($app->value("SELECT r::text FROM idem_pay($_) r")) ] } @requests;
+my $app = Client->new($node, dbname => 'installed', user => 'app',
+	set => { search_path => 'money', 'idempotency.declines' => 'record' });
+@receipts = map { [ Client::split_receipt($app->value("SELECT r::text FROM $_ r")) ] } @requests;
 
 for my $format ('plain', 'custom')
 {
@@ -162,10 +178,12 @@ sub dump_and_restore
 sub check_replays
 {
 	my ($client, $what) = @_;
-	my @got = map { [ Client::split_receipt($client->value("SELECT r::text FROM idem_pay($_) r")) ] } @requests;
+	my @got = map { [ Client::split_receipt($client->value("SELECT r::text FROM $_ r")) ] } @requests;
 	is_deeply(\@got, [ map { [ $_->[0], 't' ] } @receipts ], "$what gets the same receipts, replayed");
 	is_deeply(
 		[ Client::split_receipt($client->value('SELECT idem_payment($1)::text', Client::payment_id($receipts[0][0]))) ],
 		[ $receipts[0][0], 't' ], "$what finds the payment");
+	is($client->value(sprintf("SELECT array_agg(status ORDER BY seq)::text FROM idem_history($payment)", 'hold')),
+		'{authorized,partially_captured,succeeded,partially_refunded,declined}', "$what finds its history");
 	return;
 }
