@@ -243,6 +243,7 @@ sub client
 	my @requests = shuffle(
 		map { my $kind = $_; (map { [ $kind, "client $number $kind $_" ] } 1 .. OWN),
 				(map { [ $kind, "shared $kind $_" ] } 1 .. SHARED) } sort keys %payment);
+	$plain->(qw(refund capture)[ $number % 2 ], 'client ' . $number . ' first 0');
 	while (my $request = shift @requests)
 	{
 		my ($kind, @keys) = @$request;
