@@ -365,6 +365,8 @@ COMMENT ON FUNCTION idempotency.payment_status(text, numeric, numeric, numeric, 
 CREATE VIEW idempotency.payment AS
 SELECT n.scope,
 	n.payment_id,
+	f.key,
+	f.reference,
 	idempotency.payment_status(n.operation, n.authorized, n.captured, n.released, n.refunded,
 		n.created_at, n.expires_at, pg_catalog.statement_timestamp()) AS status,
 	n.currency,
@@ -378,13 +380,15 @@ SELECT n.scope,
 	n.from_account,
 	n.to_account,
 	n.expires_at,
+	f.created_at,
 	n.created_at AS changed_at,
 	coalesce(n.owner, n.role) AS owner
 FROM (
 	SELECT DISTINCT ON (o.scope, o.payment_id) o.*
 	FROM idempotency.operation o
 	WHERE o.sqlstate IS NULL AND o.operation <> 'cancel'
-	ORDER BY o.scope, o.payment_id, o.seq DESC) n;
+	ORDER BY o.scope, o.payment_id, o.seq DESC) n
+JOIN idempotency.operation f ON f.scope = n.scope AND f.payment_id = n.payment_id AND f.seq = 1;
 COMMENT ON VIEW idempotency.payment IS
 	'one row for each payment: its state now';
 GRANT SELECT ON idempotency.payment TO @extowner@ WITH GRANT OPTION;
@@ -427,7 +431,7 @@ AS $$
 			s.seq = coalesce(s.old_seq, 0) + 1,
 			0 <= s.refunded AND s.refunded <= s.captured AND s.captured + s.released <= s.authorized
 				AND 0 <= s.released AND s.authorized <> 'NaN' AND s.authorized < 1e18,
-			CASE WHEN s.operation = 'cancel' OR s.declined THEN s.amount >= 0 ELSE s.amount > 0 END
+			CASE WHEN s.operation = 'cancel' OR s.declined OR s.key ^@ 'idem_cancel:' THEN s.amount >= 0 ELSE s.amount > 0 END
 				AND (s.declined OR scale(s.amount) = scale(s.authorized)),
 			s.declined = (s.reason IS NOT NULL) AND (s.operation = 'cancel') = (s.currency IS NULL)
 				AND (s.operation = 'capture') = (s.final IS NOT NULL),
@@ -448,6 +452,9 @@ AS $$
 						= ROW(s.old_authorized, s.old_captured + s.amount, s.old_refunded)
 					AND s.released = CASE WHEN s.final THEN s.authorized - s.captured ELSE s.old_released END
 					AND (NOT s.whole OR s.amount = s.old_authorized - s.old_captured - s.old_released)
+				WHEN s.key ^@ 'idem_cancel:' AND s.amount = 0 THEN
+					ROW(s.authorized, s.captured, s.released, s.refunded)
+						= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded)
 				WHEN s.operation = 'void' THEN s.created_at < s.expires_at AND s.whole
 					AND ROW(s.authorized, s.captured, s.released, s.refunded)
 						= ROW(s.old_authorized, s.old_captured, s.old_released + s.amount, s.old_refunded)

@@ -32,6 +32,7 @@
 #include "call.h"
 #include "claim.h"
 #include "currency.h"
+#include "errors.h"
 #include "key.h"
 #include "money.h"
 #include "operation.h"
@@ -86,6 +87,7 @@ static int	answer_portion(Batch *batch, int from);
 static int	end_of_key(Batch *batch, int from);
 static bool start(Batch *batch, BatchItem *item, Operation *op);
 static void answer(Batch *batch, BatchItem *item, const Operation *op);
+static Refusal *unpaid(const Operation *op);
 static void refuse(Batch *batch, BatchItem *item, const Refusal *refusal);
 static void put_rows(Batch *batch, ReturnSetInfo *rsinfo);
 
@@ -381,6 +383,8 @@ answer(Batch *batch, BatchItem *item, const Operation *op)
 
 	if (refusal == NULL)
 		refusal = operation_check_request(op, &request);
+	if (refusal == NULL)
+		refusal = unpaid(op);
 	if (refusal)
 	{
 		refuse(batch, item, refusal);
@@ -389,6 +393,18 @@ answer(Batch *batch, BatchItem *item, const Operation *op)
 	item->outcome = OUTCOME_REPLAYED;
 	item->status = operation_status(op);
 	item->payment_id = *DatumGetUUIDP(operation_get(op, payment_id));
+}
+
+/*
+ * If the operation under the key is not a payment that was made: why.
+ */
+static Refusal *
+unpaid(const Operation *op)
+{
+	if (operation_is(op, OPERATION_CANCEL))
+		return refusal_make(ERRCODE_IDEM_STATE, "idempotency key has been cancelled",
+							NULL, NULL);
+	return operation_refusal(op);
 }
 
 static void

@@ -22,11 +22,12 @@ call_check_payment_id(const pg_uuid_t *payment_id)
 }
 
 void
-call_no_payment(const pg_uuid_t *payment_id)
+call_no_payment(const pg_uuid_t *payment_id, const text *scope)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_NOT_FOUND),
 			 errmsg("payment %s does not exist",
 					DatumGetCString(DirectFunctionCall1(uuid_out,
-														UUIDPGetDatum(payment_id))))));
+														UUIDPGetDatum(payment_id)))),
+			 errdetail("It was looked for in scope \"%s\".", text_to_cstring(scope))));
 }

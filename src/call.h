@@ -23,6 +23,7 @@
 
 /* Raise 22004 if a payment_id is NULL, and ID404 for one that is not there. */
 extern void call_check_payment_id(const pg_uuid_t *payment_id);
-pg_noreturn extern void call_no_payment(const pg_uuid_t *payment_id);
+pg_noreturn extern void call_no_payment(const pg_uuid_t *payment_id,
+										const text *scope);
 
 #endif							/* IDEM_CALL_H */

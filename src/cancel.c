@@ -10,8 +10,9 @@
  * stored under it, so that the request, if it still arrives, is answered with
  * that and does nothing.  If it was used, what its operation did is undone: a
  * hold is voided, a capture or a payment refunded, as far as it is not undone
- * yet.  That is an operation like any other, under a key of its own that is
- * made from the one that is cancelled, so cancelling again replays it.
+ * yet (a refund is the payment's, not a capture's, so at most what the payment
+ * has left).  That is an operation like any other, under a key of its own that
+ * is made from the one that is cancelled, so cancelling again replays it.
  *
  * Cancelling takes the claim on the key as any other use of it does: so it
  * waits for a request that is in flight, and a request that comes after it
@@ -37,9 +38,10 @@ PG_FUNCTION_INFO_V1(idem_cancel);
 
 #define COMMAND "idem_cancel()"
 
+static Datum replay(FunctionCallInfo fcinfo, Store *store);
 static Datum undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
 				  const Operation *original);
-static bool undoing_operation(Operation *op, const Operation *newest,
+static void undoing_operation(Operation *op, const Operation *newest,
 							  const Operation *original, const Key *key);
 pg_noreturn static void cannot_cancel(const char *kind, const char *hint);
 
@@ -47,8 +49,7 @@ pg_noreturn static void cannot_cancel(const char *kind, const char *hint);
  * idem_cancel: see to it that a key's operation has no effect.
  *
  * Result: the receipt of the operation that undid it; or of the row that keeps
- * the key from being used; or, if there was nothing to undo, of the payment's
- * state.
+ * the key from being used; or, if its operation was declined, of that.
  *
  * Errors: those of key_check(), claim_take(); ID403; ID412 if it cannot be
  * undone.
@@ -69,7 +70,7 @@ idem_cancel(PG_FUNCTION_ARGS)
 
 	store_open(&store, TABLE_OPERATION);
 	if (claim_find(&own_claim, &store, &own_key, COMMAND))
-		receipt = operation_replay(fcinfo, store.slot, NULL);
+		receipt = replay(fcinfo, &store);
 	else if (!claim_find(&claim, &store, &key, COMMAND) &&
 			 claim_take(&claim, COMMAND))
 	{
@@ -92,6 +93,20 @@ idem_cancel(PG_FUNCTION_ARGS)
 	return receipt;
 }
 
+/*
+ * The receipt of a cancellation is for all whose payment it is, whoever of them
+ * made it.
+ */
+static Datum
+replay(FunctionCallInfo fcinfo, Store *store)
+{
+	Operation	op;
+
+	operation_from_slot(&op, store->slot);
+	refusal_raise(operation_check_payment_access(&op));
+	return operation_receipt(fcinfo, &op, true);
+}
+
 static Datum
 undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
 	 const Operation *original)
@@ -99,25 +114,23 @@ undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
 	text	   *scope = DatumGetTextPP(operation_get(original, scope));
 	pg_uuid_t  *payment_id = DatumGetUUIDP(operation_get(original, payment_id));
 
+	/* the store has been used for the other key since */
+	claim->state = store_probe_key(store, claim->key);
 	for (;;)
 	{
 		Operation	newest;
 		Operation	op;
 
 		if (!claim_take(claim, COMMAND))
-			return operation_replay(fcinfo, store->slot, NULL);
+			return replay(fcinfo, store);
 		if (!claim_payment(claim, scope, payment_id))
 			continue;
 		if (claim->payment_state == ROW_ABSENT)
-			call_no_payment(payment_id);	/* deleted by hand */
+			call_no_payment(payment_id, scope);	/* deleted by hand */
 
 		operation_from_slot(&newest, store->slot);
 		refusal_raise(operation_check_payment_access(&newest));
-		if (!undoing_operation(&op, &newest, original, claim->key))
-		{
-			claim_release(claim);
-			return operation_receipt_now(fcinfo, &newest);
-		}
+		undoing_operation(&op, &newest, original, claim->key);
 		store_insert(store, op.values, op.nulls);
 		claim_release(claim);
 		return operation_receipt(fcinfo, &op, false);
@@ -125,25 +138,22 @@ undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
 }
 
 /*
- * Make the operation that undoes what is left of another one.  False: nothing
- * is left.
+ * Make the operation that undoes what is left of another one.  If nothing is
+ * left, it is one of nothing: it has to be stored, or the same cancellation would
+ * find something to undo later.
  */
-static bool
+static void
 undoing_operation(Operation *op, const Operation *newest,
 				  const Operation *original, const Key *key)
 {
 	OperationRequest request = {0};
-	Refusal    *refusal;
+	Refusal    *refusal = NULL;
 
 	if (operation_is(original, OPERATION_AUTHORIZE))
 	{
-		if (money_is_zero(operation_capturable(newest)) &&
-			!money_is_zero(DatumGetNumeric(operation_get(newest, captured))))
+		if (!money_is_zero(DatumGetNumeric(operation_get(newest, captured))))
 			cannot_cancel("an authorization that has been captured",
-						  "Cancel the key of the capture, or use idem_refund().");
-		if (money_is_zero(operation_capturable(newest)) ||
-			operation_has_expired(newest, GetCurrentTimestamp()))
-			return false;
+						  "Use idem_void() for what is left of it, and cancel the key of the capture or use idem_refund() for the rest.");
 		request.operation = OPERATION_VOID;
 	}
 	else if (operation_is(original, OPERATION_PAY) ||
@@ -152,8 +162,6 @@ undoing_operation(Operation *op, const Operation *newest,
 		Numeric		amount = DatumGetNumeric(operation_get(original, amount));
 		Numeric		left = operation_refundable(newest);
 
-		if (money_is_zero(left))
-			return false;
 		request.operation = OPERATION_REFUND;
 		request.amount = money_compare(amount, left) < 0 ? amount : left;
 	}
@@ -163,10 +171,11 @@ undoing_operation(Operation *op, const Operation *newest,
 		cannot_cancel("a refund", "Make a new payment.");
 
 	operation_follow(op, newest, key, &request);
-	refusal = state_apply(op, &request);
-	if (refusal)				/* it expired this very moment */
-		return false;
-	return true;
+	if (request.amount == NULL || !money_is_zero(request.amount))
+		refusal = state_apply(op, &request);
+	if (refusal)				/* voided, or expired */
+		operation_get(op, amount) =
+			NumericGetDatum(money_zero(money_decimals(DatumGetNumeric(operation_get(op, authorized)))));
 }
 
 static void

@@ -167,7 +167,11 @@ claim_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
 
 	claim_release(claim);
 	if (setting_in_flight == IN_FLIGHT_FAIL)
-		refusal_raise(claim_in_flight());
+		ereport(ERROR,
+				(errcode(ERRCODE_IDEM_IN_FLIGHT),
+				 errmsg("payment is in flight"),
+				 errdetail("Another transaction that works on the payment has not ended."),
+				 errhint("Retry later with the same key.")));
 	store_wait(claim->store);
 	claim->state = store_probe_key(claim->store, claim->key);
 	return false;

@@ -153,11 +153,11 @@ next_operation(Operation *op, Claim *claim, OperationRequest *request)
 	Refusal    *refusal;
 
 	if (claim->payment_state == ROW_ABSENT)
-		call_no_payment(request->payment_id);
+		call_no_payment(request->payment_id, claim->key->scope);
 	operation_from_slot(&newest, claim->store->slot);
 	refusal_raise(operation_check_payment_access(&newest));
 	if (operation_is(&newest, OPERATION_CANCEL))
-		call_no_payment(request->payment_id);
+		call_no_payment(request->payment_id, claim->key->scope);
 
 	/* the decimals are those that the payment was made with */
 	if (request->amount)

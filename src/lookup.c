@@ -94,7 +94,7 @@ idem_payment(PG_FUNCTION_ARGS)
 		found = store_find_next(&store);
 	}
 	if (!found)
-		call_no_payment(payment_id);
+		call_no_payment(payment_id, scope);
 	refusal_raise(operation_check_payment_access(&op));
 	receipt = operation_receipt_now(fcinfo, &op);
 	store_close(&store);
@@ -125,7 +125,7 @@ idem_history(PG_FUNCTION_ARGS)
 										ALLOCSET_DEFAULT_SIZES);
 	store_open(&store, TABLE_OPERATION);
 	if (!store_find_payment(&store, scope, payment_id, ForwardScanDirection))
-		call_no_payment(payment_id);
+		call_no_payment(payment_id, scope);
 	do
 	{
 		Operation	op;

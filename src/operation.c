@@ -75,13 +75,14 @@ static void init(Operation *op, const Key *key, const char *kind,
 static void set_text(Operation *op, int column, const text *value);
 static void set_request(Operation *op, const OperationRequest *request);
 static bool may_act_for(Datum role);
-static Refusal *forbidden(void);
+static Refusal *forbidden(const char *what);
 static const char *payment_status(const Operation *op, Numeric left,
 								  Numeric refundable, TimestampTz at);
 static Datum receipt(FunctionCallInfo fcinfo, const Operation *op,
 					 TimestampTz at, const char *status, bool replayed);
 static bool same_text(const Operation *op, int column, const text *asked);
 static bool same_metadata(const Operation *op, Jsonb *asked);
+static char *duration_text(int64 us);
 static Refusal *differs(const char *field, const char *stored,
 						const char *asked);
 
@@ -207,6 +208,22 @@ operation_is_declined(const Operation *op)
 	return !operation_is_null(op, sqlstate);
 }
 
+Refusal *
+operation_refusal(const Operation *op)
+{
+	char	   *state;
+
+	if (!operation_is_declined(op))
+		return NULL;
+	state = text_to_cstring(DatumGetTextPP(operation_get(op, sqlstate)));
+	if (strlen(state) != 5)		/* written by hand */
+		state = "XX000";
+	return refusal_make(MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]),
+						operation_is_null(op, reason) ? "declined"
+						: text_to_cstring(DatumGetTextPP(operation_get(op, reason))),
+						NULL, NULL);
+}
+
 bool
 operation_has_expired(const Operation *op, TimestampTz at)
 {
@@ -273,7 +290,10 @@ operation_check_request(const Operation *op, const OperationRequest *request)
 	if (request->expires_in != 0 &&
 		DatumGetTimestampTz(operation_get(op, expires_at)) !=
 		DatumGetTimestampTz(operation_get(op, created_at)) + request->expires_in)
-		return differs("expires_in", NULL, NULL);
+		return differs("expires_in",
+					   duration_text(DatumGetTimestampTz(operation_get(op, expires_at)) -
+									 DatumGetTimestampTz(operation_get(op, created_at))),
+					   duration_text(request->expires_in));
 
 	/* free text is named, but not shown: it may be personal, and logs are not */
 	if (request->payment_id == NULL)
@@ -293,14 +313,14 @@ operation_check_request(const Operation *op, const OperationRequest *request)
 Refusal *
 operation_check_access(const Operation *op)
 {
-	return may_act_for(operation_get(op, role)) ? NULL : forbidden();
+	return may_act_for(operation_get(op, role)) ? NULL : forbidden("idempotency key");
 }
 
 Refusal *
 operation_check_payment_access(const Operation *op)
 {
 	return may_act_for(operation_is_null(op, owner) ? operation_get(op, role)
-					   : operation_get(op, owner)) ? NULL : forbidden();
+					   : operation_get(op, owner)) ? NULL : forbidden("payment");
 }
 
 const char *
@@ -394,11 +414,11 @@ may_act_for(Datum role)
 }
 
 static Refusal *
-forbidden(void)
+forbidden(const char *what)
 {
 	return refusal_make(ERRCODE_IDEM_FORBIDDEN,
-						"permission denied for idempotency key",
-						"The key or payment belongs to another role.", NULL);
+						psprintf("permission denied for %s", what),
+						"It belongs to another role.", NULL);
 }
 
 /*
@@ -516,6 +536,14 @@ same_metadata(const Operation *op, Jsonb *asked)
 								  &asked->root) == 0;
 }
 
+static char *
+duration_text(int64 us)
+{
+	Interval	interval = {.time = us};
+
+	return DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(&interval)));
+}
+
 static Refusal *
 differs(const char *field, const char *stored, const char *asked)
 {
@@ -525,5 +553,5 @@ differs(const char *field, const char *stored, const char *asked)
 						? psprintf("Field \"%s\" differs: the key was used with %s, and now with %s.",
 								   field, stored, asked)
 						: psprintf("Field \"%s\" differs.", field),
-						"A new request needs a new key.");
+						"If this is the same request, send it as it was; only if it is another one, use a new key.");
 }

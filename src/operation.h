@@ -87,6 +87,9 @@ extern text *operation_currency(const Operation *op);
 extern bool operation_is(const Operation *op, const char *kind);
 extern bool operation_is_declined(const Operation *op);
 
+/* Why it was declined; NULL if it was not. */
+extern Refusal *operation_refusal(const Operation *op);
+
 /* Has the payment's hold run out at that time? */
 extern bool operation_has_expired(const Operation *op, TimestampTz at);
 

@@ -96,8 +96,8 @@ refund(Operation *op, Numeric amount)
 							psprintf("Of %s captured, %s are refunded.",
 									 money(op, numeric(op, captured)),
 									 money(op, numeric(op, refunded))),
-							!money_is_zero(operation_capturable(op))
-							? "Use idem_void() to release what is not captured." : NULL);
+							check_hold(op, "void") == NULL
+							? "Use idem_void() to release what is held." : NULL);
 	if (money_compare(amount, left) > 0)
 		return refusal_make(ERRCODE_IDEM_STATE,
 							"amount is more than can be refunded",
@@ -118,7 +118,13 @@ static Refusal *
 check_hold(const Operation *op, const char *verb)
 {
 	Numeric		left = operation_capturable(op);
+	const char *hint = NULL;
 
+	if (strcmp(verb, "void") == 0 && !money_is_zero(operation_refundable(op)))
+		hint = "Use idem_refund() to give back what is captured.";
+	if (strcmp(verb, "capture") == 0 && !money_is_zero(numeric(op, captured)) &&
+		!money_is_zero(numeric(op, released)))
+		hint = "A capture releases what it leaves, unless final is false.";
 	if (money_is_zero(left))
 		return refusal_make(ERRCODE_IDEM_STATE,
 							psprintf("nothing is left to %s", verb),
@@ -126,8 +132,7 @@ check_hold(const Operation *op, const char *verb)
 									 money(op, numeric(op, authorized)),
 									 money(op, numeric(op, captured)),
 									 money(op, numeric(op, released))),
-							!money_is_zero(operation_refundable(op))
-							? "Use idem_refund() to give back what is captured." : NULL);
+							hint);
 	if (operation_has_expired(op, DatumGetTimestampTz(operation_get(op, created_at))))
 		return refusal_make(ERRCODE_IDEM_STATE,
 							"authorization has expired",

@@ -152,3 +152,13 @@ SELECT pg_temp.step($$idem_cancel('IDEM_CANCEL:pay')$$);
 COMMIT;
 
 SELECT pg_temp.unlike_at_first();
+
+-- a cancellation that found nothing to undo is answered for ever: it does not find something later
+SELECT payment_id AS p FROM idem_authorize('again', 100, scope => 'cancel-again') \gset
+SELECT seq FROM idem_capture('again-1', :'p', 30, false, scope => 'cancel-again');
+SELECT seq FROM idem_refund('again-r', :'p', 30, scope => 'cancel-again');
+SELECT key, seq, operation, amount, refunded, replayed FROM idem_cancel('again-1', 'cancel-again');
+SELECT seq FROM idem_capture('again-2', :'p', 50, false, scope => 'cancel-again');
+SELECT key, seq, operation, amount, refunded, replayed FROM idem_cancel('again-1', 'cancel-again');
+SELECT captured, refunded, refundable FROM idem_payment(:'p', 'cancel-again');
+SELECT bool_and(ok) FROM idem_check();

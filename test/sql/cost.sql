@@ -123,5 +123,5 @@ SELECT idem_cancel('cost-voided-v');
 ROLLBACK TO s;
 \set VERBOSITY default
 SELECT status FROM idem_cancel('cost-voided');
-SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype IN ('advisory', 'transactionid');
+SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory';
 COMMIT;
