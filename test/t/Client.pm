@@ -184,15 +184,19 @@ sub wait_till_blocked
 }
 
 # start($n, $work) starts processes that run $work->(1) to $work->($n); finish() waits for them and gives
-# what each of them returned, a reference. It dies if one of them did.
+# what each of them returned, a reference. It dies if one of them did. The seed of rand() is taken at random
+# unless given.
 sub start
 {
-	my ($n, $work) = @_;
+	my ($n, $work, $seed) = @_;
 	my $dir = PostgreSQL::Test::Utils::tempdir;
-	my $seed = int(rand(2**31));
 	my @processes;
 
-	note "random seed of the clients: $seed";
+	if (!defined $seed)
+	{
+		$seed = int(rand(2**31));
+		note "random seed of the clients: $seed";
+	}
 	for my $i (1 .. $n)
 	{
 		my $pid = fork() // croak "fork: $!";
@@ -235,7 +239,9 @@ sub finish
 	wait_until(sub { running(@processes) == 0 }, PROCESS_LIMIT + 10);
 	my $failed = grep { !defined $_->{status} || $_->{status} != 0 } @processes;
 	croak "$failed client processes failed" if $failed;
-	return map { Storable::retrieve($_->{file}) } @processes;
+	my @results = map { Storable::retrieve($_->{file}) } @processes;
+	unlink map { $_->{file} } @processes;
+	return @results;
 }
 
 1;

@@ -1,0 +1,434 @@
+# Clients do at random whatever a client can do, while sessions are cancelled and killed and the server
+# crashes: does a model of the extension allow every answer, and all that is in the table in the end?
+#
+# In a round the clients go through one list of requests, each of them sending many of the list at about the
+# same time as the others: alone, in transactions, several in one statement; they roll back, cut the
+# connection, send other requests with keys that are used. What they send follows from the seed, as far as it
+# does not depend on answers; when it meets what, is the server's. Every answer is compared at once with what the model allows by what the
+# client knows, and kept. After the round everything that all clients were told is compared with the table,
+# and the table with the rules. Then the next round begins, with new payments, till the time is up.
+#
+# IDEM_SECONDS=n plays for n seconds, SEED=n plays what seed n played.
+use strict;
+use warnings;
+use utf8;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use Client;
+use Model;
+use Player;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes ();
+
+use constant CLIENTS => 12;
+use constant KEPT => 200;		# receipts that are looked at again in all later rounds
+
+my $seconds = $ENV{IDEM_SECONDS} || 60;
+my $seed = $ENV{SEED} || 1 + int(rand(2**31));
+note "seed $seed";
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', <<'CONF');
+log_statement = none
+log_min_messages = log
+log_checkpoints = off
+log_min_error_statement = panic
+timezone = 'UTC'
+deadlock_timeout = 20ms
+max_connections = 100
+synchronous_commit = on
+CONF
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION idempotency');
+{
+	my %own = Model::own_currencies();
+	$node->safe_psql('postgres', "INSERT INTO idempotency.currency VALUES ('$_', $own{$_})") for sort keys %own;
+}
+my $control = Client->new($node);
+my $role = $control->value('SELECT current_user');
+
+my (%did, @kept);
+my $paces = PostgreSQL::Test::Utils::tempdir . '/paces';
+my $log_read = 0;
+my $rounds = 0;
+my $end = Time::HiRes::time() + $seconds;
+my $wrong;
+Player::set_up($node, $seed, $end, CLIENTS, $paces);
+until ($wrong || Time::HiRes::time() > $end)
+{
+	$rounds++;
+	eval { play_round($rounds); 1 } or $wrong = "round $rounds: $@";
+}
+ok(!$wrong, 'the model allows every answer and every row') or diag($wrong);
+
+note "$rounds rounds; " . join(', ', map { "$_: $did{$_}" } sort keys %did);
+if (!$wrong)
+{
+	is($control->value('SELECT count(*) FROM idempotency.operation'), $did{'rows in the table'},
+		'no row is there but those of the rounds');
+	if ($control->value(q(SELECT count(*) FROM pg_proc WHERE proname = 'idem_check')))
+	{
+		$control->do('SET statement_timeout = 0');
+		my $failed = $control->{dbh}->selectall_arrayref('SELECT * FROM idem_check() c WHERE c.ok IS NOT TRUE');
+		is(scalar @$failed, 0, 'idem_check() finds nothing wrong') or diag(explain($failed));
+	}
+	my @missed = grep { !$did{$_} } '40001', '55P03', '57014', 'ID404', 'ID409', 'ID412', 'ID422', 'declined', 'lost',
+		'lost COMMIT done', 'new', 'nothing to undo', 'pg_terminate_backend', 'replayed', 'rolled back', 'server stopped';
+	is("@missed", '', 'there was all that is to be tried') if $rounds > 3;
+}
+diag("To play the same again: make test TESTS=010_model SEED=$seed SECONDS=$seconds")
+	unless Test::More->builder->is_passing;
+
+$node->stop;
+done_testing();
+
+#-----------------------------------------------------------------------------------------------------
+# A round
+#-----------------------------------------------------------------------------------------------------
+
+sub play_round
+{
+	my ($round) = @_;
+	PostgreSQL::Test::Utils::append_to_file($paces, '');
+	truncate($paces, 0) or die "$paces: $!\n";
+	my @clients = Client::start(CLIENTS, sub { Player->play($round, @_) }, $seed);
+	if (!eval { make_trouble($round, @clients); 1 })
+	{
+		my $error = $@;
+		kill('TERM', map { $_->{pid} } @clients);
+		die $error;
+	}
+	my @logs = Client::finish(@clients);
+	for my $log (grep { defined $_->{wrong} } @logs)
+	{
+		die "client $log->{number}: $log->{wrong}";
+	}
+	my $sessions = q(SELECT count(*) FROM pg_stat_activity WHERE application_name = 'client');
+	Client::wait_until(sub { !$control->value($sessions) })
+		or die "sessions are left\n";
+
+	# What happened to the lost ones is seen, and then they are sent again.
+	my $resender = Player->new($round, 0);
+	$resender->{client} = $control;
+	$resender->{mode} = { isolation => 'read committed', in_flight => 'wait', declines => 'raise', lock_timeout => 0,
+		scope => '', currency => 'USD' };
+	check_torn(@logs);
+	resend($resender, @logs);
+	check_round($round, @logs, $resender);
+
+	my $server_log = slurp_file($node->logfile, $log_read);
+	$log_read += length $server_log;
+	die "a process of the server crashed\n" if $server_log =~ /PANIC|TRAP:|was terminated by signal/;
+
+	for my $log (@logs, $resender)
+	{
+		$did{$_} += $log->{did}{$_} for keys %{ $log->{did} };
+	}
+	return;
+}
+
+# While the clients are at work, stops sessions and statements; in one round of three the server as well.
+sub make_trouble
+{
+	my ($round, @clients) = @_;
+	my $g = Model::generator($seed, 'trouble', $round);
+	my $start = Time::HiRes::time();
+	my $crash = $round % 3 == 2 ? $start + (500 + $g->int(2000)) / 1000 : undef;
+
+	while (Client::running(@clients))
+	{
+		Time::HiRes::usleep(20_000 + $g->int(80_000));
+		if (defined $crash && Time::HiRes::time() > $crash)
+		{
+			$node->stop('immediate');
+			$node->start;
+			$control = Client->new($node);
+			$crash = undef;
+			$did{'server stopped'}++;
+		}
+		my $how = $g->weighted(none => 5, pg_cancel_backend => 3, pg_terminate_backend => 1);
+		next if $how eq 'none';
+		$did{$how} += $control->value(
+			"SELECT count($how(pid)) FROM (SELECT pid FROM pg_stat_activity
+			 WHERE application_name = 'client' AND state <> 'idle' ORDER BY random() LIMIT 1) s");
+	}
+	return;
+}
+
+# Of a statement whose answer was lost, and which alone used its keys, all is there or nothing.
+sub check_torn
+{
+	for my $keys (map { @{ $_->{torn} } } @_)
+	{
+		my $there = $control->value(q(SELECT count(*) FROM idempotency.operation WHERE scope = '' AND key = ANY($1)), $keys);
+		die "$there of " . @$keys . " keys of one statement are there: @$keys\n" if $there != 0 && $there != @$keys;
+	}
+	return;
+}
+
+sub resend
+{
+	my ($self, @logs) = @_;
+	for my $log (@logs)
+	{
+		$self->{known}{$_} //= $log->{known}{$_} for keys %{ $log->{known} };
+	}
+	for my $request (map { @{ $_->{unknown} } } @logs)
+	{
+		$self->single($request) for 1 .. 2;
+	}
+	return;
+}
+
+#-----------------------------------------------------------------------------------------------------
+# What all clients were told, and the table
+#-----------------------------------------------------------------------------------------------------
+
+sub check_round
+{
+	my ($round, @logs) = @_;
+	my $range = '(' . join(' OR ', map { "o.key >= '$_ ' AND o.key < '$_!'" } "R$round", "idem_cancel:R$round") . ')';
+	my (%row, %chain, %receipt, %new, %maybe, %sent);
+
+	for my $log (@logs)
+	{
+		$sent{$_} = 1 for keys %{ $log->{sent} };
+		$new{$_}++ for keys %{ $log->{new} };
+		$maybe{$_} = 1 for keys %{ $log->{maybe} };
+	}
+
+	# the table by itself
+	my $rows = $control->{dbh}->selectall_arrayref(
+		"SELECT o.*, (extract(epoch FROM o.created_at) * 1000000)::bigint AS created,
+			(extract(epoch FROM o.expires_at) * 1000000)::bigint AS expires
+		 FROM idempotency.operation o WHERE $range ORDER BY o.scope, o.payment_id, o.seq", { Slice => {} });
+	$did{'rows in the table'} += @$rows;
+	for my $row (@$rows)
+	{
+		my $id = Player::id($row);
+		Player::about($row, sub {
+			Model::operation($row);
+			die "its key is there twice\n" if $row{$id};
+			Model::expect($row, role => $role, owner => undef, from_account => undef, to_account => undef);
+			die "nobody asked for it\n" unless asked_for($row, \%sent);
+			die "nobody was told of it\n" unless $new{$id} || $maybe{$id};
+			die "two were told that they made it\n" if ($new{$id} // 0) > 1;
+		});
+		$row{$id} = $row;
+		push @{ $chain{"$row->{scope}\0$row->{payment_id}"} }, $row;
+	}
+	Model::check_chain(@$_) for values %chain;
+
+	# receipts
+	my $receipts = $control->{dbh}->selectall_arrayref(
+		'SELECT o.scope AS scope, ' . Player::COLUMNS . " FROM idempotency.operation o, idem_lookup(o.key, o.scope) r WHERE $range",
+		{ Slice => {} });
+	die @$receipts . ' receipts of ' . @$rows . " rows\n" if @$receipts != @$rows;
+	for my $r (@$receipts)
+	{
+		Player::about($r, sub {
+			Player::read_receipt($r);
+			Model::check_receipt_of_row($r, $row{ Player::id($r) });
+			Model::check_receipt($r);
+		});
+		$receipt{ Player::id($r) } = $r->{text};
+	}
+	check_payments($range, \%chain);
+
+	# what clients were told
+	for my $log (@logs)
+	{
+		for my $known (values %{ $log->{known} })
+		{
+			my $text = $receipt{ Player::id($known) } // 'nothing';
+			Player::about($known, sub { die "client $log->{number} has the receipt\n$known->{text}\nand stored is\n$text\n" })
+				if $text ne $known->{text};
+		}
+		for my $group (@{ $log->{lost} })
+		{
+			my $there = grep { ($receipt{ Player::id($_) } // '') eq $_->{text} } @$group;
+			die "$there of " . @$group . " operations of a transaction are there: " . join(', ', map { $_->{key} } @$group) . "\n"
+				if $there != 0 && $there != @$group;
+			$did{ $there ? 'lost COMMIT done' : 'lost COMMIT not done' }++;
+		}
+		for my $ghosts (@{ $log->{ghosts} })
+		{
+			my ($first) = @{ $ghosts->{rows} };
+			my @before = grep { $_->{seq} < $first->{seq} } @{ $chain{"$first->{scope}\0$first->{payment_id}"} // [] };
+			my @rows = @{ $ghosts->{rows} };
+			for my $ghost (@rows[ $ghosts->{from} .. $#rows ])
+			{
+				Player::about($ghost, sub { die "it was rolled back and is there\n" })
+					if ($receipt{ Player::id($ghost) } // '') eq $ghost->{text};
+			}
+			fill_in(@before ? $before[-1] : undef, @rows);
+			Model::check_chain(@before, @rows);
+		}
+		check_refused($_, \%row, \%chain) for @{ $log->{refused} };
+		for my $differs (@{ $log->{differs} })
+		{
+			my ($request, $field) = @$differs;
+			Player::about($request, sub {
+				my $row = $row{ Player::id($request) } // die "it was refused for an answer that is not there\n";
+				my $right = Model::difference($row, $request) // 'none';
+				die "it was told that $field differs, and that is $right\n  " . Model::describe($row) . "\n" if $field ne $right;
+			});
+		}
+	}
+
+	# receipts of the rounds before
+	for my $old (@kept)
+	{
+		my $text = $control->value('SELECT r::text FROM idem_lookup($1, $2) r', $old->{key}, $old->{scope}) // 'nothing';
+		Player::about($old, sub { die "the receipt was\n$old->{text}\nand is\n$text\n" })
+			if (Client::split_receipt($text))[0] ne $old->{text};
+	}
+	my $g = Model::generator($seed, 'keep', $round);
+	for (1 .. 10)
+	{
+		my $r = $receipts->[ $g->int(scalar @$receipts) ];
+		splice(@kept, $g->int(scalar @kept), 1) if @kept >= KEPT;
+		push @kept, { map { $_ => $r->{$_} } qw(scope key text) };
+	}
+
+	die "locks are left\n" if $control->value(q(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'));
+	return;
+}
+
+sub asked_for
+{
+	my ($row, $sent) = @_;
+	return $sent->{"cancel\0$row->{scope}\0$row->{key}"} if $row->{operation} eq 'cancel';
+	return $sent->{"cancel\0$row->{scope}\0$1"} if $row->{key} =~ /^idem_cancel:(.*)\z/s;
+	return $sent->{ Model::spec_of_row($row) };
+}
+
+# The three ways to see a payment, of all payments of the round.
+sub check_payments
+{
+	my ($range, $chain) = @_;
+	my $distinct = "(SELECT DISTINCT o.scope, o.payment_id FROM idempotency.operation o WHERE $range) o";
+	my $before = Player::now();
+	my $payments = $control->{dbh}->selectall_arrayref(
+		'SELECT o.scope AS scope, ' . Player::COLUMNS . " FROM $distinct, idem_payment(o.payment_id, o.scope) r", { Slice => {} });
+	my $history = $control->{dbh}->selectall_arrayref(
+		'SELECT o.scope AS scope, ' . Player::COLUMNS . " FROM $distinct, idem_history(o.payment_id, o.scope) r", { Slice => {} });
+	# by id, as the view would otherwise go through the payments of all rounds
+	my $view = $control->{dbh}->selectall_hashref(
+		q(SELECT v.scope || ' ' || v.payment_id AS id, v.* FROM idempotency.payment v
+		  WHERE v.scope = ANY($1) AND v.payment_id = ANY($2)),
+		'id', undef, [ Model::scopes() ], [ map { $_->{payment_id} } @$payments ]);
+	my $after = Player::now();
+
+	my %history;
+	push @{ $history{"$_->{scope}\0$_->{payment_id}"} }, $_ for @$history;
+	for my $r (@$payments)
+	{
+		Player::about($r, sub {
+			my $rows = $chain->{"$r->{scope}\0$r->{payment_id}"};
+			my @receipts = @{ delete $history{"$r->{scope}\0$r->{payment_id}"} // [] };
+			die "its history has " . @receipts . ' of ' . @$rows . " operations\n" if @receipts != @$rows;
+			Model::check_receipt_of_row(Player::read_receipt($receipts[$_]), $rows->[$_]) for 0 .. $#receipts;
+
+			my ($newest) = reverse grep { !defined $_->{sqlstate} } @$rows;
+			Player::read_receipt($r);
+			Player::at_one_of([ $before, $after ], sub { Model::check_receipt_of_row($r, $newest, $_[0]) });
+
+			my $v = delete $view->{"$r->{scope} $r->{payment_id}"};
+			return if !$v && $newest->{operation} eq 'cancel';
+			Model::operation($v // die "it is not in the view\n");
+			Player::at_one_of([ $before, $after ], sub { check_view($v, $rows->[0], $newest, $_[0]) });
+		});
+	}
+	die "the view has more\n" if %$view;
+	die "a history has no payment\n" if %history;
+	return;
+}
+
+sub check_view
+{
+	my ($v, $first, $newest, $at) = @_;
+	Model::expect($v,
+		(map { $_ => $first->{$_} } qw(key reference created_at)),
+		(map { $_ => $newest->{$_} } qw(currency authorized captured released refunded expires_at)),
+		from_account => undef, to_account => undef, changed_at => $newest->{created_at}, owner => $newest->{role},
+		refundable => $newest->{captured} - $newest->{refunded},
+		capturable => Model::expired($newest, $at) ? 0 : Model::left($newest),
+		status => Model::status($newest, $at));
+	return;
+}
+
+# A request was refused. There must be a state of the payment that refuses it so: the one that the client
+# had made in its transaction, or one that was committed, and not before the newest that the client knew.
+sub check_refused
+{
+	my ($refused, $row, $chain) = @_;
+	my $request = $refused->{request};
+	Player::about($request, sub {
+		my @states = states($refused, $chain);
+		my $original;
+		if ($request->{operation} eq 'cancel')
+		{
+			# the client does not name the payment
+			($original) = grep { $_->{key} eq $request->{key} } @{ $refused->{own} };
+			$original //= $row->{ Player::id($request) } // die "nothing is stored under the key\n";
+			@states = states({ %$refused, payment => "$original->{scope}\0$original->{payment_id}" }, $chain);
+		}
+		for my $state (@states)
+		{
+			for my $at ($refused->{sent}, $refused->{got})
+			{
+				return if $original ? (Model::undoing($original, $state)->{refusal} // '') eq $refused->{message}
+					: refused_so($refused, Model::outcome($state, $request, $at));
+			}
+		}
+		die "it was refused with \"$refused->{message}\", $refused->{detail}, in none of these states:\n"
+			. join('', map { '  ' . Model::describe($_) . "\n" } @states);
+	});
+	return;
+}
+
+sub refused_so
+{
+	my ($refused, $outcome) = @_;
+	return ($outcome->{refusal} // '') eq $refused->{message}
+		&& substr($refused->{detail}, 0, length $outcome->{detail}) eq $outcome->{detail};
+}
+
+# The states that a payment may have had for a client: after each of its committed operations, or after the
+# last that the client made in its transaction.
+sub states
+{
+	my ($told, $chain) = @_;
+	my @committed = @{ $chain->{ $told->{payment} // '' } // [] };
+	my @own = grep { "$_->{scope}\0$_->{payment_id}" eq ($told->{payment} // '') } @{ $told->{own} };
+	return grep { $_->{seq} >= $told->{least} && $_->{created} <= $told->{got} } @committed unless @own;
+
+	my @before = grep { $_->{seq} < $own[0]{seq} } @committed;
+	fill_in($before[-1], @own);
+	return $own[-1];
+}
+
+# The totals "released" of receipts that follow a row, by the rules.
+sub fill_in
+{
+	my ($previous, @rows) = @_;
+	for my $row (@rows)
+	{
+		my $released = Model::number(0);
+		if ($previous)
+		{
+			my $request = { %$row, amount => $row->{whole} ? undef : $row->{amount} };
+			$released = defined $row->{sqlstate} ? $previous->{released}
+				: Model::outcome($previous, $request, $row->{created})->{released} // $previous->{released};
+		}
+		$row->{released} = $released;
+		$previous = $row;
+	}
+	return;
+}

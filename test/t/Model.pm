@@ -1,0 +1,532 @@
+# What the extension may answer, told a second time: requests made at random, the rules of a payment, and
+# what a receipt says of it.
+#
+# Nothing here asks the server. Amounts are whole numbers of the currency's smallest unit, of any size.
+# Times are microseconds since 1970. What is wrong is told by die.
+#
+# An operation is a hash: scope, key, payment_id, seq, operation, amount, currency, authorized, captured,
+# released, refunded, reference, metadata, created, expires, sqlstate, reason. A row of the table has whole
+# and final as well; a receipt has status, capturable, refundable, replayed and text, but not released.
+#
+# A request is a hash: operation, scope, key, amount (none: all that is left), currency, reference,
+# metadata; for a new payment expires_in, for the others payment_id and, of a capture, final.
+package Model;
+
+use strict;
+use warnings;
+use utf8;
+
+use Digest::MD5 qw(md5);
+use Encode ();
+use Math::BigInt;
+
+my %exponent = (USD => 2, EUR => 2, JPY => 0, KWD => 3, CLF => 4, BTC => 8, POINTS => 0);
+my @scopes = ('', 'shop "2"');
+
+# How many operations a payment gets, if all goes well: one that starts it, and those that follow.
+use constant GROUP => 8;
+use constant WEEK => 7 * 86400 * 1_000_000;
+
+# The currencies that are not of ISO 4217.
+sub own_currencies { return (BTC => 8, POINTS => 0) }
+
+sub scopes { return @scopes }
+
+#-----------------------------------------------------------------------------------------------------
+# Random numbers that depend on nothing but the names given here.
+#-----------------------------------------------------------------------------------------------------
+
+sub generator
+{
+	my (@name) = @_;
+	return bless { name => join(' ', @name), drawn => 0 }, 'Model';
+}
+
+# 0 to $n - 1
+sub int
+{
+	my ($self, $n) = @_;
+	return unpack('N', md5("$self->{name} " . $self->{drawn}++)) % $n;
+}
+
+# true in so many cases of a hundred
+sub percent
+{
+	my ($self, $percent) = @_;
+	return $self->int(100) < $percent;
+}
+
+sub pick
+{
+	my ($self, @list) = @_;
+	return $list[ $self->int(scalar @list) ];
+}
+
+# weighted(a => 3, b => 1) is a in three of four cases.
+sub weighted
+{
+	my ($self, @list) = @_;
+	my ($sum, $i) = (0, 0);
+	for (my $k = 1; $k < @list; $k += 2) { $sum += $list[$k] }
+	my $at = $self->int($sum);
+	$i += 2 while ($at -= $list[ $i + 1 ]) >= 0;
+	return $list[$i];
+}
+
+sub uuid
+{
+	my ($self) = @_;
+	return join('-', unpack('H8 H4 H4 H4 H12', md5("$self->{name} " . $self->{drawn}++)));
+}
+
+#-----------------------------------------------------------------------------------------------------
+# Money
+#-----------------------------------------------------------------------------------------------------
+
+sub number { return Math::BigInt->new($_[0]) }
+
+sub exponent
+{
+	my ($currency) = @_;
+	return 0 unless defined $currency;
+	return $exponent{$currency} // die "unknown currency $currency\n";
+}
+
+# The amount of smallest units in a text, which must have all the currency's decimals and no more.
+sub minor
+{
+	my ($text, $currency) = @_;
+	my $decimals = exponent($currency);
+	my $pattern = $decimals ? qr/^[0-9]+\.[0-9]{$decimals}\z/ : qr/^[0-9]+\z/;
+	die "$text does not have the $decimals decimals of its currency\n" unless $text =~ $pattern;
+	return number($text =~ s/\.//r);
+}
+
+sub major
+{
+	my ($minor, $currency) = @_;
+	my $decimals = exponent($currency);
+	return "$minor" unless $decimals;
+	my $digits = length "$minor" > $decimals ? "$minor" : '0' x ($decimals + 1 - length "$minor") . $minor;
+	substr($digits, -$decimals, 0) = '.';
+	return $digits;
+}
+
+#-----------------------------------------------------------------------------------------------------
+# Requests
+#-----------------------------------------------------------------------------------------------------
+
+# Number $i of the round's planned requests. A follow-up names its payment by the number of the request
+# that starts it (start), and its amount by a percentage: see resolve(). A cancellation has no key of its
+# own, but the number of the request whose key it is for (cancels).
+sub planned
+{
+	my ($seed, $round, $i) = @_;
+	my $g = generator($seed, 'request', $round, $i);
+	my $first = $i - $i % GROUP;
+	my %request = (key => key($seed, $round, $i));
+
+	if ($i == $first)
+	{
+		$request{operation} = $g->percent(35) ? 'pay' : 'authorize';
+		$request{scope} = scope($seed, $round, $i);
+		$request{currency} = $g->pick(sort keys %exponent);
+		$request{amount} = $g->percent(85) ? number(1 + $g->int(30))
+			: number(join('', map { 1 + $g->int(7) } 1 .. 16 + $g->int(2 + exponent($request{currency}))));
+		$request{expires_in} = $g->weighted(WEEK() * 7 => 1, 30_000 => 1, 300_000 => 2, 1_500_000 => 2, '' => 6) || WEEK
+			if $request{operation} eq 'authorize';
+	}
+	else
+	{
+		my $group = $first / GROUP;
+		$request{start} = GROUP * ($group - $g->int($group ? 2 : 1));
+		$request{scope} = scope($seed, $round, $request{start});
+		$request{operation} = $g->weighted(capture => 46, refund => 28, void => 8, cancel => 18);
+		if ($request{operation} eq 'cancel')
+		{
+			my $of = $g->weighted(follow => 7, start => 2, later => 1);
+			$request{cancels} = $of eq 'follow' ? $request{start} + 1 + $g->int(GROUP - 1)
+				: $of eq 'start' ? $request{start} : $i + $g->int(2 * GROUP);
+			delete $request{key};
+			delete $request{start};
+			$request{scope} = planned_scope($seed, $round, $request{cancels});
+			return \%request;
+		}
+		$request{percent} = $g->pick(1, 5, 10, 10, 20, 20, 30, 40, 50, 100, 120)
+			if $request{operation} ne 'void' && $g->percent(70);
+		$request{final} = $g->percent(25) if $request{operation} eq 'capture';
+	}
+	$request{reference} = $g->pick('', "order $i", 'a\'b"c\\d') if $g->percent(30);
+	$request{metadata} = $g->pick('{"n": 1}', '[1, "x, (y)"]', '{}') if $g->percent(30);
+	return \%request;
+}
+
+sub key
+{
+	my ($seed, $round, $i) = @_;
+	return "R$round $i" . generator($seed, 'key', $round, $i)->pick('', '', ' ü€', ', (a,"b")', " '\\");
+}
+
+sub scope
+{
+	my ($seed, $round, $start) = @_;
+	return generator($seed, 'scope', $round, $start)->pick(@scopes);
+}
+
+# The scope of any planned request that has a key; for a cancellation, that of its place.
+sub planned_scope
+{
+	my ($seed, $round, $i) = @_;
+	my $g = generator($seed, 'request', $round, $i);
+	return scope($seed, $round, $i) if $i % GROUP == 0;
+	my $group = ($i - $i % GROUP) / GROUP;
+	return scope($seed, $round, GROUP * ($group - $g->int($group ? 2 : 1)));
+}
+
+# A planned follow-up as it is to be sent, given the operation stored under the key that starts its payment.
+sub resolve
+{
+	my ($planned, $start) = @_;
+	my %request = %$planned;
+	my $percent = delete $request{percent};
+	delete $request{start};
+	$request{payment_id} = $start->{payment_id};
+	$request{currency} = $start->{currency};
+	if ($percent)
+	{
+		$request{amount} = number($start->{authorized})->bmul($percent)->bdiv(100);
+		$request{amount} = number(1) if $request{amount}->is_zero;
+	}
+	return \%request;
+}
+
+sub is_follow_up { return $_[0]{operation} =~ /^(?:capture|void|refund)\z/ }
+
+# The same key with another request, by one field. @others are other payments, in the same currency.
+sub altered
+{
+	my ($request, $g, @others) = @_;
+	my %other = %$request;
+	my @fields = qw(operation reference metadata);
+	push @fields, 'amount', 'amount' if $request->{operation} ne 'void';
+	push @fields, 'currency' if !is_follow_up($request) && others_for($request);
+	push @fields, 'expires_in' if $request->{operation} eq 'authorize';
+	push @fields, 'final' if $request->{operation} eq 'capture';
+	push @fields, 'payment_id', 'payment_id' if is_follow_up($request) && @others;
+	my $field = $g->pick(@fields);
+
+	if ($field eq 'operation')
+	{
+		$other{operation} = { pay => 'authorize', authorize => 'pay', capture => 'refund', refund => 'capture', void => 'refund' }
+			->{ $request->{operation} };
+		$other{expires_in} = WEEK if $other{operation} eq 'authorize';
+		delete $other{expires_in} if $other{operation} eq 'pay';
+		delete $other{final};
+		$other{final} = 1 if $other{operation} eq 'capture';
+	}
+	elsif ($field eq 'amount')
+	{
+		$other{amount} = !defined $request->{amount} ? number(1)
+			: is_follow_up($request) && $g->percent(30) ? undef : number($request->{amount})->badd(1);
+	}
+	elsif ($field eq 'currency') { $other{currency} = $g->pick(others_for($request)) }
+	elsif ($field eq 'expires_in') { $other{expires_in} = $request->{expires_in} + 1 }
+	elsif ($field eq 'final') { $other{final} = !$request->{final} }
+	elsif ($field eq 'payment_id') { $other{payment_id} = $g->pick(@others) }
+	else { $other{$field} = defined $request->{$field} && $g->percent(50) ? undef : '{"other": true}' }
+	return \%other;
+}
+
+# The other currencies in which the number of the request's amount is not too large.
+sub others_for
+{
+	my ($request) = @_;
+	return grep { $_ ne $request->{currency} && length("$request->{amount}") - $exponent{$_} < 18 } sort keys %exponent;
+}
+
+# The request as a text: what the key stands for.
+sub spec
+{
+	my ($r) = @_;
+	my $follow = is_follow_up($r);
+	return join("\0",
+		$r->{operation}, $r->{scope}, $r->{key},
+		$follow ? $r->{payment_id} : '',
+		defined $r->{amount} ? "$r->{amount}" : 'all',
+		$follow ? '' : $r->{currency},
+		$r->{operation} eq 'capture' ? ($r->{final} ? 1 : 0) : '',
+		$r->{operation} eq 'authorize' ? $r->{expires_in} : '',
+		map { defined $r->{$_} ? "=$r->{$_}" : '' } qw(reference metadata));
+}
+
+# The same of a row.
+sub spec_of_row
+{
+	my ($row) = @_;
+	my %request = %$row;
+	$request{amount} = undef if $row->{whole};
+	$request{expires_in} = $row->{expires} - $row->{created} if $row->{operation} eq 'authorize';
+	return spec(\%request);
+}
+
+# The first field in which a request differs from an operation, or none. A receipt does not have whole and
+# final; then any answer about these is let pass.
+sub difference
+{
+	my ($op, $request) = @_;
+	my $same = sub { return ($_[0] // "\0") eq ($_[1] // "\0") };
+
+	return if $op->{operation} eq 'cancel';
+	return 'operation' if $op->{operation} ne $request->{operation};
+	return 'payment_id' if is_follow_up($request) && $op->{payment_id} ne $request->{payment_id};
+	my $whole = !defined $request->{amount};
+	return 'amount' if defined $op->{whole} && $whole != $op->{whole};
+	return 'amount' if !$whole
+		&& number($op->{amount})->blsft(18 - exponent($op->{currency}), 10)
+		!= number($request->{amount})->blsft(18 - exponent($request->{currency}), 10);
+	return 'currency' if !is_follow_up($request) && $op->{currency} ne $request->{currency};
+	return 'final' if defined $op->{final} && !!$op->{final} ne !!$request->{final};
+	return 'expires_in' if $op->{operation} eq 'authorize' && $op->{expires} - $op->{created} != $request->{expires_in};
+	return 'reference' unless $same->($op->{reference}, $request->{reference});
+	return 'metadata' unless $same->($op->{metadata}, $request->{metadata});
+	return;
+}
+
+#-----------------------------------------------------------------------------------------------------
+# The rules
+#-----------------------------------------------------------------------------------------------------
+
+sub left { my ($op) = @_; return $op->{authorized} - $op->{captured} - $op->{released} }
+
+sub expired { my ($op, $at) = @_; return defined $op->{expires} && $op->{expires} <= $at }
+
+# The status of a payment after an operation, at a time.
+sub status
+{
+	my ($op, $at) = @_;
+	return 'cancelled' if $op->{operation} eq 'cancel';
+	my $held = !expired($op, $at) && left($op) > 0;
+	if ($op->{refunded} > 0)
+	{
+		return $held || $op->{refunded} < $op->{captured} ? 'partially_refunded' : 'refunded';
+	}
+	return $held ? 'partially_captured' : 'succeeded' if $op->{captured} > 0;
+	return 'authorized' if $held;
+	return left($op) > 0 ? 'expired' : 'voided';
+}
+
+# What a capture, void or refund comes to, after an operation, at a time: the amount, and either the new
+# totals or a refusal, its message and its detail.
+sub outcome
+{
+	my ($op, $request, $at) = @_;
+	my %totals = map { $_ => $op->{$_} } qw(authorized captured released refunded);
+	my $is = $request->{operation};
+	my $money = sub { return join(' ', major($_[0], $op->{currency}), $op->{currency}) };
+	my $done = $is eq 'refund' ? 'refunded' : 'captured';
+	my $left = $is eq 'refund' ? $op->{captured} - $op->{refunded} : left($op);
+	my $amount = $is ne 'void' && defined $request->{amount} ? $request->{amount} : $left;
+	my $refuse = sub { return { amount => $amount, refusal => $_[0], detail => $_[1] } };
+
+	if ($left == 0)
+	{
+		return $refuse->("nothing is left to $is",
+			$is eq 'refund'
+			? sprintf('Of %s captured, %s are refunded.', map { $money->($op->{$_}) } qw(captured refunded))
+			: sprintf('Of %s authorized, %s are captured and %s released.', map { $money->($op->{$_}) } qw(authorized captured released)));
+	}
+	if ($is ne 'refund' && expired($op, $at))
+	{
+		return $refuse->('authorization has expired', sprintf('%s were left to %s until', $money->($left), $is));
+	}
+	if ($amount > $left)
+	{
+		return $refuse->("amount is more than can be $done",
+			sprintf('%s are asked for; of %s %s, %s can be %s.', $money->($amount),
+				$is eq 'refund' ? ($money->($op->{captured}), 'captured') : ($money->($op->{authorized}), 'authorized'),
+				$money->($left), $done));
+	}
+
+	if ($is eq 'refund')
+	{
+		$totals{refunded} = $op->{refunded} + $amount;
+	}
+	elsif ($is eq 'void')
+	{
+		$totals{released} = $op->{released} + $left;
+	}
+	else
+	{
+		$totals{captured} = $op->{captured} + $amount;
+		$totals{released} = $op->{released} + $left - $amount if $request->{final};
+	}
+	return { amount => $amount, %totals };
+}
+
+# What cancelling the key of an operation has to do after another one: a request, or a refusal. Unlike
+# others, the request may come to nothing.
+sub undoing
+{
+	my ($original, $op) = @_;
+	my $is = $original->{operation};
+
+	return { refusal => "cannot cancel a $is" } if $is eq 'void' || $is eq 'refund';
+	if ($is eq 'authorize')
+	{
+		return { refusal => 'cannot cancel an authorization that has been captured' } if $op->{captured} > 0;
+		return { request => { operation => 'void' } };
+	}
+	my $left = $op->{captured} - $op->{refunded};
+	return { request => { operation => 'refund', amount => $original->{amount} < $left ? $original->{amount} : $left } };
+}
+
+# Dies unless the rows of a payment, in their order, follow from each other.
+sub check_chain
+{
+	my (@rows) = @_;
+	for my $i (0 .. $#rows)
+	{
+		my ($row, $previous) = ($rows[$i], $i ? $rows[ $i - 1 ] : undef);
+		eval {
+			die "its seq is $row->{seq}, not " . ($i + 1) . "\n" if $row->{seq} != $i + 1;
+			$previous ? check_next($row, $previous, @rows[ 0 .. $i - 1 ]) : check_first($row);
+			check_invariants($row);
+			1;
+		} or die "row $row->{seq} of payment $row->{payment_id}: $@" . join('', map { '  ' . describe($_) . "\n" } @rows[ 0 .. $i ]);
+	}
+	return;
+}
+
+sub check_invariants
+{
+	my ($row) = @_;
+	die "not 0 <= refunded <= captured <= authorized\n"
+		unless 0 <= $row->{refunded} && $row->{refunded} <= $row->{captured} && $row->{captured} <= $row->{authorized};
+	die "not 0 <= released, captured + released <= authorized\n"
+		if defined $row->{released} && ($row->{released} < 0 || $row->{captured} + $row->{released} > $row->{authorized});
+	return;
+}
+
+sub check_first
+{
+	my ($row) = @_;
+	my $is = $row->{operation};
+	my $amount = $row->{amount};
+	die "$is starts no payment\n" unless $is =~ /^(?:pay|authorize|cancel)\z/;
+	expect($row,
+		whole => 0, final => undef, sqlstate => undef, reason => undef,
+		authorized => $amount, captured => $is eq 'pay' ? $amount : 0, released => 0, refunded => 0);
+	expect($row, currency => undef, amount => 0, reference => undef, metadata => undef) if $is eq 'cancel';
+	die "an amount of zero\n" if $is ne 'cancel' && $amount == 0;
+	die $is eq 'authorize' ? "no end of the hold\n" : "an end of no hold\n" if ($is eq 'authorize') != defined $row->{expires};
+	die "the hold ends before it begins\n" if $is eq 'authorize' && $row->{expires} <= $row->{created};
+	return;
+}
+
+sub check_next
+{
+	my ($row, $previous, @before) = @_;
+	my $request = { %$row, amount => $row->{whole} ? undef : $row->{amount} };
+	die "$row->{operation} continues no payment\n" unless is_follow_up($row);
+	die "it follows a cancelled key\n" if $previous->{operation} eq 'cancel';
+
+	if ($row->{key} =~ /^idem_cancel:(.*)\z/s)
+	{
+		my ($original) = grep { $_->{key} eq $1 } @before;
+		die "it undoes what is not there\n" unless $original;
+		die "it undoes what was declined\n" if defined $original->{sqlstate};
+		$request = undoing($original, $previous)->{request} // die "it cannot be undone\n";
+		expect($row, operation => $request->{operation}, whole => defined $request->{amount} ? 0 : 1,
+			final => undef, sqlstate => undef, reference => undef, metadata => undef);
+	}
+	my $outcome = outcome($previous, $request, $row->{created});
+	my $refusal = $outcome->{refusal};
+	if (defined $refusal && $row->{key} =~ /^idem_cancel:/)
+	{
+		$refusal = undef;
+		$outcome = { %$previous, amount => 0 };
+	}
+	expect($row, currency => $previous->{currency}, expires => $previous->{expires}, amount => $outcome->{amount},
+		sqlstate => defined $refusal ? 'ID412' : undef, reason => $refusal,
+		map { $_ => $refusal ? $previous->{$_} : $outcome->{$_} } qw(authorized captured released refunded));
+	die "final is " . ($row->{final} // 'null') . "\n" if defined $row->{final} != ($row->{operation} eq 'capture');
+	return;
+}
+
+# Dies unless the fields have these values.
+sub expect
+{
+	my ($row, %expected) = @_;
+	for my $field (sort keys %expected)
+	{
+		my ($is, $should) = map { defined $_ ? "$_" : 'null' } $row->{$field}, $expected{$field};
+		die "$field is $is and should be $should\n" if $is ne $should;
+	}
+	return;
+}
+
+# Dies unless a receipt agrees with itself.
+sub check_receipt
+{
+	my ($r) = @_;
+	my $expired = expired($r, $r->{created});
+	check_invariants($r);
+	expect($r, refundable => $r->{captured} - $r->{refunded});
+	die "more can be captured than is held\n" if $r->{captured} + $r->{capturable} > $r->{authorized};
+	expect($r, capturable => 0) if $expired;
+	if (defined $r->{sqlstate})
+	{
+		expect($r, status => 'declined', sqlstate => 'ID412');
+		die "no reason\n" unless length($r->{reason} // '');
+	}
+	else
+	{
+		my $of_cancel = $r->{key} =~ /^idem_cancel:/;
+		die "$r->{operation} of what has expired\n" if $expired && $r->{operation} ne 'refund' && !$of_cancel;
+
+		# voided, or expired: it does not say what had been released
+		return if $expired && $of_cancel && $r->{captured} == 0 && $r->{amount} == 0;
+		expect($r, status => status({ %$r, released => $r->{authorized} - $r->{captured} - $r->{capturable} }, $r->{created}));
+	}
+	return;
+}
+
+# Dies unless a receipt is that of a row. With a time, it is that of the payment at that time, as
+# idem_payment() gives it.
+sub check_receipt_of_row
+{
+	my ($r, $row, $now) = @_;
+	my $at = $now // $row->{created};
+	expect($r,
+		(map { $_ => $row->{$_} } qw(key payment_id seq operation amount currency authorized captured refunded
+			reference metadata created expires sqlstate reason)),
+		from_account => undef, to_account => undef,
+		status => defined $row->{sqlstate} && !defined $now ? 'declined' : status($row, $at),
+		capturable => expired($row, $at) ? 0 : left($row),
+		refundable => $row->{captured} - $row->{refunded});
+	return;
+}
+
+# Makes an operation of what the server sent: amounts and times become numbers. Dies if they are none.
+sub operation
+{
+	my ($r) = @_;
+	for (qw(amount authorized captured released refunded capturable refundable))
+	{
+		$r->{$_} = minor($r->{$_}, $r->{currency}) if exists $r->{$_};
+	}
+	return $r;
+}
+
+# One line for people.
+sub describe
+{
+	my ($op) = @_;
+	my $line = join(' ', map { "$_=" . ($op->{$_} // 'null') }
+		grep { exists $op->{$_} }
+		qw(scope key payment_id seq operation status whole final amount currency authorized captured released refunded
+		capturable refundable percent expires_in created expires reference metadata sqlstate reason replayed));
+	return Encode::encode('UTF-8', $line);
+}
+
+1;

@@ -1,0 +1,1070 @@
+# A client that plays at random against the model: it sends requests in all the ways there are, compares each
+# answer at once with what the model allows by what the client knows, and keeps what others have to confirm.
+#
+# The clients of a round go through one list of planned requests, see Model.pm, at about the same time.
+package Player;
+
+use strict;
+use warnings;
+use utf8;
+
+use Client;
+use Encode ();
+use List::Util qw(min);
+use Model;
+use Time::HiRes ();
+
+use constant REQUESTS => 960;	# planned in a round
+use constant STEPS => 220;		# of each client in a round
+use constant WINDOW => 8;		# requests that clients choose from at a time
+use constant AHEAD => 3;		# steps that a client may be ahead of the others
+use constant PATIENCE => 0.2;	# seconds that it then waits for them, at most
+use constant ROUND_LIMIT => 60;	# seconds
+use constant TRIES => 6;		# of what may be tried again
+use constant SLACK => 2_000;	# microseconds that two clocks may differ
+
+# what every answer has; times as whole numbers, which Perl can compare
+use constant COLUMNS => 'r::text AS text, r.*, (extract(epoch FROM r.created_at) * 1000000)::bigint AS created,
+	(extract(epoch FROM r.expires_at) * 1000000)::bigint AS expires';
+
+# What all players of a process share: the server, the seed, the time of the end, how many play, and the
+# file in which they tell how far they are.
+my ($node, $seed, $end, $clients, $paces);
+
+sub set_up
+{
+	($node, $seed, $end, $clients, $paces) = @_;
+	return;
+}
+
+# What a client knows and keeps. Rows are receipts, under the scope and the key.
+sub new
+{
+	my ($class, $round, $number) = @_;
+	return bless {
+		round => $round,
+		number => $number,
+		known => {},		# id => receipt that is committed
+		top => {},			# payment => the newest of these
+		new => {},			# id => 1 if we were told that we made it, and COMMIT came back
+		maybe => {},		# id => 1 if we may have made it, and the answer was lost
+		sent => {},			# what we asked for => 1
+		unknown => [],		# requests whose answer was lost
+		lost => [],			# receipts of a transaction whose COMMIT was not answered
+		torn => [],			# likewise keys of a statement, if nobody else uses them
+		ghosts => [],		# receipts of what was rolled back
+		refused => [],		# requests that the state forbade
+		differs => [],		# requests that were said to differ from a stored one that we do not know
+		did => {},
+		own => undef,		# receipts of the transaction that is open
+		replays => undef }, $class;	# and what it was given besides
+}
+
+# Plays a round, and returns what it kept; wrong tells what the model does not allow, if there was such.
+sub play
+{
+	my ($class, $round, $number) = @_;
+	my $self = $class->new($round, $number);
+	my $last_moment = min($end, Time::HiRes::time() + ROUND_LIMIT);
+	for my $step (0 .. STEPS - 1)
+	{
+		last if Time::HiRes::time() > $last_moment;
+		keep_pace($number, $step);
+		eval { $self->step($step); 1 } and next;
+		$self->{wrong} = "step $step: $@";
+		last;
+	}
+	keep_pace($number, STEPS + AHEAD);
+	(delete $self->{client})->close if $self->{client};
+	return $self;
+}
+
+# Clients that are far apart do not meet. So whoever is ahead waits a little for the others. Each has a
+# number in a file, its step.
+sub keep_pace
+{
+	my ($number, $step) = @_;
+	open(my $file, '+<', $paces) or die "$paces: $!\n";
+	sysseek($file, 4 * ($number - 1), 0);
+	syswrite($file, pack('N', $step));
+	Client::wait_until(
+		sub {
+			sysseek($file, 0, 0);
+			sysread($file, my $all, 4 * $clients);
+			my @steps = unpack('N*', $all);
+			@steps == $clients && min(@steps) >= $step - AHEAD;
+		},
+		PATIENCE);
+	return;
+}
+
+sub step
+{
+	my ($self, $step) = @_;
+	my $g = Model::generator($seed, 'step', $self->{round}, $self->{number}, $step);
+	$self->set_mode($g) if $step % 10 == 0;
+
+	my $way = $g->weighted('single' => 40, 'cut after the call' => 4, 'transaction' => 26, 'statement' => 12, 'batch' => 5,
+		'look-up' => 6, 'payment' => 6, 'malformed' => 6);
+	my %ways = (
+		'single' => sub { $self->single(item($step, $g)) },
+		'cut after the call' => sub {
+			my $item = item($step, $g);
+			$self->send_and_cut($item);
+			$self->single($item) if $g->percent(70);
+		},
+		'transaction' => sub { $self->transaction($step, $g) },
+		'statement' => sub { $self->statement($step, $g) },
+		'batch' => sub { $self->single({ batch => [ $self->batch($step, $g) ] }) },
+		'look-up' => sub { $self->look_up($self->id_of_item(item($step, $g))) },
+		'payment' => sub { $self->look_at_payment(item($step, $g)) },
+		'malformed' => sub { $self->malformed($step, $g) });
+	$way = 'batch' if $step % 11 == 10;		# all at the same time
+	$self->{did}{$way}++;
+	$ways{$way}->();
+	return;
+}
+
+# Settings, for some steps.
+sub set_mode
+{
+	my ($self, $g) = @_;
+	$self->{mode} = {
+		isolation => $g->weighted('read committed' => 5, 'repeatable read' => 2, 'serializable' => 2),
+		in_flight => $g->weighted(wait => 4, fail => 1),
+		declines => $g->weighted(raise => 3, record => 2),
+		lock_timeout => $g->weighted(0 => 4, 1 => 1) ? 2 + $g->int(30) : 0,
+		scope => $g->pick(Model::scopes()),
+		currency => $g->pick('USD', 'JPY', 'BTC') };
+	$self->apply_mode if $self->{client};
+	return;
+}
+
+sub apply_mode
+{
+	my ($self) = @_;
+	my $mode = $self->{mode};
+	my $sql = "SET default_transaction_isolation = '$mode->{isolation}'; SET lock_timeout = $mode->{lock_timeout}; "
+		. join(' ', map { "SET idempotency.$_ = '$mode->{$_}';" } qw(in_flight declines scope currency));
+	for (1 .. TRIES)
+	{
+		my $failed = $self->command($sql) // return;
+		return $self->reconnect if $failed->{lost};
+	}
+	die "settings: cannot be set\n";
+}
+
+sub reconnect
+{
+	my ($self) = @_;
+	delete $self->{own};
+	(delete $self->{client})->close if $self->{client};
+	my $set = { application_name => 'client' };
+	Client::wait_until(sub { $self->{client} = eval { Client->new($node, set => $set) } }) or die "cannot connect: $@";
+	return $self->apply_mode;
+}
+
+# One of the planned requests, or, if it is private, a payment with a key that nobody else uses.
+sub item
+{
+	my ($step, $g, $private) = @_;
+	my $i = CORE::int($step * REQUESTS / STEPS) + $g->int(WINDOW);
+	return {
+		i => $i < REQUESTS ? $i : REQUESTS - 1,
+		name => $g->uuid,
+		private => $private,
+		wrong => $g->percent(6),	# the key with another request
+		savepoint => $g->weighted(none => 5, release => 3, rollback => 2),
+		# milliseconds of waiting: in the statement, before the call; before the statement
+		sleep => $g->percent(20) ? 2 + $g->int(20) : 0,
+		pause => $g->percent(20) ? $g->int(15) : 0 };
+}
+
+# The request of an item, or none, with the answer to the request that starts the payment, if that failed.
+sub request
+{
+	my ($self, $item) = @_;
+	return $item->{request} if $item->{request};
+	return private_payment("R$self->{round} own $item->{private}", '') if $item->{private};
+
+	my $request = Model::planned($seed, $self->{round}, $item->{i});
+	if (defined $request->{cancels})
+	{
+		$request->{key} = Model::key($seed, $self->{round}, $request->{cancels});
+		return $request;
+	}
+	if (defined $request->{start})
+	{
+		my $start = Model::planned($seed, $self->{round}, $request->{start});
+		my $failed = $self->stored(id($start)) ? undef : $self->call($start);
+		if ($failed && $failed->{state} eq 'ID422' && !$self->{own})
+		{
+			$self->look_up(id($start));
+			$failed = undef if $self->stored(id($start));
+		}
+		return (undef, $failed) if $failed;
+		my $stored = $self->stored(id($start));
+		$request = Model::resolve($request, $stored);
+		$request->{absent} = 1 if $stored->{operation} eq 'cancel';
+	}
+	if ($item->{wrong} && !$request->{absent})
+	{
+		my @others = map { $_->{payment_id} }
+			grep { defined $request->{payment_id} && $_->{payment_id} ne $request->{payment_id}
+				&& $_->{scope} eq $request->{scope} && ($_->{currency} // '') eq $request->{currency} }
+			map { $self->{top}{$_} } sort keys %{ $self->{top} };
+		$request = Model::altered($request, Model::generator($item->{name}), @others);
+	}
+	return $request;
+}
+
+# A payment with a key that nobody else uses.
+sub private_payment
+{
+	my ($key, $scope) = @_;
+	return {
+		operation => 'pay', scope => $scope, key => $key, amount => Model::number(5), currency => 'EUR', private => 1 };
+}
+
+sub id { return "$_[0]{scope}\0$_[0]{key}" }
+
+# A key to look up: that of a request, or of its cancellation.
+sub id_of_item
+{
+	my ($self, $item) = @_;
+	my $request = Model::planned($seed, $self->{round}, $item->{i});
+	return id($request) unless defined $request->{cancels};
+	return "$request->{scope}\0idem_cancel:" . Model::key($seed, $self->{round}, $request->{cancels});
+}
+
+# What must be there for us.
+sub stored
+{
+	my ($self, $id) = @_;
+	my ($own) = grep { id($_) eq $id } @{ $self->{own} // [] };
+	return $own // $self->{known}{$id};
+}
+
+# Sends a request, and again if that is what the answer asks for.
+sub single
+{
+	my ($self, $item) = @_;
+	for my $try (1 .. TRIES)
+	{
+		$self->reconnect unless $self->{client};
+		my $failed = $self->perform($item) // return;
+		return unless $self->again($failed);
+	}
+	$self->{did}{'gave up'}++;
+	return;
+}
+
+# Should it be sent again? What fails for a state may come out otherwise, but is an answer.
+sub again
+{
+	my ($self, $failed) = @_;
+	$self->{did}{ $failed->{lost} ? 'lost' : $failed->{state} }++;
+	$self->reconnect if $failed->{lost};
+	return $failed->{lost} || $failed->{state} =~ /^(?:40001|40P01|55P03|57014|ID409)\z/;
+}
+
+# Sends the request of an item; gives the answer if it was an error.
+sub perform
+{
+	my ($self, $item) = @_;
+	return $self->call_batch(@{ $item->{batch} }) if $item->{batch};
+	my ($request, $failed) = $self->request($item);
+	return $failed if $failed;
+	Time::HiRes::usleep(1000 * $item->{pause}) if $item->{pause};
+	return $self->call({ %$request, sleep => $item->{sleep} });
+}
+
+sub send_and_cut
+{
+	my ($self, $item) = @_;
+	$self->reconnect unless $self->{client};
+	my ($request, $failed) = $self->request($item);
+	if ($failed)
+	{
+		$self->again($failed);
+		return;
+	}
+	$self->note_sent($request);
+	eval { $self->{client}->send($self->sql_of($request)) };
+	$self->{client}->cut;
+	delete $self->{client};
+	$self->note_unknown($request);
+	return;
+}
+
+# Payments for a batch, all in one scope: some that many batches have, planned ones, as far as a batch can
+# name them, and private ones.
+sub batch
+{
+	my ($self, $step, $g) = @_;
+	my $scope = $g->pick(Model::scopes());
+	my $group = CORE::int($step * REQUESTS / STEPS / Model::GROUP);
+	my @requests;
+	for my $n (1 .. 2 + $g->int(12))
+	{
+		my $i = Model::GROUP * ($group + $g->int(3) - 1);
+		my $planned = $i >= 0 && $i < REQUESTS ? Model::planned($seed, $self->{round}, $i) : undef;
+		if ($g->percent(40))
+		{
+			my $common = 8 * CORE::int($step / 4) + $g->int(12);
+			push @requests, { %{ private_payment("R$self->{round} common $common", $scope) }, private => 0 };
+		}
+		elsif ($planned && $planned->{scope} eq $scope && ($planned->{operation} eq 'pay' || $g->percent(20)))
+		{
+			push @requests, { operation => 'pay', map { $_ => $planned->{$_} } qw(scope key amount currency reference) };
+		}
+		else
+		{
+			push @requests, private_payment("R$self->{round} own $self->{number} $step batch $n", $scope);
+		}
+	}
+	push @requests, $requests[0] if $g->percent(30);
+	return @requests;
+}
+
+# Sends a batch. Its answer has no receipts, so they are looked up.
+sub call_batch
+{
+	my ($self, @requests) = @_;
+	my $transaction = $self->{own};
+	my $array = sub { return 'ARRAY[' . join(', ', @_) . ']' };
+	$self->note_sent($_) for @requests;
+	my $answer = $self->ask('SELECT b.* FROM idem_pay_batch('
+		. join(', ',
+			$array->(map { $self->quote($_->{key}) } @requests),
+			$array->(map { Model::major($_->{amount}, $_->{currency}) } @requests),
+			$array->(map { $self->quote($_->{currency}) } @requests),
+			$array->(map { $self->quote($_->{reference}) } @requests) . '::text[]',
+			$self->quote($requests[0]{scope}))
+		. ') b ORDER BY b.item');
+	my $lost = sub {
+		return if $transaction;
+		$self->note_unknown($_) for @requests;
+		push @{ $self->{torn} }, [ keys %{ { map { ($_->{key} => 1) } grep { $_->{private} } @requests } } ]
+			if $requests[0]{scope} eq '';
+	};
+	if ($answer->{state})
+	{
+		$lost->() if $answer->{lost};
+		$answer->{several} = 1;
+		return $self->check_error($answer);
+	}
+
+	$self->{own} //= [];
+	for my $i (0 .. $#requests)
+	{
+		my ($request, $b) = ($requests[$i], $answer->{rows}[$i]);
+		my $stored = $self->stored(id($request));
+		my $failed;
+		about($request, sub {
+			Model::expect($b, item => $i + 1, key => $request->{key});
+			if ($b->{outcome} eq 'failed' && $b->{sqlstate} eq 'ID412')
+			{
+				$failed = $self->look_up_made($request, 1);
+				Model::expect($self->stored(id($request)), operation => 'cancel') unless $failed;
+				$self->{did}{'batch ID412'}++;
+				return;
+			}
+			if ($b->{outcome} eq 'failed')
+			{
+				my %told = (state => $b->{sqlstate}, message => $b->{message}, detail => $b->{detail});
+				die "a batch does not fail for one item with $b->{sqlstate}\n" if $b->{sqlstate} !~ /^ID/;
+				$self->check_error(\%told, $request);
+				$self->{did}{"batch $b->{sqlstate}"}++;
+				return;
+			}
+			die "it was made a second time\n" if $stored && $b->{outcome} eq 'new';
+			$failed = $self->look_up_made($request, $b->{outcome} eq 'replayed' ? 1 : 0);
+			return if $failed;
+			Model::expect($self->stored(id($request)), payment_id => $b->{payment_id}, status => $b->{status});
+			$self->{did}{"batch $b->{outcome}"}++;
+		}, $b);
+		if ($failed)
+		{
+			$lost->();
+			delete $self->{own} unless $transaction;
+			return $failed;
+		}
+	}
+	$self->committed unless $transaction;
+	return;
+}
+
+# Learns of the receipt of a payment that a batch says to have made, or replayed. Gives the answer if it was
+# an error.
+sub look_up_made
+{
+	my ($self, $request, $replayed) = @_;
+	my $where = join(', ', map { $self->quote($request->{$_}) } qw(key scope));
+	my $answer = $self->ask('SELECT ' . COLUMNS . " FROM idem_lookup($where) r");
+	return $self->check_error($answer) if $answer->{state};
+	my $r = $answer->{rows}[0] // die "it is not there\n";
+	$r->{scope} = $request->{scope};
+	$r->{replayed} = $replayed;
+	read_receipt($r);
+	$self->check_answer($request, $r, { sent => 0, got => $answer->{got} });
+	return;
+}
+
+# Several requests in one statement.
+sub statement
+{
+	my ($self, $step, $g) = @_;
+	my $private = $g->percent(20);
+	my @items = map { item($step, $g, $private ? "$self->{number} $step $_" : undef) } 1 .. 2 + $g->int(3);
+	push @items, $items[0] if $g->percent(30);
+
+	for my $try (1 .. TRIES)
+	{
+		$self->reconnect unless $self->{client};
+		my (@requests, $failed);
+		for my $item (@items)
+		{
+			(my $request, $failed) = $self->request($item);
+			last if $failed;
+			push @requests, { %$request, sleep => $item->{sleep} };
+		}
+		$failed //= $self->call(@requests) // return;
+		push @{ $self->{torn} }, [ keys %{ { map { ($_->{key} => 1) } @requests } } ] if $private && $failed->{lost};
+		return if !$self->again($failed) || $private && $failed->{lost};
+	}
+	$self->{did}{'gave up'}++;
+	return;
+}
+
+sub transaction
+{
+	my ($self, $step, $g) = @_;
+	my $private = $g->percent(10);
+	my @items = map { item($step, $g, $private ? "$self->{number} $step $_" : undef) } 1 .. 1 + $g->int(5);
+	push @items, $items[0] if $g->percent(20);
+	push @items, { batch => [ $self->batch($step, $g) ], savepoint => 'none' } if $g->percent(8);
+	my $end_of_it = $g->weighted('COMMIT' => 68, 'ROLLBACK' => 18, 'cut after COMMIT' => 8, 'cut before COMMIT' => 6);
+	my $pause = $g->percent(40) ? $g->int(25) : 0;	# so that others queue behind it
+	my $look = $g->percent(40);
+	my $once_more = $g->percent(70);
+
+	for my $try (1 .. TRIES)
+	{
+		$self->reconnect unless $self->{client};
+		my $result = $self->try_transaction($end_of_it, $look, $pause, @items);
+		next if $result eq 'again';
+		$self->single($_) for $result eq 'lost' && $once_more ? @items : ();
+		return;
+	}
+	$self->{did}{'gave up'}++;
+	return;
+}
+
+sub try_transaction
+{
+	my ($self, $end_of_it, $look, $pause, @items) = @_;
+	my $give_up = sub {
+		my ($failed) = @_;
+		$self->keep_ghosts(0);
+		$self->roll_back unless $failed->{lost};
+		delete $self->{own};
+		return $self->again($failed) ? 'again' : 'done';
+	};
+
+	my $failed = $self->command('BEGIN');
+	return $give_up->($failed) if $failed;
+	$self->{own} = [];
+	$self->{replays} = [];
+	for my $item (@items)
+	{
+		my $mark = @{ $self->{own} };
+		my $savepoint = $item->{savepoint} ne 'none';
+		$failed = $savepoint ? $self->command('SAVEPOINT s') : undef;
+		return $give_up->($failed) if $failed;
+		$failed = $self->perform($item);
+		return $give_up->($failed) if $failed && (!$savepoint || $failed->{lost} || $failed->{state} eq '40001');
+		if ($failed || $item->{savepoint} eq 'rollback')
+		{
+			$self->{did}{ $failed->{state} }++ if $failed;
+			$self->{did}{'ROLLBACK TO'}++;
+			$failed = $self->command('ROLLBACK TO s');
+			return $give_up->($failed) if $failed;
+			$self->keep_ghosts($mark);
+		}
+		elsif ($savepoint)
+		{
+			$failed = $self->command('RELEASE s');
+			return $give_up->($failed) if $failed;
+		}
+	}
+
+	$failed = $look ? $self->check_sight : undef;
+	return $give_up->($failed) if $failed;
+	Time::HiRes::usleep(1000 * $pause) if $pause;
+	$self->{did}{$end_of_it}++;
+	if ($end_of_it eq 'ROLLBACK')
+	{
+		$self->keep_ghosts(0);
+		$self->roll_back;
+		delete $self->{own};
+		return 'done';
+	}
+	if ($end_of_it eq 'cut before COMMIT')
+	{
+		$self->{client}->cut;
+		$self->keep_ghosts(0);
+		delete @$self{qw(own client)};
+		return 'lost';
+	}
+	if ($end_of_it eq 'cut after COMMIT')
+	{
+		eval { $self->{client}->send('COMMIT') };
+		$self->{client}->cut;
+		delete $self->{client};
+		$self->commit_lost;
+		return 'lost';
+	}
+
+	$failed = $self->command('COMMIT');
+	return $self->committed unless $failed;
+	return $give_up->($failed) unless $failed->{lost};
+	$self->commit_lost;
+	$self->again($failed);
+	return 'lost';
+}
+
+# What a transaction was answered with, its snapshot must have: the receipts, and what went before an
+# operation of its own.
+sub check_sight
+{
+	my ($self) = @_;
+	my %last = map { (payment($_) => $_) } @{ $self->{own} };
+	for my $r (@{ $self->{own} }, @{ $self->{replays} })
+	{
+		my $where = join(', ', map { $self->quote($r->{$_}) } qw(key scope));
+		my $answer = $self->ask("SELECT r::text AS text FROM idem_lookup($where) r");
+		return $self->check_error($answer) if $answer->{state};
+		about($r, sub {
+			my $found = $answer->{rows}[0] // die "the transaction does not see it\n";
+			check_same($r, { text => (Client::split_receipt($found->{text}))[0] });
+		});
+	}
+	for my $r (map { $last{$_} } sort keys %last)
+	{
+		my $where = join(', ', map { $self->quote($r->{$_}) } qw(payment_id scope));
+		my $answer = $self->ask("SELECT count(*) AS n FROM idem_history($where)");
+		return $self->check_error($answer) if $answer->{state};
+		my ($n) = $answer->{rows}[0]{n};
+		about($r, sub { die "the transaction sees $n operations of the payment\n" }) if $n != $r->{seq};
+	}
+	return;
+}
+
+sub roll_back
+{
+	my ($self) = @_;
+	for (1 .. TRIES)
+	{
+		my $failed = $self->command('ROLLBACK') // return;
+		return $self->reconnect if $failed->{lost};
+	}
+	die "cannot roll back\n";
+}
+
+sub committed
+{
+	my ($self) = @_;
+	delete $self->{replays};
+	for my $r (@{ delete $self->{own} })
+	{
+		$self->{new}{ id($r) } = 1;
+		$self->learn($r);
+	}
+	return 'done';
+}
+
+sub commit_lost
+{
+	my ($self) = @_;
+	my $own = delete $self->{own};
+	$self->{maybe}{ id($_) } = 1 for @$own;
+	push @{ $self->{lost} }, $own if @$own;
+	return;
+}
+
+# What the open transaction made, from the given place on, is rolled back.
+sub keep_ghosts
+{
+	my ($self, $from) = @_;
+	my @own = @{ $self->{own} // return };
+	my %payments = map { (payment($_) => 1) } @own[ $from .. $#own ];
+	for my $payment (sort keys %payments)
+	{
+		my @rows = grep { payment($own[$_]) eq $payment } 0 .. $#own;
+		my ($first) = grep { $rows[$_] >= $from } 0 .. $#rows;
+		push @{ $self->{ghosts} }, { from => $first, rows => [ @own[@rows] ] };
+		$self->{did}{'rolled back'} += @rows - $first;
+	}
+	$#own = $from - 1;
+	$self->{own} = \@own;
+	return;
+}
+
+sub payment { return "$_[0]{scope}\0$_[0]{payment_id}" }
+
+# It is committed.
+sub learn
+{
+	my ($self, $r) = @_;
+	my $known = $self->{known}{ id($r) } //= $r;
+	$known->{$_} //= $r->{$_} for qw(whole final released);
+	my $top = $self->{top}{ payment($r) };
+	$self->{top}{ payment($r) } = $known if !$top || $top->{seq} < $r->{seq};
+	return;
+}
+
+sub look_up
+{
+	my ($self, $id) = @_;
+	$self->reconnect unless $self->{client};
+	my ($scope, $key) = split /\0/, $id, 2;
+	my $where = join(', ', map { $self->quote($_) } $key, $scope);
+	my $answer = $self->ask('SELECT ' . COLUMNS . " FROM idem_lookup($where) r");
+	return $self->again($self->check_error($answer)) if $answer->{state};
+
+	my $known = $self->{known}{$id};
+	my ($r) = @{ $answer->{rows} };
+	my $what = { scope => $scope, key => $key };
+	about($what, sub { die "it is not there any more\n" }) if $known && !$r;
+	return unless $r;
+	$r->{scope} = $scope;
+	about($r, sub {
+		read_receipt($r);
+		die "it is not a replay\n" unless $r->{replayed};
+		die "the key is another\n" if $r->{key} ne $key;
+		Model::check_receipt($r);
+		check_same($known, $r) if $known;
+	});
+	$self->learn($r);
+	return;
+}
+
+# Looks at a payment in all ways, with one snapshot.
+sub look_at_payment
+{
+	my ($self, $item) = @_;
+	$self->reconnect unless $self->{client};
+	my $planned = Model::planned($seed, $self->{round}, $item->{i});
+	my $first = $planned->{start} // $item->{i} - $item->{i} % Model::GROUP;
+	my $start = $self->{known}{ id(Model::planned($seed, $self->{round}, $first)) };
+	return unless $start;
+	my $where = join(', ', $self->quote($start->{payment_id}), $self->quote($start->{scope}));
+	my %query = (
+		history => 'SELECT ' . COLUMNS . " FROM idem_history($where) r",
+		payment => 'SELECT ' . COLUMNS . " FROM idem_payment($where) r",
+		view => "SELECT v.*, (extract(epoch FROM v.expires_at) * 1000000)::bigint AS expires
+			FROM idempotency.payment v WHERE (v.payment_id, v.scope) = ($where)");
+	my %got;
+
+	my $failed = $self->command('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+	for my $what (qw(history payment view))
+	{
+		last if $failed;
+		$got{$what} = $self->ask($query{$what});
+		$failed = $self->check_error($got{$what}) if $got{$what}{state};
+	}
+	$failed //= $self->command('COMMIT');
+	if ($failed)
+	{
+		$self->again($failed);
+		$self->roll_back if $self->{client};
+		return;
+	}
+
+	about($start, sub {
+		my $top = $self->{top}{ payment($start) };
+		my @rows = @{ $got{history}{rows} };
+		for my $i (0 .. $#rows)
+		{
+			my $r = $rows[$i];
+			$r->{scope} = $start->{scope};
+			read_receipt($r);
+			Model::expect($r, seq => $i + 1, payment_id => $start->{payment_id}, replayed => 1);
+			Model::check_receipt($r);
+			check_same($self->{known}{ id($r) }, $r) if $self->{known}{ id($r) };
+			$self->learn($r);
+		}
+		die "its history is shorter than it was\n" if @rows < $top->{seq};
+
+		my ($newest) = grep { !defined $_->{sqlstate} } reverse @rows;
+		my $r = read_receipt($got{payment}{rows}[0]);
+		Model::expect($r, map { $_ => $newest->{$_} }
+			qw(key payment_id seq operation amount currency authorized captured refunded refundable reference metadata created expires));
+		my ($v) = @{ $got{view}{rows} };
+		return if $newest->{operation} eq 'cancel' && !$v;
+		Model::operation($v // die "it is not in the view\n");
+		Model::expect($v, map { $_ => $newest->{$_} } qw(currency authorized captured refunded refundable expires));
+		for ([ $r, $got{payment} ], [ $v, $got{view} ])
+		{
+			my ($seen, $answer) = @$_;
+			at_one_of([ $answer->{sent}, $answer->{got} ], sub {
+				my $row = { %$newest, released => $v->{released} };
+				Model::expect($seen, status => Model::status($row, $_[0]),
+					capturable => Model::expired($row, $_[0]) ? 0 : Model::left($row));
+			});
+		}
+		Model::check_invariants($v);
+	});
+	return;
+}
+
+# A request that can never be carried out.
+sub malformed
+{
+	my ($self, $step, $g) = @_;
+	$self->reconnect unless $self->{client};
+	my $key = $self->quote("R$self->{round} malformed $self->{number} $step");
+	my ($known) = map { $self->{known}{$_} } (sort keys %{ $self->{known} })[0];
+	my $nobody = "'" . $g->uuid . "'";
+	my $elsewhere = $known ? $self->quote($known->{payment_id}) : $nobody;
+	my @bad = (
+		[ "idem_pay($key, 0, 'USD')", '22003' ],
+		[ "idem_pay($key, -1, 'USD')", '22003' ],
+		[ "idem_pay($key, 'NaN', 'USD')", '22003' ],
+		[ "idem_pay($key, 'Infinity', 'USD')", '22003' ],
+		[ "idem_pay($key, 1000000000000000000, 'USD')", '22003' ],
+		[ "idem_pay($key, 1.001, 'USD')", '22003' ],
+		[ "idem_pay($key, 0.5, 'JPY')", '22003' ],
+		[ "idem_authorize($key, 1.0001, 'KWD')", '22003' ],
+		[ "idem_pay($key, NULL, 'USD')", '22004' ],
+		[ "idem_pay($key, 1, 'usd')", '22023' ],
+		[ "idem_authorize($key, 1, 'USD', expires_in => '0')", '22023' ],
+		[ "idem_authorize($key, 1, 'USD', expires_in => '-1 s')", '22023' ],
+		[ "idem_pay($key, 1, 'USD', scope => E'a\\tb')", '22023' ],
+		[ "idem_pay($key, 1, 'USD', from_account => 'a')", '0A000' ],
+		[ "idem_pay('', 1, 'USD')", 'ID400' ],
+		[ "idem_pay(NULL, 1, 'USD')", 'ID400' ],
+		[ "idem_pay(repeat('k', 256), 1, 'USD')", 'ID400' ],
+		[ "idem_capture(E'a\\nb', $nobody)", 'ID400' ],
+		[ "idem_pay('idem_cancel:' || $key, 1, 'USD')", 'ID400' ],
+		[ "idem_cancel('idem_cancel:' || $key)", 'ID400' ],
+		[ "idem_capture($key, NULL)", '22004' ],
+		[ "idem_refund($key, $nobody, 0)", '22003' ],
+		[ "idem_capture($key, $nobody, 1)", 'ID404' ],
+		[ "idem_void($key, $nobody)", 'ID404' ],
+		[ "idem_refund($key, $elsewhere, scope => 'elsewhere')", 'ID404' ],
+		[ "idem_payment($nobody)", 'ID404' ],
+		[ "idem_history($nobody)", 'ID404' ]);
+	my ($call, $state) = @{ $g->pick(@bad) };
+	my $answer = $self->ask("SELECT * FROM $call");
+	my $got = $answer->{state} // 'no error';
+	return if $got eq $state;
+	die "$call: $got, not $state\n" unless $answer->{lost} || $got =~ /^(?:57014|55P03|40001)\z/;
+	$self->again($self->check_error($answer));
+	return;
+}
+
+#-----------------------------------------------------------------------------------------------------
+# Sending, and comparing the answer with what is allowed
+#-----------------------------------------------------------------------------------------------------
+
+sub now { return CORE::int(Time::HiRes::time() * 1_000_000) }
+
+# Sends a query. The answer: rows, or state, message and detail of an error, and whether the connection is
+# lost; and when it was sent and got.
+sub ask
+{
+	my ($self, $sql) = @_;
+	my %answer = (sent => now() - SLACK);
+	my $dbh = $self->{client}{dbh};
+	$answer{rows} = eval { $dbh->selectall_arrayref($sql, { Slice => {} }) };
+	$answer{got} = now() + SLACK;
+	return \%answer if $answer{rows};
+	return failure(\%answer, $dbh);
+}
+
+# Runs a command; gives the answer if it was an error, of those that can meet any command.
+sub command
+{
+	my ($self, $sql) = @_;
+	my $dbh = $self->{client}{dbh};
+	return if eval { $dbh->do($sql); 1 };
+	my $failed = failure({}, $dbh);
+	my $allowed = $failed->{lost} || $failed->{state} eq '57014'
+		|| $failed->{state} eq '40001' && $sql eq 'COMMIT' && $self->{mode}{isolation} eq 'serializable';
+	die "$sql: $failed->{state} $failed->{message}\n" unless $allowed;
+	return $failed;
+}
+
+sub failure
+{
+	my ($answer, $dbh) = @_;
+	my ($state, $text) = ($dbh->state, $dbh->errstr // '');
+	$answer->{state} = length($state // '') ? $state : 'none';
+	($answer->{message}) = $text =~ /^(?:\w+:\s+)?(.*)/;
+	$answer->{detail} = $text =~ /^DETAIL:\s+(.*)/m ? $1 : '';
+	$answer->{lost} = $answer->{state} =~ /^(?:ID|22|40|23|XX|0A|25|55)/ ? 0 : !$dbh->ping;
+	return $answer;
+}
+
+sub quote
+{
+	my ($self, $text) = @_;
+	return $self->{client}{dbh}->quote($text);
+}
+
+# The call of a request, in one of the ways to write it.
+sub sql_of
+{
+	my ($self, $request) = @_;
+	my $is = $request->{operation};
+	my $g = Model::generator($seed, 'style', $self->{number}, Encode::encode('UTF-8', id($request)));
+	my @arguments = 'key => ' . $self->quote($request->{key}) . ($request->{sleep} ? ' || s::text' : '');
+
+	push @arguments, 'payment_id => ' . $self->quote($request->{payment_id}) if Model::is_follow_up($request);
+	if (defined $request->{amount} && $is ne 'void' && $is ne 'cancel')
+	{
+		my $amount = Model::major($request->{amount}, $request->{currency});
+		$amount .= ($amount =~ /\./ ? '' : '.') . '0' x $g->int(4) if $g->percent(20);
+		push @arguments, "amount => $amount";
+	}
+	push @arguments, 'currency => ' . $self->quote($request->{currency})
+		if $is =~ /^(?:pay|authorize)\z/ && ($request->{currency} ne $self->{mode}{currency} || $g->percent(50));
+	push @arguments, "expires_in => interval '$request->{expires_in} microseconds'"
+		if $is eq 'authorize' && ($request->{expires_in} != Model::WEEK || $g->percent(50));
+	push @arguments, 'final => ' . ($request->{final} ? 'true' : 'false')
+		if $is eq 'capture' && (!$request->{final} || $g->percent(50));
+	push @arguments, map { "$_ => " . $self->quote($request->{$_}) } grep { defined $request->{$_} } qw(reference metadata);
+	push @arguments, 'scope => ' . $self->quote($request->{scope})
+		if $request->{scope} ne $self->{mode}{scope} || $g->percent(50);
+
+	return 'SELECT ' . COLUMNS . ' FROM ' . ($request->{sleep} ? "pg_sleep($request->{sleep} / 1000.0) s, LATERAL " : '')
+		. "idem_$is(" . join(', ', @arguments) . ') r';
+}
+
+sub note_sent
+{
+	my ($self, $request) = @_;
+	$self->{sent}{ $request->{operation} eq 'cancel' ? "cancel\0" . id($request) : Model::spec($request) } = 1;
+	return;
+}
+
+sub note_unknown
+{
+	my ($self, $request) = @_;
+	$self->{maybe}{ id($request) } = 1;
+	$self->{maybe}{"$request->{scope}\0idem_cancel:$request->{key}"} = 1 if $request->{operation} eq 'cancel';
+	push @{ $self->{unknown} }, { request => { %$request, sleep => 0 } };
+	return;
+}
+
+# Sends one request, or several in one statement, and compares the answers with what is allowed. Gives the
+# answer if it was an error.
+sub call
+{
+	my ($self, @requests) = @_;
+	my $transaction = $self->{own};
+	my $before = @{ $transaction // [] };
+	$self->note_sent($_) for @requests;
+	my $answer = $self->ask(join(' UNION ALL ', map { $self->sql_of($_) } @requests));
+
+	if ($answer->{lost})
+	{
+		$self->note_unknown($_) for $transaction ? () : @requests;
+		return $answer;
+	}
+	if ($answer->{state})
+	{
+		$answer->{several} = @requests > 1 || $before > 0;
+		about($requests[0], sub { $self->check_error($answer, @requests) });
+		return $answer;
+	}
+	die @{ $answer->{rows} } . ' receipts for ' . @requests . " requests\n" if @{ $answer->{rows} } != @requests;
+	$self->{own} //= [];
+	for my $i (0 .. $#requests)
+	{
+		my ($request, $r) = ($requests[$i], $answer->{rows}[$i]);
+		$r->{scope} = $request->{scope};
+		about($request, sub { $self->check_answer($request, read_receipt($r), $answer); 1 }, $r);
+	}
+	$self->committed unless $transaction;
+	return;
+}
+
+# May a request be answered with this receipt?
+sub check_answer
+{
+	my ($self, $request, $r, $answer) = @_;
+	my $cancel = $request->{operation} eq 'cancel';
+	Model::check_receipt($r);
+	my $stored = $self->stored(id($r));
+	die "the key is another\n"
+		if $r->{key} ne $request->{key} && !($cancel && $r->{key} eq "idem_cancel:$request->{key}");
+	die "it does not tell of the cancellation\n"
+		if $cancel && $r->{key} eq $request->{key} && $r->{status} !~ /^(?:cancelled|declined)\z/;
+	if ($stored)
+	{
+		die "it was made a second time; the first is\n  " . Model::describe($stored) . "\n" unless $r->{replayed};
+		check_same($stored, $r);
+	}
+	my $field = $cancel ? undef : Model::difference($stored // $r, $request);
+	die "$field is not what was asked for\n" if defined $field;
+	if (!$cancel && $r->{operation} ne 'cancel')
+	{
+		$r->{whole} = defined $request->{amount} ? 0 : 1;
+		$r->{final} = $r->{operation} eq 'capture' ? ($request->{final} ? 1 : 0) : undef;
+	}
+	elsif ($r->{key} =~ /^idem_cancel:/)
+	{
+		$r->{whole} = $r->{operation} eq 'void' ? 1 : 0;
+		$r->{final} = undef;
+	}
+	elsif ($r->{operation} eq 'cancel')
+	{
+		$r->{whole} = 0;
+		$r->{final} = undef;
+	}
+	$r->{released} = $r->{authorized} - $r->{captured} - $r->{capturable} unless Model::expired($r, $r->{created});
+
+	if ($r->{replayed})
+	{
+		if (!grep { id($_) eq id($r) } @{ $self->{own} })
+		{
+			$self->learn($r);
+			push @{ $self->{replays} }, $r;
+		}
+		$self->{did}{'replayed'}++;
+		return;
+	}
+	$self->check_new($request, $r, $answer);
+	push @{ $self->{own} }, $r;
+	$self->{did}{'new'}++;
+	$self->{did}{'nothing to undo'}++ if $r->{key} =~ /^idem_cancel:/ && $r->{amount} == 0;
+	$self->{did}{'declined'}++ if defined $r->{sqlstate};
+	return;
+}
+
+# May this be a new operation, after what we know of the payment?
+sub check_new
+{
+	my ($self, $request, $r, $answer) = @_;
+	die "it was not made at that time\n" if $r->{created} < $answer->{sent} || $r->{created} > $answer->{got};
+	die "there is no such payment\n" if $request->{absent};
+	die "it was declined\n"
+		if defined $r->{sqlstate} && ($self->{mode}{declines} ne 'record' || $request->{operation} eq 'cancel');
+	if ($request->{operation} =~ /^(?:pay|authorize)\z/ || $r->{operation} eq 'cancel')
+	{
+		Model::expect($r, seq => 1);
+		Model::check_first({ %$r, released => 0 });
+		return;
+	}
+
+	my ($previous) = grep { payment($_) eq payment($r) } reverse @{ $self->{own} };
+	my $top = $self->{top}{ payment($r) };
+	die "its seq does not follow the $previous->{seq} of this transaction\n" if $previous && $r->{seq} != $previous->{seq} + 1;
+	die "there is an operation $top->{seq} already\n" if $top && $r->{seq} <= $top->{seq};
+	$previous //= $top;
+	return unless $previous && $r->{seq} == $previous->{seq} + 1 && defined $previous->{released};
+
+	my @before = grep { defined } $self->stored("$r->{scope}\0$request->{key}");
+	return if $request->{operation} eq 'cancel' && !@before;
+	$r->{released} //= $previous->{released};
+	Model::check_next($r, $previous, @before);
+	return;
+}
+
+sub check_same
+{
+	my ($stored, $r) = @_;
+	die "the receipt was\n  $stored->{text}\nand is\n  $r->{text}\n" if $stored->{text} ne $r->{text};
+	return;
+}
+
+# May this error be the answer to these requests? Gives it back.
+sub check_error
+{
+	my ($self, $answer, @requests) = @_;
+	my ($state, $mode) = ($answer->{state}, $self->{mode});
+	return $answer if $answer->{lost} || $state eq '57014';
+	return $answer if $state eq '40001' && $mode->{isolation} ne 'read committed';
+	return $answer if $state eq '40P01' && $answer->{several};
+	return $answer if $state eq '55P03' && $mode->{lock_timeout};
+	return $answer if $state eq 'ID409' && $mode->{in_flight} eq 'fail';
+
+	# which of several requests it was, we cannot know
+	my @follow_ups = grep { Model::is_follow_up($_) } @requests;
+	if (@requests > 1)
+	{
+		return $answer if $state eq 'ID422'
+			|| $state eq 'ID412' && ($mode->{declines} eq 'raise' && @follow_ups || grep { $_->{operation} eq 'cancel' } @requests)
+			|| $state eq 'ID404' && grep { $_->{absent} } @requests;
+	}
+	my ($request) = @requests;
+	if (@requests == 1)
+	{
+		my $stored = $self->stored(id($request));
+		return $self->check_refusal($request, $stored, $answer)
+			if $state eq 'ID412' && (@follow_ups && $mode->{declines} eq 'raise' || $request->{operation} eq 'cancel');
+		return $self->check_differs($request, $stored, $answer) if $state eq 'ID422' && $request->{operation} ne 'cancel';
+		return $answer if $state eq 'ID404' && $request->{absent} && !$stored;
+	}
+	die "the answer is $state $answer->{message} $answer->{detail}\n";
+}
+
+sub check_differs
+{
+	my ($self, $request, $stored, $answer) = @_;
+	my ($field) = $answer->{detail} =~ /^Field "(\w+)" differs/ or die "it does not say which field differs\n";
+	if ($stored && defined $stored->{whole})
+	{
+		my $right = Model::difference($stored, $request) // 'none';
+		die "it is told that $field differs, and that is $right; stored is\n  " . Model::describe($stored) . "\n" if $right ne $field;
+	}
+	else
+	{
+		push @{ $self->{differs} }, [ $request, $field ];
+	}
+	return $answer;
+}
+
+sub check_refusal
+{
+	my ($self, $request, $stored, $answer) = @_;
+	my $cancel = $request->{operation} eq 'cancel';
+	die "the key is used, for\n  " . Model::describe($stored) . "\n" if $stored && !$cancel;
+	my $payment = $cancel ? ($stored ? payment($stored) : undef) : payment($request);
+	my $top = defined $payment ? $self->{top}{$payment} : undef;
+	push @{ $self->{refused} }, {
+		request => $request, payment => $payment, message => $answer->{message}, detail => $answer->{detail},
+		sent => $answer->{sent}, got => $answer->{got}, least => $top ? $top->{seq} : 0, own => [ @{ $self->{own} // [] } ] };
+	return $answer;
+}
+
+# Makes a receipt of a row that the server sent.
+sub read_receipt
+{
+	my ($r) = @_;
+	($r->{text}) = Client::split_receipt($r->{text});
+	return Model::operation($r);
+}
+
+# Runs a check, with the operation or request that it is about told in its error.
+sub about
+{
+	my ($what, $check, $more) = @_;
+	return eval { $check->(); 1 } || die $@ . '  ' . Model::describe($what) . "\n" . ($more ? '  ' . Model::describe($more) . "\n" : '');
+}
+
+# Runs a check that must hold at one of these times.
+sub at_one_of
+{
+	my ($times, $check) = @_;
+	for my $at (@$times)
+	{
+		return if eval { $check->($at); 1 };
+	}
+	die $@;
+}
+
+1;
