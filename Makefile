@@ -28,7 +28,7 @@ sql/$(EXTENSION)--$(EXTVERSION).sql: sql/$(EXTENSION).sql $(EXTENSION).control
 $(OBJS): $(wildcard src/*.h) $(EXTENSION).control
 
 # These find PostgreSQL by themselves, or install it, so they must not need it to read this file.
-SELF_CONTAINED = test demo bench dist
+SELF_CONTAINED = test soak demo bench dist
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -47,6 +47,12 @@ prove_installcheck:
 # All the tests, or those named: make test TESTS='claim refund'
 test:
 	@test/setup test/run
+
+# Play against the model, for so many seconds: make soak SECONDS=3600. (In a shell, SECONDS is a clock.)
+soak:
+	@TESTS=010_model test/setup test/run
+
+test soak: export IDEM_SECONDS := $(or $(SECONDS),$(IDEM_SECONDS))
 
 demo:
 	@test/setup examples/orders/run
