@@ -346,19 +346,17 @@ COMMENT ON FUNCTION @extschema@.idem_history(uuid, text) IS
 	'the receipts of the operations of a payment, in their order';
 
 CREATE FUNCTION idempotency.payment_status(
-	operation text,
 	authorized numeric,
 	captured numeric,
 	released numeric,
 	refunded numeric,
-	created_at timestamptz,
 	expires_at timestamptz,
 	at timestamptz)
 RETURNS text
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'idem_payment_status';
-COMMENT ON FUNCTION idempotency.payment_status(text, numeric, numeric, numeric, numeric, timestamptz, timestamptz, timestamptz) IS
-	'the status of a payment at a time, after an operation that left these totals; shows nothing but what it is given, so anyone may call it';
+COMMENT ON FUNCTION idempotency.payment_status(numeric, numeric, numeric, numeric, timestamptz, timestamptz) IS
+	'the status of a payment with these totals at a time; shows nothing but what it is given, so anyone may call it';
 
 -- The scope and the payment id are the columns of DISTINCT ON, so a condition on
 -- them reaches the index.
@@ -367,8 +365,8 @@ SELECT n.scope,
 	n.payment_id,
 	f.key,
 	f.reference,
-	idempotency.payment_status(n.operation, n.authorized, n.captured, n.released, n.refunded,
-		n.created_at, n.expires_at, pg_catalog.statement_timestamp()) AS status,
+	idempotency.payment_status(n.authorized, n.captured, n.released, n.refunded,
+		n.expires_at, pg_catalog.statement_timestamp()) AS status,
 	n.currency,
 	n.authorized,
 	n.captured,

@@ -150,31 +150,30 @@ idem_history(PG_FUNCTION_ARGS)
 }
 
 /*
- * idempotency.payment_status(operation, captured, released, ...): the
- * status of a payment after an operation with these totals, at a time; for the view
- * idempotency.payment.
+ * idempotency.payment_status(authorized, captured, released, refunded,
+ * expires_at, at): the status at a time of a payment with these totals; for the
+ * view idempotency.payment.
  */
 Datum
 idem_payment_status(PG_FUNCTION_ARGS)
 {
 	Operation	op;
 
-	memset(op.nulls, true, sizeof(op.nulls));
-	operation_set(&op, operation, PG_GETARG_DATUM(0));
-	operation_set(&op, authorized, PG_GETARG_DATUM(1));
-	operation_set(&op, captured, PG_GETARG_DATUM(2));
-	operation_set(&op, released, PG_GETARG_DATUM(3));
-	operation_set(&op, refunded, PG_GETARG_DATUM(4));
-	operation_set(&op, created_at, PG_GETARG_DATUM(5));
 	for (int i = 0; i < 6; i++)
-		if (PG_ARGISNULL(i))
+	{
+		if (PG_ARGISNULL(i) && i != 4)
 			PG_RETURN_NULL();
-	if (PG_ARGISNULL(7))
-		PG_RETURN_NULL();
-	if (!PG_ARGISNULL(6))
-		operation_set(&op, expires_at, PG_GETARG_DATUM(6));
+	}
+	memset(op.nulls, true, sizeof(op.nulls));
+	operation_set(&op, operation, CStringGetTextDatum(OPERATION_PAY));
+	operation_set(&op, authorized, PG_GETARG_DATUM(0));
+	operation_set(&op, captured, PG_GETARG_DATUM(1));
+	operation_set(&op, released, PG_GETARG_DATUM(2));
+	operation_set(&op, refunded, PG_GETARG_DATUM(3));
+	if (!PG_ARGISNULL(4))
+		operation_set(&op, expires_at, PG_GETARG_DATUM(4));
 
-	PG_RETURN_TEXT_P(cstring_to_text(operation_payment_status(&op, PG_GETARG_TIMESTAMPTZ(7))));
+	PG_RETURN_TEXT_P(cstring_to_text(operation_payment_status(&op, PG_GETARG_TIMESTAMPTZ(5))));
 }
 
 static void

@@ -17,8 +17,8 @@
  *		partially_refunded	part of it, or more can be captured
  *		succeeded			captured, and nothing is left to capture
  *		partially_captured	in part
- *		voided, expired		nothing captured, and nothing left: released by then,
- *							or by the hold's running out
+ *		voided				nothing captured, and all released
+ *		expired				nothing captured, and the hold has run out
  *		authorized			nothing captured yet
  *
  * A declined operation changes nothing: its row carries the totals on, and its
@@ -442,12 +442,7 @@ payment_status(const Operation *op, Numeric left, Numeric refundable,
 	if (capturable)
 		return "authorized";
 
-	/* a hold that has run out cannot be voided */
-	if (expired &&
-		(!money_is_zero(left) ||
-		 operation_has_expired(op, DatumGetTimestampTz(operation_get(op, created_at)))))
-		return "expired";
-	return "voided";
+	return expired && !money_is_zero(left) ? "expired" : "voided";
 }
 
 /*
