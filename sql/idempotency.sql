@@ -360,7 +360,7 @@ COMMENT ON FUNCTION idempotency.payment_status(numeric, numeric, numeric, numeri
 
 -- The scope and the payment id are the columns of DISTINCT ON, so a condition on
 -- them reaches the index.
-CREATE VIEW idempotency.payment AS
+CREATE VIEW idempotency.payment WITH (security_invoker) AS
 SELECT n.scope,
 	n.payment_id,
 	f.key,
@@ -386,7 +386,7 @@ FROM (
 	FROM idempotency.operation o
 	WHERE o.sqlstate IS NULL AND o.operation <> 'cancel'
 	ORDER BY o.scope, o.payment_id, o.seq DESC) n
-JOIN idempotency.operation f ON f.scope = n.scope AND f.payment_id = n.payment_id AND f.seq = 1;
+LEFT JOIN idempotency.operation f ON f.scope = n.scope AND f.payment_id = n.payment_id AND f.seq = 1;
 COMMENT ON VIEW idempotency.payment IS
 	'one row for each payment: its state now';
 GRANT SELECT ON idempotency.payment TO @extowner@ WITH GRANT OPTION;
@@ -406,6 +406,7 @@ SET search_path = pg_catalog, pg_temp
 SET enable_indexscan = off
 SET enable_indexonlyscan = off
 SET enable_bitmapscan = off
+SET row_security = off
 AS $$
 	WITH step AS (
 		SELECT o.*,
@@ -414,6 +415,8 @@ AS $$
 			lag(o.seq) OVER payment AS old_seq,
 			lag(o.currency) OVER payment AS old_currency,
 			lag(o.expires_at) OVER payment AS old_expires_at,
+			lag(o.from_account) OVER payment AS old_from_account,
+			lag(o.to_account) OVER payment AS old_to_account,
 			lag(coalesce(o.owner, o.role)) OVER payment AS old_owner,
 			lag(o.authorized) OVER payment AS old_authorized,
 			lag(o.captured) OVER payment AS old_captured,
@@ -425,16 +428,25 @@ AS $$
 		SELECT u.number, count(*) AS n, min(format('key %L of scope %L', s.key, s.scope)) AS example
 		FROM step s, unnest(ARRAY[
 			s.uses = 1,
-			octet_length(s.key) BETWEEN 1 AND 267 AND octet_length(s.scope) <= 255,
+			octet_length(s.key) BETWEEN 1 AND CASE WHEN s.key ^@ 'idem_cancel:' THEN 267 ELSE 255 END
+				AND octet_length(s.scope) <= 255 AND s.key !~ '[[:cntrl:]]' AND s.scope !~ '[[:cntrl:]]'
+				AND (NOT s.key ^@ 'idem_cancel:' OR s.operation IN ('void', 'refund')),
 			s.seq = coalesce(s.old_seq, 0) + 1,
 			0 <= s.refunded AND s.refunded <= s.captured AND s.captured + s.released <= s.authorized
 				AND 0 <= s.released AND s.authorized <> 'NaN' AND s.authorized < 1e18,
 			CASE WHEN s.operation = 'cancel' OR s.declined OR s.key ^@ 'idem_cancel:' THEN s.amount >= 0 ELSE s.amount > 0 END
-				AND (s.declined OR scale(s.amount) = scale(s.authorized)),
-			s.declined = (s.reason IS NOT NULL) AND (s.operation = 'cancel') = (s.currency IS NULL)
-				AND (s.operation = 'capture') = (s.final IS NOT NULL),
-			s.old_seq IS NULL OR ROW(s.currency, s.expires_at, coalesce(s.owner, s.role))
-				IS NOT DISTINCT FROM ROW(s.old_currency, s.old_expires_at, s.old_owner),
+				AND scale(s.authorized) <= 18 AND (s.declined OR scale(s.amount) = scale(s.authorized))
+				AND scale(s.captured) = scale(s.authorized) AND scale(s.released) = scale(s.authorized)
+				AND scale(s.refunded) = scale(s.authorized),
+			s.declined = (s.reason IS NOT NULL)
+				AND (s.operation = 'cancel') = (s.currency IS NULL)
+				AND (s.operation = 'capture') = (s.final IS NOT NULL)
+				AND (NOT s.declined OR s.operation IN ('capture', 'void', 'refund'))
+				AND (s.operation NOT IN ('pay', 'authorize', 'cancel') OR NOT s.whole AND s.owner IS NULL)
+				AND (s.operation NOT IN ('pay', 'cancel') OR s.expires_at IS NULL)
+				AND isfinite(s.created_at) AND isfinite(coalesce(s.expires_at, s.created_at)),
+			s.old_seq IS NULL OR ROW(s.currency, s.expires_at, s.from_account, s.to_account, coalesce(s.owner, s.role))
+				IS NOT DISTINCT FROM ROW(s.old_currency, s.old_expires_at, s.old_from_account, s.old_to_account, s.old_owner),
 			CASE
 				WHEN s.operation = 'pay' THEN s.old_seq IS NULL AND NOT s.declined
 					AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(s.amount, s.amount, 0, 0)
@@ -470,12 +482,12 @@ AS $$
 		CASE WHEN b.n > 0 THEN format('broken in %s of the operations, such as %s', b.n, b.example) END
 	FROM (VALUES
 		(1, 'a key has one operation'),
-		(2, 'keys and scopes are no longer than they may be'),
+		(2, 'keys and scopes are as they may be'),
 		(3, 'the operations of a payment are numbered from 1 without a gap'),
 		(4, '0 <= refunded <= captured, and captured + released <= authorized'),
 		(5, 'amounts are above zero, with the decimals of their payment'),
 		(6, 'operations have what belongs to their kind'),
-		(7, 'the operations of a payment agree in currency, expiry and owner'),
+		(7, 'the operations of a payment agree in currency, accounts, expiry and owner'),
 		(8, 'totals follow from the amounts of the operations')) AS i(number, invariant)
 	LEFT JOIN broken b ON b.number = i.number
 	ORDER BY i.number

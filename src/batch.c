@@ -69,9 +69,9 @@ typedef struct BatchItem
 typedef struct Batch
 {
 	int			nitems;
-	BatchItem	   *items;			/* in the order given */
+	BatchItem  *items;			/* in the order given */
 	int			nsorted;
-	BatchItem	  **sorted;			/* those with a good key and amount, by key */
+	BatchItem **sorted;			/* those with a good key and amount, by key */
 	Store		store;
 	MemoryContext result_context;	/* for the whole call */
 	MemoryContext portion_context;	/* for a portion */
@@ -177,12 +177,12 @@ read_items(Batch *batch, FunctionCallInfo fcinfo)
 	batch->nsorted = 0;
 	for (int i = 0; i < batch->nitems; i++)
 	{
-		BatchItem	   *item = &batch->items[i];
+		BatchItem  *item = &batch->items[i];
 		text	   *key = (text *) ELEMENT(i, 0);
 		Refusal    *refusal;
 
 		CHECK_FOR_INTERRUPTS();
-		item->amount = (Numeric) ELEMENT(i, 1);
+		item->amount = ELEMENT(i, 1) ? DatumGetNumeric(values[1][i]) : NULL;
 		item->currency = (text *) ELEMENT(i, 2);
 		if (item->currency == NULL)
 			item->currency = default_currency;
@@ -238,7 +238,7 @@ answer_known(Batch *batch, int from)
 {
 	while (from < batch->nsorted)
 	{
-		BatchItem	  **group = &batch->sorted[from];
+		BatchItem **group = &batch->sorted[from];
 		int			end = end_of_key(batch, from);
 		Claim		claim;
 		Operation	op;
@@ -265,6 +265,7 @@ answer_portion(Batch *batch, int from)
 	ClaimMany	many;
 	bool		in_flight[STORE_MANY];
 	int			begin[STORE_MANY + 1];	/* where the items of a key begin */
+	const Key  *keys[STORE_MANY];
 	int			nkeys;
 	Operation	ops[STORE_MANY];
 	Datum	   *values[STORE_MANY];
@@ -278,19 +279,20 @@ answer_portion(Batch *batch, int from)
 	begin[0] = from;
 	for (nkeys = 0; nkeys < STORE_MANY && begin[nkeys] < batch->nsorted; nkeys++)
 	{
-		in_flight[nkeys] = !claim_many_lock(&many, &batch->sorted[begin[nkeys]]->key);
+		keys[nkeys] = &batch->sorted[begin[nkeys]]->key;
 		begin[nkeys + 1] = end_of_key(batch, begin[nkeys]);
 	}
+	claim_many_lock(&many, nkeys, keys, in_flight);
 
 	for (k = 0; k < nkeys; k++)
 	{
-		BatchItem	   *first = batch->sorted[begin[k]];
-		RowState	state = in_flight[k]
-			? ROW_IN_PROGRESS : claim_many_probe(&many, &first->key);
+		RowState	state = claim_many_probe(&many, keys[k]);
 		Operation  *op = &ops[nops];
 		bool		have_op = false;
 
 		CHECK_FOR_INTERRUPTS();
+		if (in_flight[k] && state == ROW_ABSENT)
+			state = ROW_IN_PROGRESS;
 		wait = state == ROW_IN_PROGRESS && setting_in_flight == IN_FLIGHT_WAIT;
 		if (wait)
 			break;
@@ -302,7 +304,7 @@ answer_portion(Batch *batch, int from)
 		}
 		for (int i = begin[k]; i < begin[k + 1]; i++)
 		{
-			BatchItem	   *item = batch->sorted[i];
+			BatchItem  *item = batch->sorted[i];
 
 			if (state == ROW_IN_PROGRESS)
 				refuse(batch, item, claim_in_flight());
@@ -438,7 +440,7 @@ put_rows(Batch *batch, ReturnSetInfo *rsinfo)
 
 	for (int i = 0; i < batch->nitems; i++)
 	{
-		BatchItem	   *item = &batch->items[i];
+		BatchItem  *item = &batch->items[i];
 		bool		failed = item->outcome == OUTCOME_FAILED;
 		Datum		values[N_COLUMNS];
 		bool		nulls[N_COLUMNS];

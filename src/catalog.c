@@ -25,6 +25,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_collation_d.h"
+#include "catalog/pg_opfamily_d.h"
 #include "catalog/pg_type_d.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
@@ -276,6 +277,9 @@ index_matches(Relation index, const IndexShape *shape)
 			index->rd_indcollation[i] != C_COLLATION_OID)
 			return false;
 		if (index->rd_indoption[i] != 0)
+			return false;
+		if (index->rd_opcintype[i] == TEXTOID &&
+			index->rd_opfamily[i] != TEXT_BTREE_FAM_OID)
 			return false;
 	}
 	return index->rd_rel->relam == BTREE_AM_OID;

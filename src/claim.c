@@ -10,12 +10,11 @@
  *		transaction itself, is the answer: replay it.  So far there is no lock,
  *		no transaction id and no WAL, so this also works in a read-only
  *		transaction and on a standby.
- * 2.      These stop here, with PostgreSQL's own error.  If the probe found a
- * row of
- *		a transaction in progress, wait for that one (or ID409) and probe again;
- *		that needs no lock of the key.
- * 3.      Take the key's advisory lock, or fail with ID409. 4.    Probe
- * again.  A committed row: at READ COMMITTED replay it, above that it
+ * 2.	A read-only transaction and a standby stop here, with PostgreSQL's own
+ *		error.  If the probe found a row of a transaction in progress, wait for
+ *		that one (or ID409) and probe again; that needs no lock of the key.
+ * 3.	Take the key's advisory lock, or fail with ID409.
+ * 4.	Probe again.  A committed row: at READ COMMITTED replay it, above that it
  *		is not in the snapshot, and 40001 has the transaction run again.  A row
  *		of a transaction in progress: let the lock go, wait for that transaction
  *		(or ID409), and start again at the probe.  No row: the key is ours.
@@ -48,8 +47,14 @@
  * REPEATABLE READ and above, a newest row that is not in the snapshot is
  * 40001.  The primary key (scope, payment_id, seq) is the last guard.
  *
+ * Many keys at a time are locked in the order of their locks, and probed and
+ * inserted in the order of the keys: neither can two such callers wait in a
+ * circle for locks, nor for each other's transactions.
+ *
  * Two keys whose hashes are alike wait for each other, no more: keys are
- * always compared whole, by the index.
+ * always compared whole, by the index.  Whoever chooses the keys can make
+ * hashes alike; so keys and payments have classes of locks of their own, and
+ * nothing depends on two keys having two locks.
  *
  *-------------------------------------------------------------------------
  */
@@ -70,12 +75,22 @@
  * functions use 1 (one bigint) and 2 (two integers), see lockfuncs.c.  In
  * pg_locks it is objsubid.
  */
-#define CLAIM_LOCK_CLASS	0x1D3E
+#define KEY_LOCK_CLASS		0x1D3E
+#define PAYMENT_LOCK_CLASS	0x1D3F
+
+/* The lock of one of many keys. */
+typedef struct LockedKey
+{
+	LOCKTAG		tag;
+	int			number;			/* of the key */
+} LockedKey;
 
 static void take_lock(Claim *claim);
 static void take_payment_lock(Claim *claim, const text *scope,
 							  const pg_uuid_t *payment_id);
-static LockAcquireResult acquire(LOCKTAG *tag, uint64 hash, bool dont_wait);
+static void make_tag(LOCKTAG *tag, uint64 hash, int lock_class);
+static void make_key_tag(LOCKTAG *tag, const Store *store, const Key *key);
+static int	compare_tags(const void *a, const void *b);
 pg_noreturn static void inside_own_work(void);
 pg_noreturn static void not_in_snapshot(const char *what);
 
@@ -199,35 +214,46 @@ claim_many_begin(ClaimMany *many, Store *store, const char *command)
 	many->probed = false;
 }
 
-bool
-claim_many_lock(ClaimMany *many, const Key *key)
+void
+claim_many_lock(ClaimMany *many, int n, const Key **keys, bool *in_flight)
 {
-	LOCKTAG    *tag = &many->tags[many->nlocks];
+	LockedKey	locks[STORE_MANY];
 
-	switch (acquire(tag, key_hash(key, RelationGetRelid(many->store->heap)),
-					setting_in_flight == IN_FLIGHT_FAIL))
+	for (int i = 0; i < n; i++)
 	{
-		case LOCKACQUIRE_OK:
-			break;
-
-		case LOCKACQUIRE_NOT_AVAIL:
-			return false;
-
-		case LOCKACQUIRE_ALREADY_HELD:
-		case LOCKACQUIRE_ALREADY_CLEAR:
-			{
-				int			i = 0;
-
-				/* by another key of these, with the same hash? */
-				while (i < many->nlocks &&
-					   memcmp(tag, &many->tags[i], sizeof(LOCKTAG)) != 0)
-					i++;
-				if (i == many->nlocks)
-					inside_own_work();
-			}
+		make_key_tag(&locks[i].tag, many->store, keys[i]);
+		locks[i].number = i;
 	}
-	many->nlocks++;
-	return true;
+	qsort(locks, n, sizeof(LockedKey), compare_tags);
+
+	for (int i = 0; i < n; i++)
+	{
+		LOCKTAG    *tag = &locks[i].tag;
+		bool		again = i > 0 && compare_tags(&locks[i - 1], &locks[i]) == 0;
+
+		in_flight[locks[i].number] = false;
+		if (again)
+		{
+			/* another of these keys has the same lock */
+			in_flight[locks[i].number] = in_flight[locks[i - 1].number];
+			continue;
+		}
+		switch (LockAcquire(tag, ExclusiveLock, false,
+							setting_in_flight == IN_FLIGHT_FAIL))
+		{
+			case LOCKACQUIRE_OK:
+				many->tags[many->nlocks++] = *tag;
+				break;
+
+			case LOCKACQUIRE_NOT_AVAIL:
+				in_flight[locks[i].number] = true;
+				break;
+
+			case LOCKACQUIRE_ALREADY_HELD:
+			case LOCKACQUIRE_ALREADY_CLEAR:
+				inside_own_work();
+		}
+	}
 }
 
 RowState
@@ -263,9 +289,9 @@ claim_in_flight(void)
 static void
 take_lock(Claim *claim)
 {
-	switch (acquire(&claim->tag,
-					key_hash(claim->key, RelationGetRelid(claim->store->heap)),
-					setting_in_flight == IN_FLIGHT_FAIL))
+	make_key_tag(&claim->tag, claim->store, claim->key);
+	switch (LockAcquire(&claim->tag, ExclusiveLock, false,
+						setting_in_flight == IN_FLIGHT_FAIL))
 	{
 		case LOCKACQUIRE_OK:
 			break;
@@ -292,20 +318,32 @@ take_payment_lock(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
 											VARSIZE_ANY_EXHDR(scope), hash));
 	hash = DatumGetUInt64(hash_any_extended(payment_id->data, UUID_LEN, hash));
 
-	if (acquire(&claim->payment_tag, hash, false) != LOCKACQUIRE_OK)
+	make_tag(&claim->payment_tag, hash, PAYMENT_LOCK_CLASS);
+	if (LockAcquire(&claim->payment_tag, ExclusiveLock, false, false) != LOCKACQUIRE_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("payment is used inside its own work")));
 	claim->payment_locked = true;
 }
 
-static LockAcquireResult
-acquire(LOCKTAG *tag, uint64 hash, bool dont_wait)
+static void
+make_key_tag(LOCKTAG *tag, const Store *store, const Key *key)
+{
+	make_tag(tag, key_hash(key, RelationGetRelid(store->heap)), KEY_LOCK_CLASS);
+}
+
+static void
+make_tag(LOCKTAG *tag, uint64 hash, int lock_class)
 {
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId,
-						 (uint32) (hash >> 32), (uint32) hash,
-						 CLAIM_LOCK_CLASS);
-	return LockAcquire(tag, ExclusiveLock, false, dont_wait);
+						 (uint32) (hash >> 32), (uint32) hash, lock_class);
+}
+
+static int
+compare_tags(const void *a, const void *b)
+{
+	return memcmp(&((const LockedKey *) a)->tag, &((const LockedKey *) b)->tag,
+				  sizeof(LOCKTAG));
 }
 
 static void

@@ -89,18 +89,18 @@ typedef struct ClaimMany
 extern void claim_many_begin(ClaimMany *many, Store *store, const char *command);
 
 /*
- * Lock a key.  Keys are locked in the order of their bytes, whoever locks many,
- * so that nobody waits in a circle.  False: it is in flight, and
+ * Lock n keys.  in_flight[i]: key i is in flight, and is not locked, as
  * idempotency.in_flight is "fail".
  *
  * Errors: 55P03, 40P01 and 57014 from waiting; 55000 if this transaction is at
- * work on the same key already.
+ * work on one of the keys already.
  */
-extern bool claim_many_lock(ClaimMany *many, const Key *key);
+extern void claim_many_lock(ClaimMany *many, int n, const Key **keys,
+							bool *in_flight);
 
 /*
- * Find out about a locked key; in the order of their bytes.  ROW_ABSENT: it is
- * ours.  ROW_VISIBLE: it has been answered, and the row is in the store's slot.
+ * Find out about a key; in the order of their bytes.  ROW_ABSENT: it is ours,
+ * if it is locked.  ROW_VISIBLE: it has been answered, and the row is in the store's slot.
  * ROW_IN_PROGRESS: release all, and store_wait().
  *
  * Error: 40001 as for claim_take().

@@ -46,7 +46,8 @@ idem_lookup(PG_FUNCTION_ARGS)
 	Datum		receipt = (Datum) 0;
 	bool		found;
 
-	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo))
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
+		(rsinfo->allowedModes & SFRM_ValuePerCall) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("set-valued function called in context that cannot accept a set")));
@@ -138,6 +139,8 @@ idem_history(PG_FUNCTION_ARGS)
 		operation_from_slot(&op, store.slot);
 		refusal_raise(operation_check_payment_access(&op));
 		receipt = DatumGetHeapTupleHeader(operation_receipt(fcinfo, &op, true));
+		ItemPointerSetInvalid(&tuple.t_self);
+		tuple.t_tableOid = InvalidOid;
 		tuple.t_len = HeapTupleHeaderGetDatumLength(receipt);
 		tuple.t_data = receipt;
 		tuplestore_puttuple(rsinfo->setResult, &tuple);

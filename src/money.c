@@ -87,7 +87,9 @@ money_in_currency(Numeric *amount, const text *currency, int exponent)
 Numeric
 money_zero(int exponent)
 {
-	Assert(exponent >= 0 && exponent <= CURRENCY_MAX_EXPONENT);
+	/* more than any currency has: written by hand */
+	if (exponent < 0 || exponent > CURRENCY_MAX_EXPONENT)
+		return set_decimals(int64_to_numeric(0), exponent);
 
 	if (zeros[exponent] == NULL)
 	{
@@ -102,6 +104,8 @@ money_zero(int exponent)
 int
 money_decimals(Numeric amount)
 {
+	if (numeric_is_nan(amount) || numeric_is_inf(amount))
+		return 0;				/* written by hand */
 	return DatumGetInt32(DirectFunctionCall1(numeric_scale,
 											 NumericGetDatum(amount)));
 }
@@ -145,7 +149,13 @@ money_text(Numeric a, const text *currency)
 char *
 money_digits(Numeric a)
 {
-	return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(a)));
+	char	   *digits = DatumGetCString(DirectFunctionCall1(numeric_out,
+															 NumericGetDatum(a)));
+
+	/* an amount that was asked for may have thousands of decimals */
+	if (strlen(digits) > 80)
+		strcpy(digits + 77, "...");
+	return digits;
 }
 
 static Numeric

@@ -29,6 +29,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type_d.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
@@ -68,6 +70,12 @@ enum
 	RECEIPT_REASON,
 	RECEIPT_REPLAYED,
 	N_RECEIPT
+};
+
+static const Oid receipt_types[N_RECEIPT] = {
+	TEXTOID, UUIDOID, INT4OID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID,
+	NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID,
+	JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BOOLOID
 };
 
 static void init(Operation *op, const Key *key, const char *kind,
@@ -147,6 +155,10 @@ operation_follow(Operation *op, const Operation *newest, const Key *key,
 
 	init(op, key, request->operation,
 		 DatumGetUUIDP(operation_get(newest, payment_id)), GetCurrentTimestamp());
+	if (DatumGetInt32(operation_get(newest, seq)) == PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("payment has too many operations")));
 	operation_get(op, seq) = Int32GetDatum(DatumGetInt32(operation_get(newest, seq)) + 1);
 	for (int i = 0; i < lengthof(carried); i++)
 	{
@@ -287,7 +299,7 @@ operation_check_request(const Operation *op, const OperationRequest *request)
 		return differs("final", request->final ? "false" : "true",
 					   request->final ? "true" : "false");
 
-	if (request->expires_in != 0 &&
+	if (request->expires_in != 0 && !operation_is_null(op, expires_at) &&
 		DatumGetTimestampTz(operation_get(op, expires_at)) !=
 		DatumGetTimestampTz(operation_get(op, created_at)) + request->expires_in)
 		return differs("expires_in",
@@ -347,7 +359,7 @@ operation_receipt(FunctionCallInfo fcinfo, const Operation *op, bool replayed)
 Datum
 operation_receipt_now(FunctionCallInfo fcinfo, const Operation *op)
 {
-	return receipt(fcinfo, op, GetCurrentTimestamp(), NULL, true);
+	return receipt(fcinfo, op, GetCurrentStatementStartTimestamp(), NULL, true);
 }
 
 Datum
@@ -481,6 +493,7 @@ receipt(FunctionCallInfo fcinfo, const Operation *op, TimestampTz at,
 	Numeric		refundable = operation_refundable(op);
 	TupleDesc	desc;
 	Datum		result;
+	bool		ok;
 
 	if (status == NULL)
 		status = payment_status(op, capturable, refundable, at);
@@ -498,7 +511,10 @@ receipt(FunctionCallInfo fcinfo, const Operation *op, TimestampTz at,
 	values[RECEIPT_REPLAYED] = BoolGetDatum(replayed);
 
 	desc = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
-	if (desc->natts != N_RECEIPT)
+	ok = desc->natts == N_RECEIPT;
+	for (int i = 0; ok && i < N_RECEIPT; i++)
+		ok = TupleDescAttr(desc, i)->atttypid == receipt_types[i];
+	if (!ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("type %s does not have the columns that the library expects",

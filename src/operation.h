@@ -135,7 +135,10 @@ extern const char *operation_status(const Operation *op);
 extern Datum operation_receipt(FunctionCallInfo fcinfo, const Operation *op,
 							   bool replayed);
 
-/* Likewise, with the state of the payment now; op is its newest operation. */
+/*
+ * Likewise, with the state of the payment now, that is when the statement began,
+ * as in the view idempotency.payment; op is its newest operation.
+ */
 extern Datum operation_receipt_now(FunctionCallInfo fcinfo, const Operation *op);
 
 /*

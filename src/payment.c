@@ -158,7 +158,7 @@ duration(const Interval *interval)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("expires_in is too long"),
-				 errdetail("At most 100 years are allowed.")));
+				 errdetail("At most 36500 days are allowed, and a month has 30.")));
 	return interval->time +
 		((int64) interval->day + (int64) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
 }

@@ -33,8 +33,9 @@ state_apply(Operation *op, const OperationRequest *request)
 		return capture(op, request->amount, request->final);
 	if (strcmp(request->operation, OPERATION_VOID) == 0)
 		return void_rest(op);
-	Assert(strcmp(request->operation, OPERATION_REFUND) == 0);
-	return refund(op, request->amount);
+	if (strcmp(request->operation, OPERATION_REFUND) == 0)
+		return refund(op, request->amount);
+	elog(ERROR, "no operation of a payment: %s", request->operation);
 }
 
 static Refusal *

@@ -43,6 +43,7 @@
 #include "catalog/pg_collation_d.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -233,6 +234,7 @@ store_insert_many(Store *store, int n, Datum **values, bool **nulls)
 		insert_index_entries(writer, writer->many[i]);
 		ExecClearTuple(writer->many[i]);
 	}
+	ReleaseBulkInsertStatePin(writer->bulk);	/* VACUUM may want the page */
 }
 
 /*
@@ -315,9 +317,11 @@ read_on(Store *store, const Key *key, bool descended)
 			store->patience = Min(store->patience * 2, PROBE_MAX_STEPS);
 		if (order < 0)
 			return false;
+		CHECK_FOR_INTERRUPTS();
 		if (order == 0 && index_fetch_heap(store->scan, store->slot))
 			return true;
-		if (steps++ < store->patience)
+		/* of the key's own dead rows none is read twice: a descent leads to the first */
+		if (order == 0 || steps++ < store->patience)
 			next_entry(store);
 		else
 		{
@@ -345,11 +349,22 @@ compare_entry(Store *store, const Key *key)
 {
 	bool		isnull;
 	TupleDesc	desc = store->scan->xs_itupdesc;
+	Datum		values[2];
 	Key			entry;
+	int			order;
 
-	entry.key = (text *) DatumGetPointer(index_getattr(store->entry, 1, desc, &isnull));
-	entry.scope = (text *) DatumGetPointer(index_getattr(store->entry, 2, desc, &isnull));
-	return key_compare(key, &entry);
+	for (int i = 0; i < 2; i++)
+		values[i] = index_getattr(store->entry, i + 1, desc, &isnull);
+	entry.key = DatumGetTextPP(values[0]);
+	entry.scope = DatumGetTextPP(values[1]);
+	order = key_compare(key, &entry);
+
+	/* a long one, written by hand, was compressed */
+	if (PointerGetDatum(entry.key) != values[0])
+		pfree(entry.key);
+	if (PointerGetDatum(entry.scope) != values[1])
+		pfree(entry.scope);
+	return order;
 }
 
 /*

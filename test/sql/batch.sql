@@ -132,3 +132,23 @@ DROP FUNCTION fee;
 SELECT key, amount FROM idempotency.operation WHERE key LIKE '%t-_' ORDER BY key;
 
 SELECT bool_and(ok) FROM idem_check();
+
+-- rows that an administrator has deleted, many of one key, do not hold a batch up
+BEGIN;
+DO $$
+BEGIN
+	FOR i IN 1 .. 100 LOOP
+		PERFORM idem_pay('deleted', 1);
+		DELETE FROM idempotency.operation WHERE key = 'deleted';
+	END LOOP;
+END
+$$;
+SELECT key, outcome FROM idem_pay_batch('{a-deleted,deleted,z-deleted}', '{1,1,1}');
+ROLLBACK;
+-- a long key that was written by hand is kept compressed in the index
+BEGIN;
+INSERT INTO idempotency.operation (payment_id, created_at, seq, scope, key, operation, amount, currency, authorized, captured, released, refunded, role)
+	VALUES ('01900000-0000-7000-8000-000000000002', now(), 1, '', 'm-' || repeat('long', 600), 'pay', 50, 'USD', 50, 50, 0, 0, current_user);
+SELECT status FROM idem_pay('m-z', 1);
+SELECT key, outcome FROM idem_pay_batch('{m-a,m-lonf,m-lonh,m-z}', '{1,1,1,1}');
+ROLLBACK;

@@ -1,4 +1,8 @@
 -- idem_check: the invariants, over whatever the tests before have left, and that it finds what is broken.
+\getenv srcdir PG_ABS_SRCDIR
+\set include :srcdir '/include/error.psql'
+\i :include
+
 SELECT * FROM idem_check();
 
 -- a payment of each kind, to break
@@ -33,3 +37,37 @@ BEGIN;
 ALTER TABLE idempotency.operation DROP CONSTRAINT operation_key_scope_key;
 SELECT pg_temp.broken($$UPDATE idempotency.operation SET key = 'check' WHERE key = 'check-capture'$$);
 ROLLBACK;
+
+-- what was written by hand breaks no more than itself
+INSERT INTO idempotency.operation (payment_id, created_at, seq, scope, key, operation, amount, currency, authorized, captured, released, refunded, role, expires_at)
+	SELECT ('01900000-0000-7000-8000-0000000001' || g)::uuid, now(), 1, 'by hand', 'hold-' || g, 'authorize', a, c, a, 0, 0, 0, current_user, 'infinity'
+	FROM (VALUES (10, round(1.0, 477), 'USD'), (11, 'NaN', 'USD'), (12, 5, NULL), (13, 'Infinity', 'USD')) v(g, a, c);
+SELECT ok FROM idem_check() WHERE invariant LIKE 'amounts are%';
+SELECT length(amount::text) FROM idem_void('void-10', '01900000-0000-7000-8000-000000000110', scope => 'by hand');
+SELECT amount FROM idem_void('void-11', '01900000-0000-7000-8000-000000000111', scope => 'by hand');
+SELECT amount, currency FROM idem_capture('capture-12', '01900000-0000-7000-8000-000000000112', scope => 'by hand');
+SELECT pg_temp.error($$SELECT idem_refund('refund-12', '01900000-0000-7000-8000-000000000112', 6, scope => 'by hand')$$);
+SELECT amount FROM idem_void('void-13', '01900000-0000-7000-8000-000000000113', scope => 'by hand');
+SHOW idempotency.declines;
+DELETE FROM idempotency.operation WHERE scope = 'by hand';
+-- nor does a receipt of another shape
+BEGIN;
+ALTER TYPE idem_receipt ALTER ATTRIBUTE seq TYPE text;
+SELECT seq FROM idem_lookup('check');
+ROLLBACK;
+-- a row policy that hides rows must not make it say that all is well
+CREATE ROLE regress_idem_auditor;
+GRANT USAGE ON SCHEMA idempotency TO regress_idem_auditor;
+GRANT SELECT ON idempotency.operation, idempotency.payment TO regress_idem_auditor;
+GRANT EXECUTE ON FUNCTION idem_check() TO regress_idem_auditor;
+ALTER TABLE idempotency.operation ENABLE ROW LEVEL SECURITY;
+CREATE POLICY one_scope ON idempotency.operation USING (scope = 'seen');
+SELECT count(*) FROM (SELECT idem_pay('policy', 1, scope => s) FROM unnest('{seen,unseen}'::text[]) s) p;
+SET ROLE regress_idem_auditor;
+SELECT bool_and(ok) FROM idem_check();
+SELECT scope FROM idempotency.payment WHERE scope LIKE '%seen';
+RESET ROLE;
+DROP POLICY one_scope ON idempotency.operation;
+ALTER TABLE idempotency.operation DISABLE ROW LEVEL SECURITY;
+DROP OWNED BY regress_idem_auditor;
+DROP ROLE regress_idem_auditor;

@@ -82,7 +82,7 @@ SET ROLE regress_idem_shop;
 SELECT count(*) FROM idempotency.payment;
 RESET ROLE;
 GRANT USAGE ON SCHEMA idempotency TO regress_idem_stranger;
-GRANT SELECT ON idempotency.payment TO regress_idem_stranger;
+GRANT SELECT ON idempotency.operation, idempotency.payment TO regress_idem_stranger;
 SET ROLE regress_idem_stranger;
 SELECT status, refunded, owner FROM idempotency.payment WHERE scope = 'team' ORDER BY payment_id;
 SELECT count(*) FROM idempotency.operation;
