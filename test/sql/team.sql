@@ -81,13 +81,17 @@ RESET ROLE;
 SET ROLE regress_idem_shop;
 SELECT count(*) FROM idempotency.payment;
 RESET ROLE;
+GRANT SELECT ON idempotency.payment TO regress_idem_stranger;
 GRANT USAGE ON SCHEMA idempotency TO regress_idem_stranger;
-GRANT SELECT ON idempotency.operation, idempotency.payment TO regress_idem_stranger;
+SET ROLE regress_idem_stranger;
+SELECT count(*) FROM idempotency.payment;
+RESET ROLE;
+GRANT SELECT ON idempotency.operation TO regress_idem_stranger;
 SET ROLE regress_idem_stranger;
 SELECT status, refunded, owner FROM idempotency.payment WHERE scope = 'team' ORDER BY payment_id;
-SELECT count(*) FROM idempotency.operation;
+INSERT INTO idempotency.operation SELECT * FROM idempotency.operation;
 RESET ROLE;
-REVOKE ALL ON idempotency.payment FROM regress_idem_stranger;
+REVOKE ALL ON idempotency.operation, idempotency.payment FROM regress_idem_stranger;
 REVOKE ALL ON SCHEMA idempotency FROM regress_idem_stranger;
 
 -- without EXECUTE, none of the functions
