@@ -64,7 +64,7 @@ ALTER TABLE idempotency.operation ENABLE ROW LEVEL SECURITY;
 CREATE POLICY one_scope ON idempotency.operation USING (scope = 'seen');
 SELECT count(*) FROM (SELECT idem_pay('policy', 1, scope => s) FROM unnest('{seen,unseen}'::text[]) s) p;
 SET ROLE regress_idem_auditor;
-SELECT bool_and(ok) FROM idem_check();
+SELECT pg_temp.error('SELECT idem_check()');
 SELECT scope FROM idempotency.payment WHERE scope LIKE '%seen';
 RESET ROLE;
 DROP POLICY one_scope ON idempotency.operation;
