@@ -3,13 +3,15 @@
 -- copy, the file to use.
 \set ON_ERROR_STOP on
 CREATE TEMP TABLE batch AS
-SELECT array_agg(key ORDER BY g) AS keys, array_agg(50.00 ORDER BY g) AS amounts
+SELECT array_agg(key ORDER BY g) AS keys, array_agg(50.00 ORDER BY g) AS amounts, array_agg(copy_key ORDER BY g) AS copy_keys
 FROM (SELECT g, CASE :'pattern' WHEN 'random' THEN md5(:'round' || ' ' || g)
-	ELSE to_char(:round, 'FM"s"000000') || to_char(g, 'FM00000') END AS key
+		ELSE to_char(:round, 'FM"s"000000') || to_char(g, 'FM00000') END AS key,
+	CASE :'pattern' WHEN 'random' THEN md5('copy ' || :'round' || ' ' || g)
+		ELSE to_char(:round, 'FM"t"000000') || to_char(g, 'FM00000') END AS copy_key
 	FROM generate_series(1, 8192) g) s;
-COPY (SELECT uuid7(), clock_timestamp(), 1, false, NULL, '', 'c' || key, 'pay', amount, 'USD', amount, amount, 0.00, 0.00,
+COPY (SELECT uuid7(), clock_timestamp(), 1, false, NULL, '', key, 'pay', amount, 'USD', amount, amount, 0.00, 0.00,
 		NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
-	FROM batch, unnest(keys, amounts) AS u(key, amount)) TO :'copy';
+	FROM batch, unnest(copy_keys, amounts) AS u(key, amount)) TO :'copy';
 CHECKPOINT;
 
 SELECT set_config('bench.round', :'round', false), set_config('bench.copy', :'copy', false) \g /dev/null

@@ -72,7 +72,7 @@ static RowState probe(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 static void probe_end(Store *store, LOCKMODE unlock);
 static RowState probe_state(Store *store);
 static void position(Store *store, const Key *key);
-static bool read_on(Store *store, const Key *key, bool descended);
+static bool read_on(Store *store, const Key *key);
 static void next_entry(Store *store);
 static int	compare_entry(Store *store, const Key *key);
 static bool find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
@@ -95,7 +95,8 @@ store_open(Store *store, CatalogTable table)
 	store->context = CurrentMemoryContext;
 	store->slot = table_slot_create(store->heap, NULL);
 	store->scan = NULL;
-	store->patience = PROBE_MAX_STEPS;
+	store->descents = 0;
+	store->rounds = 0;
 	store->writer = NULL;
 }
 
@@ -161,12 +162,24 @@ store_probe_key(Store *store, const Key *key)
 RowState
 store_probe_key_in_order(Store *store, const Key *key, bool first)
 {
-	MemoryContext old_context = MemoryContextSwitchTo(store->context);
+	MemoryContext old_context;
 	RowState	state;
 
-	if (first)
+	/*
+	 * To read a page of entries costs twice as much as to look for one.  It pays
+	 * if it tells of several keys: where they lie close together, or with
+	 * nothing between.  Where it did not, look for one at a time, and try it
+	 * again only now and then.
+	 */
+	if (first && (store->descents < 2 || ++store->rounds % 8 == 0))
+		store->descents = 0;
+	if (store->descents >= 2)
+		return store_probe_key(store, key);
+
+	old_context = MemoryContextSwitchTo(store->context);
+	if (first || store->descents == 0)
 		position(store, key);
-	state = read_on(store, key, first) ? probe_state(store) : ROW_ABSENT;
+	state = read_on(store, key) ? probe_state(store) : ROW_ABSENT;
 	MemoryContextSwitchTo(old_context);
 	return state;
 }
@@ -296,6 +309,7 @@ position(Store *store, const Key *key)
 	row.sk_strategy = BTGreaterEqualStrategyNumber;
 	row.sk_argument = PointerGetDatum(members);
 
+	store->descents++;
 	probe_begin(store, INDEX_OPERATION_KEY, 1);
 	store->scan->xs_want_itup = true;
 	index_rescan(store->scan, &row, 1, NULL, 0);
@@ -307,27 +321,23 @@ position(Store *store, const Key *key)
  * False: there is none.
  */
 static bool
-read_on(Store *store, const Key *key, bool descended)
+read_on(Store *store, const Key *key)
 {
 	for (int steps = 0; store->entry;)
 	{
 		int			order = compare_entry(store, key);
 
-		if (order <= 0 && !descended)
-			store->patience = Min(store->patience * 2, PROBE_MAX_STEPS);
+		CHECK_FOR_INTERRUPTS();
 		if (order < 0)
 			return false;
-		CHECK_FOR_INTERRUPTS();
 		if (order == 0 && index_fetch_heap(store->scan, store->slot))
 			return true;
 		/* of the key's own dead rows none is read twice: a descent leads to the first */
-		if (order == 0 || steps++ < store->patience)
+		if (order == 0 || steps++ < PROBE_MAX_STEPS)
 			next_entry(store);
 		else
 		{
-			store->patience = Max(store->patience / 2, 1);
 			position(store, key);
-			descended = true;
 			steps = 0;
 		}
 	}

@@ -44,7 +44,8 @@ typedef struct Store
 	ScanDirection direction;	/* of a look-up's scan */
 	IndexTuple	entry;			/* the scan is at, if it looks at entries */
 	ScanKeyData from[2];		/* where that scan began */
-	int			patience;		/* how many entries to read before a new descent */
+	int			descents;		/* since the first key of those in order */
+	int			rounds;			/* since that was last of use */
 	SnapshotData dirty;			/* the scan's snapshot, for a probe */
 	struct StoreWriter *writer; /* what is needed to insert, or NULL */
 	/* for ROW_IN_PROGRESS, what there is to wait for: */
