@@ -111,31 +111,98 @@ COMMENT ON COLUMN idempotency.currency.code IS
 COMMENT ON COLUMN idempotency.currency.exponent IS
 	'number of decimals, 0 to 18';
 
-CREATE FUNCTION idempotency.currency_changed()
+-- The rows of a request, in three tables that take turns, so that each is emptied
+-- at once when all that is in it has expired. The newest row of a key, by seq,
+-- says what is known of the request; rows are never updated.
+CREATE TABLE idempotency.request_0 (
+	created_at		timestamptz NOT NULL,
+	expires_at		timestamptz NOT NULL,
+	lease_until		timestamptz,
+	seq				integer NOT NULL,
+	attempt			integer NOT NULL,
+	scope			text COLLATE "C" NOT NULL,
+	key				text COLLATE "C" NOT NULL,
+	status			text COLLATE "C" NOT NULL,
+	role			text COLLATE "C" NOT NULL,
+	fingerprint		bytea,
+	response		json,
+	checkpoint		text,
+	checkpoint_data	json,
+	sqlstate		text COLLATE "C",
+	message			text,
+	UNIQUE (key, scope, seq)
+);
+CREATE INDEX ON idempotency.request_0 (expires_at);
+COMMENT ON TABLE idempotency.request_0 IS
+	'requests, in one of three tables that take turns; see the view idempotency.request';
+COMMENT ON COLUMN idempotency.request_0.created_at IS 'when the row was written';
+COMMENT ON COLUMN idempotency.request_0.expires_at IS 'when it is no longer valid';
+COMMENT ON COLUMN idempotency.request_0.lease_until IS 'until when the worker has the request, if it has a lease';
+COMMENT ON COLUMN idempotency.request_0.seq IS 'number of the row among those of its key, from 1; the newest counts';
+COMMENT ON COLUMN idempotency.request_0.attempt IS 'number of the attempt';
+COMMENT ON COLUMN idempotency.request_0.scope IS 'namespace of the key, empty by default';
+COMMENT ON COLUMN idempotency.request_0.key IS 'the idempotency key';
+COMMENT ON COLUMN idempotency.request_0.status IS 'started, released, completed or failed';
+COMMENT ON COLUMN idempotency.request_0.role IS 'name of the role that began the request';
+COMMENT ON COLUMN idempotency.request_0.fingerprint IS 'SHA-256 of what was asked for, if that was given';
+COMMENT ON COLUMN idempotency.request_0.response IS 'the answer';
+COMMENT ON COLUMN idempotency.request_0.checkpoint IS 'name of the last checkpoint';
+COMMENT ON COLUMN idempotency.request_0.checkpoint_data IS 'what the worker noted there';
+COMMENT ON COLUMN idempotency.request_0.sqlstate IS 'of a command that failed: its SQLSTATE';
+COMMENT ON COLUMN idempotency.request_0.message IS 'of a command that failed: its message';
+
+CREATE TABLE idempotency.request_1 (LIKE idempotency.request_0 INCLUDING ALL);
+COMMENT ON TABLE idempotency.request_1 IS
+	'as request_0';
+CREATE TABLE idempotency.request_2 (LIKE idempotency.request_0 INCLUDING ALL);
+COMMENT ON TABLE idempotency.request_2 IS
+	'as request_0';
+
+-- One row, or none before the first purge.
+CREATE TABLE idempotency.request_purge (
+	purged_until	timestamptz NOT NULL
+);
+COMMENT ON TABLE idempotency.request_purge IS
+	'how far requests have been purged: the clock of requests does not go back behind it';
+COMMENT ON COLUMN idempotency.request_purge.purged_until IS
+	'time of the last purge that found something';
+
+CREATE FUNCTION idempotency.table_changed()
 RETURNS trigger
 LANGUAGE C
-AS 'MODULE_PATHNAME', 'idem_currency_changed';
-REVOKE ALL ON FUNCTION idempotency.currency_changed() FROM PUBLIC;
-COMMENT ON FUNCTION idempotency.currency_changed() IS
-	'makes all sessions read idempotency.currency again';
+AS 'MODULE_PATHNAME', 'idem_table_changed';
+REVOKE ALL ON FUNCTION idempotency.table_changed() FROM PUBLIC;
+COMMENT ON FUNCTION idempotency.table_changed() IS
+	'makes all sessions read again what they keep of a table';
 
 -- Also for what comes by logical replication: it fires row triggers that are
 -- enabled always, and no statement triggers but those of TRUNCATE.
 CREATE TRIGGER currency_changed
 	AFTER INSERT OR UPDATE OR DELETE ON idempotency.currency
-	FOR EACH ROW EXECUTE FUNCTION idempotency.currency_changed();
+	FOR EACH ROW EXECUTE FUNCTION idempotency.table_changed();
 CREATE TRIGGER currency_truncated
 	AFTER TRUNCATE ON idempotency.currency
-	FOR EACH STATEMENT EXECUTE FUNCTION idempotency.currency_changed();
+	FOR EACH STATEMENT EXECUTE FUNCTION idempotency.table_changed();
 ALTER TABLE idempotency.currency ENABLE ALWAYS TRIGGER currency_changed;
 ALTER TABLE idempotency.currency ENABLE ALWAYS TRIGGER currency_truncated;
 
+CREATE TRIGGER request_purged
+	AFTER INSERT OR UPDATE OR DELETE ON idempotency.request_purge
+	FOR EACH ROW EXECUTE FUNCTION idempotency.table_changed();
+ALTER TABLE idempotency.request_purge ENABLE ALWAYS TRIGGER request_purged;
+
 SELECT pg_catalog.pg_extension_config_dump('idempotency.operation', '');
 SELECT pg_catalog.pg_extension_config_dump('idempotency.currency', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotency.request_0', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotency.request_1', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotency.request_2', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotency.request_purge', '');
 
 GRANT USAGE ON SCHEMA idempotency TO @extowner@ WITH GRANT OPTION;
 -- INSERT, so that the installer can restore a dump; no UPDATE, no DELETE
-GRANT SELECT, INSERT ON idempotency.operation TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT, INSERT ON idempotency.operation, idempotency.request_0, idempotency.request_1, idempotency.request_2,
+	idempotency.request_purge
+	TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency.currency TO @extowner@ WITH GRANT OPTION;
 
 ------------------------------------------------------------------------------
@@ -392,6 +459,199 @@ COMMENT ON VIEW idempotency.payment IS
 GRANT SELECT ON idempotency.payment TO @extowner@ WITH GRANT OPTION;
 
 ------------------------------------------------------------------------------
+-- Requests
+------------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.idem_begin(
+	key text,
+	request json DEFAULT NULL,
+	lease interval DEFAULT NULL,
+	takeover boolean DEFAULT true,
+	scope text DEFAULT NULL,
+	OUT outcome text,
+	OUT attempt integer,
+	OUT response json,
+	OUT checkpoint text,
+	OUT checkpoint_data json)
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_begin(text, json, interval, boolean, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_begin(text, json, interval, boolean, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_begin(text, json, interval, boolean, text) IS
+	'begins a request, or gives its answer: outcome new, resumed, completed, failed or unknown';
+
+CREATE FUNCTION @extschema@.idem_checkpoint(
+	key text,
+	name text,
+	data json,
+	attempt integer,
+	scope text DEFAULT NULL)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_checkpoint(text, text, json, integer, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_checkpoint(text, text, json, integer, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_checkpoint(text, text, json, integer, text) IS
+	'notes how far a request with a lease has come, for whoever takes it over';
+
+CREATE FUNCTION @extschema@.idem_complete(
+	key text,
+	response json,
+	attempt integer DEFAULT NULL,
+	scope text DEFAULT NULL)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_complete(text, json, integer, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_complete(text, json, integer, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_complete(text, json, integer, text) IS
+	'ends a request with its answer';
+
+CREATE FUNCTION @extschema@.idem_fail(
+	key text,
+	response json,
+	attempt integer DEFAULT NULL,
+	scope text DEFAULT NULL)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_fail(text, json, integer, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_fail(text, json, integer, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_fail(text, json, integer, text) IS
+	'ends a request with a failure that is its answer';
+
+CREATE FUNCTION @extschema@.idem_release(
+	key text,
+	attempt integer DEFAULT NULL,
+	scope text DEFAULT NULL)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_release(text, integer, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_release(text, integer, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_release(text, integer, text) IS
+	'gives a request up, so that a retry may start at once';
+
+CREATE FUNCTION @extschema@.idem_execute(
+	key text,
+	command text,
+	args jsonb DEFAULT NULL,
+	scope text DEFAULT NULL,
+	OUT replayed boolean,
+	OUT rows json,
+	OUT sqlstate text,
+	OUT message text)
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text) IS
+	'runs an SQL command once for a key, with the caller''s rights, and gives its rows to whoever repeats the call';
+
+CREATE FUNCTION @extschema@.idem_lookup_request(
+	key text,
+	scope text DEFAULT NULL)
+RETURNS TABLE (
+	request_key text,
+	status text,
+	attempt integer,
+	response json,
+	checkpoint text,
+	checkpoint_data json,
+	lease_until timestamptz,
+	created_at timestamptz,
+	expires_at timestamptz)
+LANGUAGE C STABLE PARALLEL SAFE ROWS 1
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_lookup_request(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_lookup_request(text, text)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_lookup_request(text, text) IS
+	'what is known of a request, or no row; writes nothing';
+
+CREATE VIEW idempotency.request AS
+SELECT n.scope,
+	n.key,
+	n.status,
+	n.attempt,
+	n.lease_until,
+	n.response,
+	n.checkpoint,
+	n.checkpoint_data,
+	n.sqlstate,
+	n.message,
+	n.created_at,
+	n.expires_at,
+	n.role
+FROM (
+	SELECT DISTINCT ON (r.key, r.scope) r.*
+	FROM (
+		SELECT * FROM idempotency.request_0
+		UNION ALL SELECT * FROM idempotency.request_1
+		UNION ALL SELECT * FROM idempotency.request_2) r
+	ORDER BY r.key, r.scope, r.seq DESC) n
+WHERE n.expires_at > pg_catalog.statement_timestamp();
+COMMENT ON VIEW idempotency.request IS
+	'one row for each request that has not expired: its state now';
+GRANT SELECT ON idempotency.request TO @extowner@ WITH GRANT OPTION;
+
+-- The tables belong to the bootstrap superuser, so emptying them is done in its name.
+CREATE FUNCTION @extschema@.idem_purge()
+RETURNS integer
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '400ms'
+AS $$
+DECLARE
+	tab text;
+	live_until timestamptz;
+	emptied integer := 0;
+BEGIN
+	-- in a snapshot of before, rows that came since would not be seen
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		RAISE EXCEPTION 'idem_purge() must be called at isolation level READ COMMITTED'
+			USING ERRCODE = 'active_sql_transaction';
+	END IF;
+
+	FOREACH tab IN ARRAY ARRAY['request_0', 'request_1', 'request_2'] LOOP
+		EXECUTE format('SELECT max(expires_at) FROM idempotency.%I', tab) INTO live_until;
+		CONTINUE WHEN live_until IS NULL OR live_until > clock_timestamp();
+
+		-- behind a lock that is waited for, others wait too: not for long, and if it
+		-- is not to be had, the next purge is soon enough
+		BEGIN
+			EXECUTE format('LOCK TABLE idempotency.%I IN ACCESS EXCLUSIVE MODE', tab);
+			EXECUTE format('SELECT max(expires_at) FROM idempotency.%I', tab) INTO live_until;
+			IF live_until > clock_timestamp() THEN
+				RAISE EXCEPTION USING ERRCODE = 'lock_not_available';
+			END IF;
+			EXECUTE format('TRUNCATE idempotency.%I', tab);
+			UPDATE idempotency.request_purge SET purged_until = clock_timestamp();
+			IF NOT FOUND THEN
+				INSERT INTO idempotency.request_purge VALUES (clock_timestamp());
+			END IF;
+			emptied := emptied + 1;
+		EXCEPTION WHEN lock_not_available THEN
+			NULL;
+		END;
+	END LOOP;
+	RETURN emptied;
+END
+$$;
+REVOKE ALL ON FUNCTION @extschema@.idem_purge() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_purge()
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_purge() IS
+	'empties the tables of requests in which all have expired, and returns how many those are';
+
+------------------------------------------------------------------------------
 -- Checks
 ------------------------------------------------------------------------------
 
@@ -517,7 +777,8 @@ AS $$
 	JOIN pg_proc p ON p.oid = d.objid
 	WHERE e.extname = 'idempotency'
 		AND p.proname IN ('idem_pay', 'idem_authorize', 'idem_capture', 'idem_void', 'idem_refund', 'idem_cancel',
-			'idem_pay_batch', 'idem_lookup', 'idem_payment', 'idem_history')
+			'idem_pay_batch', 'idem_begin', 'idem_checkpoint', 'idem_complete', 'idem_fail', 'idem_release',
+			'idem_execute', 'idem_lookup_request', 'idem_lookup', 'idem_payment', 'idem_history')
 	ORDER BY p.proname
 $$;
 REVOKE ALL ON FUNCTION idempotency.application_functions() FROM PUBLIC;

@@ -244,7 +244,8 @@ answer_known(Batch *batch, int from)
 		Operation	op;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!claim_find(&claim, &batch->store, &group[0]->key, COMMAND))
+		claim_init(&claim, &batch->store, &group[0]->key);
+		if (!claim_find(&claim, COMMAND))
 			break;
 		operation_from_slot(&op, batch->store.slot);
 		for (; from < end; from++)

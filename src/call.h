@@ -11,6 +11,7 @@
 #include "fmgr.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "compat.h"
@@ -25,5 +26,13 @@
 extern void call_check_payment_id(const pg_uuid_t *payment_id);
 pg_noreturn extern void call_no_payment(const pg_uuid_t *payment_id,
 										const text *scope);
+
+/*
+ * An interval in microseconds.  A day has 24 hours and a month 30 days, so that
+ * it is the same in every time zone and at every time of the year.
+ *
+ * Error: 22023 if it is not above zero, or above 100 years.
+ */
+extern int64 call_duration(const Interval *interval, const char *name);
 
 #endif							/* IDEM_CALL_H */

@@ -69,9 +69,11 @@ idem_cancel(PG_FUNCTION_ARGS)
 	own_key = key_of_cancel(&key);
 
 	store_open(&store, TABLE_OPERATION);
-	if (claim_find(&own_claim, &store, &own_key, COMMAND))
+	claim_init(&own_claim, &store, &own_key);
+	claim_init(&claim, &store, &key);
+	if (claim_find(&own_claim, COMMAND))
 		receipt = replay(fcinfo, &store);
-	else if (!claim_find(&claim, &store, &key, COMMAND) &&
+	else if (!claim_find(&claim, COMMAND) &&
 			 claim_take(&claim, COMMAND))
 	{
 		operation_cancelled(&op, &key);

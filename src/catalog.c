@@ -60,10 +60,28 @@ static const Oid operation_types[Natts_operation] = {
 
 static const Oid currency_types[Natts_currency] = {TEXTOID, INT2OID};
 
+static const Oid request_purge_types[Natts_request_purge] = {TIMESTAMPTZOID};
+
+static const Oid request_types[Natts_request] = {
+	TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID,
+	TEXTOID, TEXTOID, TEXTOID, BYTEAOID, JSONOID, TEXTOID, JSONOID, TEXTOID,
+	TEXTOID
+};
+
+#define REQUEST_SHAPE(name)	{name, Natts_request, request_types, "..?......??????"}
+#define REQUEST_INDEX_SHAPE(n) \
+	{TABLE_REQUEST + n, "key, scope, seq", 3, \
+	{Anum_request_key, Anum_request_scope, Anum_request_seq}}
+
 static const TableShape table_shapes[N_TABLES] = {
 	[TABLE_OPERATION] = {"operation", Natts_operation, operation_types,
 	"....?....?....?????.???"},
 	[TABLE_CURRENCY] = {"currency", Natts_currency, currency_types, ".."},
+	[TABLE_REQUEST_PURGE] = {"request_purge", Natts_request_purge,
+	request_purge_types, "."},
+	[TABLE_REQUEST] = REQUEST_SHAPE("request_0"),
+	[TABLE_REQUEST + 1] = REQUEST_SHAPE("request_1"),
+	[TABLE_REQUEST + 2] = REQUEST_SHAPE("request_2"),
 };
 
 static const IndexShape index_shapes[N_INDEXES] = {
@@ -71,6 +89,9 @@ static const IndexShape index_shapes[N_INDEXES] = {
 	{Anum_operation_key, Anum_operation_scope}},
 	[INDEX_OPERATION_PAYMENT] = {TABLE_OPERATION, "scope, payment_id, seq", 3,
 	{Anum_operation_scope, Anum_operation_payment_id, Anum_operation_seq}},
+	[INDEX_REQUEST_KEY] = REQUEST_INDEX_SHAPE(0),
+	[INDEX_REQUEST_KEY + 1] = REQUEST_INDEX_SHAPE(1),
+	[INDEX_REQUEST_KEY + 2] = REQUEST_INDEX_SHAPE(2),
 };
 
 /* InvalidOid: to be looked up */
@@ -78,7 +99,8 @@ static Oid	table_oids[N_TABLES];
 static Oid	index_oids[N_INDEXES];
 
 static bool callback_registered = false;
-static void (*invalidation_callback) (Oid relid) = NULL;
+static void (*invalidation_callbacks[4]) (Oid relid);
+static int	n_invalidation_callbacks = 0;
 
 static void relcache_callback(Datum arg, Oid relid);
 static void namespace_callback(Datum arg, int cacheid, uint32 hashvalue);
@@ -160,7 +182,8 @@ catalog_index(Relation heap, CatalogIndex index)
 void
 catalog_on_invalidation(void (*callback) (Oid relid))
 {
-	invalidation_callback = callback;
+	Assert(n_invalidation_callbacks < lengthof(invalidation_callbacks));
+	invalidation_callbacks[n_invalidation_callbacks++] = callback;
 }
 
 /*
@@ -177,8 +200,8 @@ relcache_callback(Datum arg, Oid relid)
 			index_oids[i] = InvalidOid;
 	}
 
-	if (invalidation_callback)
-		invalidation_callback(relid);
+	for (int i = 0; i < n_invalidation_callbacks; i++)
+		invalidation_callbacks[i] (relid);
 
 	for (int i = 0; i < N_TABLES; i++)
 	{

@@ -46,18 +46,45 @@
 #define Anum_currency_exponent		2
 #define Natts_currency				2
 
+/* idempotency.request_0 and its like */
+#define Anum_request_created_at			1
+#define Anum_request_expires_at			2
+#define Anum_request_lease_until		3
+#define Anum_request_seq				4
+#define Anum_request_attempt			5
+#define Anum_request_scope				6
+#define Anum_request_key				7
+#define Anum_request_status				8
+#define Anum_request_role				9
+#define Anum_request_fingerprint		10
+#define Anum_request_response			11
+#define Anum_request_checkpoint			12
+#define Anum_request_checkpoint_data	13
+#define Anum_request_sqlstate			14
+#define Anum_request_message			15
+#define Natts_request					15
+
+/* idempotency.request_purge */
+#define Anum_request_purge_purged_until	1
+#define Natts_request_purge				1
+
+#define N_REQUEST_TABLES				3
+
 typedef enum CatalogTable
 {
 	TABLE_OPERATION,
 	TABLE_CURRENCY,
-	N_TABLES
+	TABLE_REQUEST_PURGE,
+	TABLE_REQUEST,				/* request_0, and request_1 and 2 after it */
+	N_TABLES = TABLE_REQUEST + N_REQUEST_TABLES
 } CatalogTable;
 
 typedef enum CatalogIndex
 {
 	INDEX_OPERATION_KEY,		/* UNIQUE (key, scope) */
 	INDEX_OPERATION_PAYMENT,	/* PRIMARY KEY (scope, payment_id, seq) */
-	N_INDEXES
+	INDEX_REQUEST_KEY,			/* UNIQUE (key, scope, seq), of each request_n */
+	N_INDEXES = INDEX_REQUEST_KEY + N_REQUEST_TABLES
 } CatalogIndex;
 
 /*
@@ -76,7 +103,10 @@ extern Relation catalog_open(CatalogTable table, LOCKMODE lockmode);
  */
 extern Oid	catalog_index(Relation heap, CatalogIndex index);
 
-/* Call this function whenever a table of ours may have changed its contents. */
+/*
+ * Call this function whenever a table of ours may have changed: with its OID,
+ * or with InvalidOid if it may have been any.  Once for each function.
+ */
 extern void catalog_on_invalidation(void (*callback) (Oid relid));
 
 #endif							/* IDEM_CATALOG_H */

@@ -64,6 +64,7 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 
 #include "claim.h"
 #include "compat.h"
@@ -85,23 +86,33 @@ typedef struct LockedKey
 	int			number;			/* of the key */
 } LockedKey;
 
+static void probe(Claim *claim);
+static bool is_answer(const Claim *claim);
 static void take_lock(Claim *claim);
 static void take_payment_lock(Claim *claim, const text *scope,
 							  const pg_uuid_t *payment_id);
 static void make_tag(LOCKTAG *tag, uint64 hash, int lock_class);
 static void make_key_tag(LOCKTAG *tag, const Store *store, const Key *key);
+static LockAcquireResult acquire(const LOCKTAG *tag, bool dont_wait);
 static int	compare_tags(const void *a, const void *b);
 pg_noreturn static void inside_own_work(void);
 pg_noreturn static void not_in_snapshot(const char *what);
 
-bool
-claim_find(Claim *claim, Store *store, const Key *key, const char *command)
+void
+claim_init(Claim *claim, Store *store, const Key *key)
 {
-	claim->store = store;
+	claim->stores = claim->target = store;
+	claim->nstores = 1;
+	claim->is_answer = NULL;
 	claim->key = key;
 	claim->payment_locked = false;
-	claim->state = store_probe_key(store, key);
-	if (claim->state == ROW_VISIBLE || claim->state == ROW_OWN)
+}
+
+bool
+claim_find(Claim *claim, const char *command)
+{
+	probe(claim);
+	if (is_answer(claim) && claim->state != ROW_CONCURRENT)
 		return true;
 
 	/* a new key is work, which a parallel operation cannot even prepare */
@@ -112,49 +123,39 @@ claim_find(Claim *claim, Store *store, const Key *key, const char *command)
 bool
 claim_take(Claim *claim, const char *command)
 {
-	Store	   *store = claim->store;
-
 	PreventCommandIfReadOnly(command);
 	PreventCommandDuringRecovery(command);
 
-	store_prepare_write(store);
+	store_prepare_write(claim->target);
 
 	for (;;)
 	{
 		bool		locked = false;
 
-		if (claim->state == ROW_ABSENT)
+		if (claim->state != ROW_IN_PROGRESS && !is_answer(claim))
 		{
 			take_lock(claim);
 			locked = true;
-			claim->state = store_probe_key(store, claim->key);
-			if (claim->state == ROW_ABSENT)
+			probe(claim);
+			if (claim->state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
+				not_in_snapshot("an idempotency key");
+			if (claim->state != ROW_IN_PROGRESS && !is_answer(claim))
 				return true;
 		}
 		if (locked)
 			claim_release(claim);
 
-		switch (claim->state)
+		if (claim->state != ROW_IN_PROGRESS)
 		{
-			case ROW_ABSENT:
-				break;			/* cannot happen */
-
-			case ROW_VISIBLE:
-			case ROW_OWN:
-				return false;
-
-			case ROW_CONCURRENT:
-				if (IsolationUsesXactSnapshot())
-					not_in_snapshot("an idempotency key");
-				return false;
-
-			case ROW_IN_PROGRESS:
-				if (setting_in_flight == IN_FLIGHT_FAIL)
-					refusal_raise(claim_in_flight());
-				store_wait(store);
-				claim->state = store_probe_key(store, claim->key);
-				break;
+			if (claim->state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
+				not_in_snapshot("an idempotency key");
+			return false;
 		}
+
+		if (setting_in_flight == IN_FLIGHT_FAIL)
+			refusal_raise(claim_in_flight());
+		store_wait(claim->store);
+		probe(claim);
 	}
 }
 
@@ -188,7 +189,7 @@ claim_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
 				 errdetail("Another transaction that works on the payment has not ended."),
 				 errhint("Retry later with the same key.")));
 	store_wait(claim->store);
-	claim->state = store_probe_key(claim->store, claim->key);
+	probe(claim);
 	return false;
 }
 
@@ -196,9 +197,19 @@ void
 claim_release(Claim *claim)
 {
 	if (claim->payment_locked)
-		LockRelease(&claim->payment_tag, ExclusiveLock, false);
+		claim_unlock(&claim->payment_tag);
 	claim->payment_locked = false;
-	LockRelease(&claim->tag, ExclusiveLock, false);
+	claim_unlock(&claim->tag);
+}
+
+void
+claim_unlock(const LOCKTAG *tag)
+{
+	ResourceOwner old_owner = CurrentResourceOwner;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	LockRelease(tag, ExclusiveLock, false);
+	CurrentResourceOwner = old_owner;
 }
 
 void
@@ -238,8 +249,7 @@ claim_many_lock(ClaimMany *many, int n, const Key **keys, bool *in_flight)
 			in_flight[locks[i].number] = in_flight[locks[i - 1].number];
 			continue;
 		}
-		switch (LockAcquire(tag, ExclusiveLock, false,
-							setting_in_flight == IN_FLIGHT_FAIL))
+		switch (acquire(tag, setting_in_flight == IN_FLIGHT_FAIL))
 		{
 			case LOCKACQUIRE_OK:
 				many->tags[many->nlocks++] = *tag;
@@ -273,7 +283,7 @@ void
 claim_many_release(ClaimMany *many)
 {
 	while (many->nlocks > 0)
-		LockRelease(&many->tags[--many->nlocks], ExclusiveLock, false);
+		claim_unlock(&many->tags[--many->nlocks]);
 	many->probed = false;
 }
 
@@ -286,12 +296,54 @@ claim_in_flight(void)
 						"Retry later with the same key.");
 }
 
+/*
+ * Where the key's row stands: the newest, if several tables have one.
+ */
+static void
+probe(Claim *claim)
+{
+	int			newest = 0;
+
+	claim->state = ROW_ABSENT;
+	claim->store = claim->target;
+	for (int i = 0; i < claim->nstores; i++)
+	{
+		Store	   *store = &claim->stores[i];
+		RowState	state = store_probe_key(store, claim->key);
+
+		if (state == ROW_ABSENT)
+			continue;
+		if (state != ROW_IN_PROGRESS && claim->nstores > 1)
+		{
+			int			seq = DatumGetInt32(store_get(store, Anum_request_seq));
+
+			if (seq < newest)
+				continue;
+			newest = seq;
+		}
+		claim->state = state;
+		claim->store = store;
+		if (state == ROW_IN_PROGRESS)
+			break;
+	}
+}
+
+/*
+ * Does the row found, if there is one, answer the key for good?
+ */
+static bool
+is_answer(const Claim *claim)
+{
+	if (claim->state == ROW_ABSENT || claim->state == ROW_IN_PROGRESS)
+		return false;
+	return claim->is_answer == NULL || claim->is_answer(claim->store);
+}
+
 static void
 take_lock(Claim *claim)
 {
-	make_key_tag(&claim->tag, claim->store, claim->key);
-	switch (LockAcquire(&claim->tag, ExclusiveLock, false,
-						setting_in_flight == IN_FLIGHT_FAIL))
+	make_key_tag(&claim->tag, &claim->stores[0], claim->key);
+	switch (acquire(&claim->tag, setting_in_flight == IN_FLIGHT_FAIL))
 	{
 		case LOCKACQUIRE_OK:
 			break;
@@ -319,7 +371,7 @@ take_payment_lock(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
 	hash = DatumGetUInt64(hash_any_extended(payment_id->data, UUID_LEN, hash));
 
 	make_tag(&claim->payment_tag, hash, PAYMENT_LOCK_CLASS);
-	if (LockAcquire(&claim->payment_tag, ExclusiveLock, false, false) != LOCKACQUIRE_OK)
+	if (acquire(&claim->payment_tag, false) != LOCKACQUIRE_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("payment is used inside its own work")));
@@ -337,6 +389,22 @@ make_tag(LOCKTAG *tag, uint64 hash, int lock_class)
 {
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId,
 						 (uint32) (hash >> 32), (uint32) hash, lock_class);
+}
+
+/*
+ * The locks belong to the (sub)transaction rather than to the statement: that
+ * of a request outlasts it (see begun.c).
+ */
+static LockAcquireResult
+acquire(const LOCKTAG *tag, bool dont_wait)
+{
+	ResourceOwner old_owner = CurrentResourceOwner;
+	LockAcquireResult result;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	result = LockAcquire(tag, ExclusiveLock, false, dont_wait);
+	CurrentResourceOwner = old_owner;
+	return result;
 }
 
 static int

@@ -17,7 +17,11 @@
 
 typedef struct Claim
 {
-	Store	   *store;
+	Store	   *stores;			/* the tables that a key may be in */
+	int			nstores;
+	Store	   *store;			/* the one with the row found */
+	Store	   *target;			/* the one that takes a new row */
+	bool		(*is_answer) (Store *store);	/* NULL: all rows are */
 	const Key  *key;
 	RowState	state;			/* as of the last probe */
 	LOCKTAG		tag;			/* the key's lock, while it is held */
@@ -25,6 +29,9 @@ typedef struct Claim
 	bool		payment_locked;
 	RowState	payment_state;	/* of its newest row; that is in the slot */
 } Claim;
+
+/* A claim on a key of payments. */
+extern void claim_init(Claim *claim, Store *store, const Key *key);
 
 /*
  * Look whether the key has been answered.  True: it has, the row is in the
@@ -35,13 +42,13 @@ typedef struct Claim
  *
  * Error: 25000 if it has not, in a parallel operation.
  */
-extern bool claim_find(Claim *claim, Store *store, const Key *key,
-					   const char *command);
+extern bool claim_find(Claim *claim, const char *command);
 
 /*
- * Make the key ours.  True: it is; do the work, insert the row, and call
- * claim_release().  False: somebody else's answer came first, and its row is in
- * the store's slot.
+ * Make the key ours.  True: it is; do the work, insert the row into the target,
+ * and call claim_release().  (If state is not ROW_ABSENT then, there is a row in
+ * the store's slot that is no answer.)  False: somebody else's answer came
+ * first, and its row is in the store's slot.
  *
  * command: the function's name, for messages.
  *
@@ -69,6 +76,9 @@ extern bool claim_payment(Claim *claim, const text *scope,
  * payment.
  */
 extern void claim_release(Claim *claim);
+
+/* Let one lock go, that is not released with its claim. */
+extern void claim_unlock(const LOCKTAG *tag);
 
 /*
  * Many keys at a time, up to STORE_MANY.  All of them are locked before any is

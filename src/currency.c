@@ -93,7 +93,7 @@ static void user_read(void);
 static void user_forget(Oid relid);
 static int	iso_compare(const void *key, const void *entry);
 
-PG_FUNCTION_INFO_V1(idem_currency_changed);
+PG_FUNCTION_INFO_V1(idem_table_changed);
 
 text *
 currency_of_call(text *currency)
@@ -143,14 +143,14 @@ currency_exponent(const text *code, int *exponent)
  * idempotency.currency, FOR EACH STATEMENT.
  */
 Datum
-idem_currency_changed(PG_FUNCTION_ARGS)
+idem_table_changed(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"currency_changed\" was not called by trigger manager")));
+				 errmsg("function \"table_changed\" was not called by trigger manager")));
 
 	CacheInvalidateRelcache(trigger->tg_relation);
 	return PointerGetDatum(NULL);

@@ -25,13 +25,16 @@
 /* the key, or the payment, belongs to another role */
 #define ERRCODE_IDEM_FORBIDDEN			MAKE_SQLSTATE('I','D','4','0','3')
 
-/* there is no such payment */
+/* there is no such payment, or request */
 #define ERRCODE_IDEM_NOT_FOUND			MAKE_SQLSTATE('I','D','4','0','4')
 
 /* the key is in flight: retry later with the same key */
 #define ERRCODE_IDEM_IN_FLIGHT			MAKE_SQLSTATE('I','D','4','0','9')
 
-/* the payment's state forbids it: look, then decide */
+/* the key's answer has expired: do not retry blindly */
+#define ERRCODE_IDEM_EXPIRED			MAKE_SQLSTATE('I','D','4','1','0')
+
+/* the state of the payment or request forbids it: look, then decide */
 #define ERRCODE_IDEM_STATE				MAKE_SQLSTATE('I','D','4','1','2')
 
 /* the key was used with a different request: a bug in the client */

@@ -118,7 +118,8 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 		refusal_raise(money_check(request->amount));
 
 	store_open(&store, TABLE_OPERATION);
-	if (claim_find(&claim, &store, &key, command))
+	claim_init(&claim, &store, &key);
+	if (claim_find(&claim, command))
 		receipt = operation_replay(fcinfo, store.slot, request);
 	else
 		for (;;)

@@ -11,6 +11,8 @@
  *	cancel.c	idem_cancel
  *	batch.c		idem_pay_batch
  *	lookup.c	idem_lookup, idem_payment, idem_history: what only reads
+ *	work.c		idem_begin, idem_complete and the like: requests
+ *	execute.c	idem_execute
  *	call.c		reading their arguments
  *
  * what they are made of
@@ -20,6 +22,9 @@
  *	storage.c	the way to the tables: the only file that reads or writes one
  *	catalog.c	which tables and indexes those are
  *	operation.c	the row of an operation, its comparison with a request, the receipt
+ *	request.c	the row of a request, and the tables that it is in
+ *	begun.c		the requests that the transaction has begun and not ended
+ *	fingerprint.c	what a request is compared by
  *	state.c		what the state of a payment allows: the rules of capture and refund
  *	money.c		what an amount may be
  *	currency.c	which currencies there are, and how many decimals they have

@@ -34,7 +34,6 @@ PG_FUNCTION_INFO_V1(idem_authorize);
 
 static Datum start_payment(FunctionCallInfo fcinfo, text *key, text *scope,
 						   OperationRequest *request, const char *command);
-static int64 duration(const Interval *interval);
 
 /*
  * idem_pay: take an amount at once.
@@ -78,7 +77,7 @@ idem_authorize(PG_FUNCTION_ARGS)
 		.currency = currency_of_call(ARG_TEXT(2)),
 		.from_account = ARG_TEXT(3),
 		.to_account = ARG_TEXT(4),
-		.expires_in = PG_ARGISNULL(5) ? 7 * USECS_PER_DAY : duration(PG_GETARG_INTERVAL_P(5)),
+		.expires_in = PG_ARGISNULL(5) ? 7 * USECS_PER_DAY : call_duration(PG_GETARG_INTERVAL_P(5), "expires_in"),
 		.reference = ARG_TEXT(6),
 		.metadata = ARG_JSONB(7),
 	};
@@ -115,7 +114,8 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	refusal_raise(money_check(request->amount));
 
 	store_open(&store, TABLE_OPERATION);
-	if (claim_find(&claim, &store, &key, command))
+	claim_init(&claim, &store, &key);
+	if (claim_find(&claim, command))
 		receipt = operation_replay(fcinfo, store.slot, request);
 	else
 	{
@@ -136,29 +136,4 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	store_close(&store);
 
 	return receipt;
-}
-
-/*
- * An interval in microseconds.  A day has 24 hours and a month 30 days, so that
- * it is the same in every time zone and at every time of the year.
- */
-static int64
-duration(const Interval *interval)
-{
-	/* beyond these are infinite ones, and sums beyond the end of time */
-	const int64 limit = INT64CONST(100) * 365 * USECS_PER_DAY;
-	double		us = (double) interval->time +
-		((double) interval->day + (double) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
-
-	if (us <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("expires_in must be greater than zero")));
-	if (us > limit)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("expires_in is too long"),
-				 errdetail("At most 36500 days are allowed, and a month has 30.")));
-	return interval->time +
-		((int64) interval->day + (int64) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
 }

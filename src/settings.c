@@ -20,6 +20,7 @@ char	   *setting_scope = NULL;
 char	   *setting_currency = NULL;
 int			setting_in_flight = IN_FLIGHT_WAIT;
 int			setting_declines = DECLINES_RAISE;
+int			setting_retention = 24 * 60 * 60;
 
 static const struct config_enum_entry in_flight_options[] = {
 	{"wait", IN_FLIGHT_WAIT, false},
@@ -69,6 +70,14 @@ settings_define(void)
 							 declines_options,
 							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("idempotency.retention",
+							"Sets for how long the answer to a request is kept.",
+							"Payments are kept for ever.",
+							&setting_retention,
+							24 * 60 * 60, 1, 50 * 365 * 24 * 60 * 60,
+							PGC_USERSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("idempotency");
 }

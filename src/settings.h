@@ -26,6 +26,7 @@ extern char *setting_scope;		/* idempotency.scope; checked when it is used */
 extern char *setting_currency;	/* idempotency.currency; likewise */
 extern int	setting_in_flight;	/* idempotency.in_flight, an InFlight */
 extern int	setting_declines;	/* idempotency.declines, a Declines */
+extern int	setting_retention;	/* idempotency.retention, in seconds */
 
 extern void settings_define(void);
 

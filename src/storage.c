@@ -79,6 +79,7 @@ static bool find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 				 ScanDirection direction);
 static void payment_scan_keys(ScanKey keys, const text *scope,
 							  const pg_uuid_t *payment_id);
+static CatalogIndex key_index(const Store *store);
 static void key_scan_keys(ScanKey keys, const Key *key);
 static void scan_key(ScanKey keys, int column, RegProcedure equals, Datum value);
 static StoreWriter *writer_begin(Store *store);
@@ -91,6 +92,7 @@ static void check_triggers(ResultRelInfo *rri);
 void
 store_open(Store *store, CatalogTable table)
 {
+	store->table = table;
 	store->heap = catalog_open(table, AccessShareLock);
 	store->context = CurrentMemoryContext;
 	store->slot = table_slot_create(store->heap, NULL);
@@ -103,10 +105,12 @@ store_open(Store *store, CatalogTable table)
 void
 store_close(Store *store)
 {
+	LOCKMODE	unlock = store->table >= TABLE_REQUEST ? AccessShareLock : NoLock;
+
 	writer_end(store);
-	probe_end(store, NoLock);
+	probe_end(store, unlock);
 	ExecDropSingleTupleTableSlot(store->slot);
-	table_close(store->heap, NoLock);
+	table_close(store->heap, unlock);
 }
 
 void
@@ -131,7 +135,7 @@ store_find_key(Store *store, const Key *key)
 	ScanKeyData keys[2];
 
 	key_scan_keys(keys, key);
-	return find(store, INDEX_OPERATION_KEY, keys, 2, ForwardScanDirection);
+	return find(store, key_index(store), keys, 2, BackwardScanDirection);
 }
 
 bool
@@ -156,7 +160,7 @@ store_probe_key(Store *store, const Key *key)
 	ScanKeyData keys[2];
 
 	key_scan_keys(keys, key);
-	return probe(store, INDEX_OPERATION_KEY, keys, 2, ForwardScanDirection);
+	return probe(store, key_index(store), keys, 2, BackwardScanDirection);
 }
 
 RowState
@@ -191,6 +195,14 @@ store_probe_payment(Store *store, const text *scope, const pg_uuid_t *payment_id
 
 	payment_scan_keys(keys, scope, payment_id);
 	return probe(store, INDEX_OPERATION_PAYMENT, keys, 2, BackwardScanDirection);
+}
+
+Datum
+store_get(Store *store, AttrNumber column)
+{
+	bool		isnull;
+
+	return slot_getattr(store->slot, column, &isnull);
 }
 
 void
@@ -435,6 +447,14 @@ find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 	store->direction = direction;
 	index_rescan(store->scan, keys, nkeys, NULL, 0);
 	return store_find_next(store);
+}
+
+static CatalogIndex
+key_index(const Store *store)
+{
+	if (store->table == TABLE_OPERATION)
+		return INDEX_OPERATION_KEY;
+	return INDEX_REQUEST_KEY + (store->table - TABLE_REQUEST);
 }
 
 static void

@@ -35,6 +35,7 @@ typedef enum RowState
 /* An open table. */
 typedef struct Store
 {
+	CatalogTable table;
 	Relation	heap;
 	MemoryContext context;		/* of all that belongs to it */
 	TupleTableSlot *slot;		/* the row found last */
@@ -56,7 +57,8 @@ typedef struct Store
 /*
  * Open a table for reading, and with store_prepare_write() for writing too.  The
  * locks are those of a SELECT and of an INSERT, kept to the end of the
- * transaction as theirs are.
+ * transaction as theirs are; but of the tables of requests the reader's are
+ * released by store_close(), as purging has to wait for them.
  */
 extern void store_open(Store *store, CatalogTable table);
 extern void store_close(Store *store);
@@ -78,7 +80,7 @@ extern bool store_find_payment(Store *store, const text *scope,
 extern bool store_find_next(Store *store);
 
 /*
- * Find out where the row of a key stands.  Takes no lock, assigns no
+ * Find out where the row of a key stands (of requests, the newest of its rows).  Takes no lock, assigns no
  * transaction id, writes no WAL.  The row, if there is one, is in store->slot.
  */
 extern RowState store_probe_key(Store *store, const Key *key);
@@ -95,6 +97,9 @@ extern RowState store_probe_key_in_order(Store *store, const Key *key, bool firs
  */
 extern RowState store_probe_payment(Store *store, const text *scope,
 									const pg_uuid_t *payment_id);
+
+/* A column of the row found last, which is not NULL. */
+extern Datum store_get(Store *store, AttrNumber column);
 
 /*
  * Wait for the transaction that the last probe found in progress; then probe

@@ -1,0 +1,275 @@
+/*-------------------------------------------------------------------------
+ *
+ * request.c
+ *		The row of a request, and the tables that it is in.
+ *
+ * A request is told by its rows, which are never updated: the newest one, by
+ * seq, is its state, and has all that is known of it.  One that is done in one
+ * transaction has just the row of its end; one with a lease has a row for its
+ * beginning, each checkpoint, each taking over, and its end.
+ *
+ * The rows of a key may be in any of the three tables: the clock says which one
+ * takes new rows, so that one after the other has nothing but rows that have
+ * expired, and can be emptied at once (see idem_purge()).  Whether a row has
+ * expired is decided by its own expires_at.  One that has is as if it were not
+ * there, but that the key's next row is numbered after it.
+ *
+ * A clock that is set back could bring a row to life again that has been
+ * purged by then; so the time here never lies before that of the last purge.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "access.h"
+#include "compat.h"
+#include "errors.h"
+#include "request.h"
+#include "settings.h"
+
+/* the time of the last purge, if it is known */
+static bool purge_known = false;
+static TimestampTz purged_until;
+static Oid	purge_table = InvalidOid;
+
+static void read_purge(void);
+static void forget_purge(Oid relid);
+static bool answers(Store *store);
+static void from_slot(Request *row, Store *store);
+static void set_text(Request *row, int column, const text *value);
+static bool has_expired(const Request *row, TimestampTz now);
+
+void
+request_open(RequestClaim *rc, const Key *key)
+{
+	int64		period;
+
+	for (int i = 0; i < N_REQUEST_TABLES; i++)
+		store_open(&rc->stores[i], TABLE_REQUEST + i);
+
+	/* with the tables locked, no purge is under way */
+	rc->now = request_now();
+	period = rc->now / ((int64) setting_retention * USECS_PER_SEC);
+
+	claim_init(&rc->claim, rc->stores, key);
+	rc->claim.nstores = N_REQUEST_TABLES;
+	rc->claim.target = &rc->stores[period % N_REQUEST_TABLES];
+	rc->claim.is_answer = answers;
+}
+
+void
+request_close(RequestClaim *rc)
+{
+	for (int i = 0; i < N_REQUEST_TABLES; i++)
+		store_close(&rc->stores[i]);
+}
+
+bool
+request_found(RequestClaim *rc, Request *row)
+{
+	if (rc->claim.state == ROW_ABSENT)
+		return false;
+	from_slot(row, rc->claim.store);
+	return !has_expired(row, rc->now);
+}
+
+int
+request_next_seq(RequestClaim *rc)
+{
+	if (rc->claim.state == ROW_ABSENT)
+		return 1;
+	return DatumGetInt32(store_get(rc->claim.store, Anum_request_seq)) + 1;
+}
+
+bool
+request_look_up(RequestClaim *rc, Request *row)
+{
+	bool		found = false;
+
+	for (int i = 0; i < N_REQUEST_TABLES; i++)
+	{
+		Request		candidate;
+
+		if (!store_find_key(&rc->stores[i], rc->claim.key))
+			continue;
+		from_slot(&candidate, &rc->stores[i]);
+		if (found && DatumGetInt32(request_get(&candidate, seq)) <
+			DatumGetInt32(request_get(row, seq)))
+			continue;
+		*row = candidate;
+		found = true;
+	}
+	return found && !has_expired(row, rc->now);
+}
+
+void
+request_make(Request *row, RequestClaim *rc, const Key *key, const char *status,
+			 int attempt, int seq)
+{
+	memset(row->nulls, true, sizeof(row->nulls));
+	request_set(row, created_at, TimestampTzGetDatum(rc->now));
+	request_set(row, expires_at,
+				TimestampTzGetDatum(rc->now + (int64) setting_retention * USECS_PER_SEC));
+	request_set(row, seq, Int32GetDatum(seq));
+	request_set(row, attempt, Int32GetDatum(attempt));
+	set_text(row, Anum_request_scope, key->scope);
+	set_text(row, Anum_request_key, key->key);
+	request_set(row, status, CStringGetTextDatum(status));
+	set_text(row, Anum_request_role, access_current_role());
+}
+
+void
+request_follow(Request *row, RequestClaim *rc, const Request *newest,
+			   const char *status)
+{
+	*row = *newest;
+	request_set(row, created_at, TimestampTzGetDatum(rc->now));
+	request_set(row, expires_at,
+				TimestampTzGetDatum(rc->now + (int64) setting_retention * USECS_PER_SEC));
+	request_set(row, seq, Int32GetDatum(DatumGetInt32(request_get(newest, seq)) + 1));
+	request_set(row, status, CStringGetTextDatum(status));
+}
+
+void
+request_insert(RequestClaim *rc, Request *row)
+{
+	/* a lease that is longer than the retention outlives it */
+	if (!request_is_null(row, lease_until))
+		request_set(row, expires_at,
+					TimestampTzGetDatum(Max(DatumGetTimestampTz(request_get(row, expires_at)),
+											DatumGetTimestampTz(request_get(row, lease_until)) +
+											(int64) setting_retention * USECS_PER_SEC)));
+	store_insert(rc->claim.target, row->values, row->nulls);
+}
+
+bool
+request_is(const Request *row, const char *status)
+{
+	text	   *stored = DatumGetTextPP(request_get(row, status));
+
+	return VARSIZE_ANY_EXHDR(stored) == strlen(status) &&
+		memcmp(VARDATA_ANY(stored), status, strlen(status)) == 0;
+}
+
+bool
+request_is_answer(const Request *row)
+{
+	return request_is(row, REQUEST_COMPLETED) || request_is(row, REQUEST_FAILED);
+}
+
+Refusal *
+request_check_access(const Request *row)
+{
+	if (access_allowed(DatumGetTextPP(request_get(row, role))))
+		return NULL;
+	return refusal_make(ERRCODE_IDEM_FORBIDDEN,
+						"permission denied for idempotency key",
+						"The key belongs to another role.", NULL);
+}
+
+Refusal *
+request_check_fingerprint(const Request *row, const bytea *asked)
+{
+	const bytea *stored = request_is_null(row, fingerprint)
+		? NULL : DatumGetByteaPP(request_get(row, fingerprint));
+
+	if (stored == NULL && asked == NULL)
+		return NULL;
+	if (stored && asked &&
+		VARSIZE_ANY_EXHDR(stored) == VARSIZE_ANY_EXHDR(asked) &&
+		memcmp(VARDATA_ANY(stored), VARDATA_ANY(asked), VARSIZE_ANY_EXHDR(asked)) == 0)
+		return NULL;
+	return refusal_make(ERRCODE_IDEM_DIFFERENT_REQUEST,
+						"idempotency key was used with a different request",
+						"Field \"request\" differs.",
+						"If this is the same request, send it as it was; only if it is another one, use a new key.");
+}
+
+/*
+ * For the claim: is the row in the store's slot an answer for good?
+ */
+static bool
+answers(Store *store)
+{
+	Request		row;
+
+	from_slot(&row, store);
+	return request_is_answer(&row) && !has_expired(&row, request_now());
+}
+
+TimestampTz
+request_now(void)
+{
+	if (!purge_known)
+		read_purge();
+	return Max(GetCurrentTimestamp(), purged_until);
+}
+
+static void
+read_purge(void)
+{
+	static bool callback_registered = false;
+	Relation	rel;
+	Snapshot	snapshot;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (!callback_registered)
+	{
+		catalog_on_invalidation(forget_purge);
+		callback_registered = true;
+	}
+
+	rel = catalog_open(TABLE_REQUEST_PURGE, AccessShareLock);
+	purge_table = RelationGetRelid(rel);
+	purge_known = true;			/* unless a change comes in while we read */
+	purged_until = DT_NOBEGIN;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		until = heap_getattr(tuple, Anum_request_purge_purged_until,
+										 RelationGetDescr(rel), &isnull);
+
+		purged_until = Max(purged_until, DatumGetTimestampTz(until));
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+}
+
+static void
+forget_purge(Oid relid)
+{
+	if (relid == InvalidOid || relid == purge_table)
+		purge_known = false;
+}
+
+static void
+from_slot(Request *row, Store *store)
+{
+	slot_getallattrs(store->slot);
+	memcpy(row->values, store->slot->tts_values, sizeof(row->values));
+	memcpy(row->nulls, store->slot->tts_isnull, sizeof(row->nulls));
+}
+
+static void
+set_text(Request *row, int column, const text *value)
+{
+	row->values[column - 1] = PointerGetDatum(value);
+	row->nulls[column - 1] = value == NULL;
+}
+
+static bool
+has_expired(const Request *row, TimestampTz now)
+{
+	return DatumGetTimestampTz(request_get(row, expires_at)) <= now;
+}

@@ -1,0 +1,76 @@
+-- Requests: work of the application's own, done once.
+\getenv srcdir PG_ABS_SRCDIR
+\set include :srcdir '/include/error.psql'
+\i :include
+
+-- begun and completed in one transaction
+BEGIN;
+SELECT * FROM idem_begin('w1', '{"do": "it", "n": 1.0}');
+SELECT idem_complete('w1', '{"done":  true}');
+COMMIT;
+SELECT * FROM idem_begin('w1', '{"n": 1, "do":"it"}');
+SELECT pg_temp.error($$SELECT idem_begin('w1', '{"n": 2, "do":"it"}')$$);
+SELECT pg_temp.error($$SELECT idem_begin('w1')$$);
+-- not completed: refused
+BEGIN;
+SELECT * FROM idem_begin('w2');
+COMMIT;
+SELECT * FROM idem_begin('w2');
+BEGIN;
+SELECT * FROM idem_begin('w2');
+SELECT pg_temp.error($$SELECT idem_begin('w2')$$);
+SAVEPOINT s;
+SELECT idem_complete('w2', '1');
+ROLLBACK TO s;
+SELECT idem_fail('w2', '{"no": "funds"}');
+COMMIT;
+SELECT * FROM idem_begin('w2');
+BEGIN;
+SAVEPOINT s;
+SELECT * FROM idem_begin('w3');
+ROLLBACK TO s;
+COMMIT;
+BEGIN;
+SELECT * FROM idem_begin('w3');
+SELECT * FROM idem_begin('w4');
+SELECT idem_complete('w4', 'null');
+SELECT idem_release('w3');
+COMMIT;
+SELECT request_key, status, attempt, response FROM unnest('{w1,w2,w3,w4}'::text[]) k, idem_lookup_request(k);
+-- leases
+SELECT * FROM idem_begin('l1', '{"a": 1}', lease => '1 hour');
+SELECT regexp_replace(pg_temp.error($$SELECT idem_begin('l1', '{"a": 1}', lease => '1 hour')$$), 'until .*$', 'until ...', 'n');
+SELECT idem_checkpoint('l1', 'charged', '{"charge": "ch_1"}', 1);
+SELECT pg_temp.error($$SELECT idem_complete('l1', '{}')$$);
+SELECT pg_temp.error($$SELECT idem_complete('l1', '{}', 2)$$);
+SELECT idem_complete('l1', '{"ok": 1}', 1);
+SELECT idem_complete('l1', '{"ok": 1}', 1);
+SELECT pg_temp.error($$SELECT idem_complete('l1', '{"ok": 2}', 1)$$);
+SELECT * FROM idem_begin('l1', '{"a": 1}', lease => '1 hour');
+SELECT * FROM idem_begin('l2', lease => '1 ms');
+SELECT idem_checkpoint('l2', 'half', NULL, 1);
+SELECT pg_sleep(0.01);
+SELECT * FROM idem_begin('l2', lease => '1 hour', takeover => false);
+SELECT * FROM idem_begin('l2', lease => '1 hour');
+SELECT pg_temp.error($$SELECT idem_complete('l2', '1', 1)$$);
+SELECT idem_release('l2', 2);
+SELECT * FROM idem_begin('l2', lease => '1 hour');
+SELECT idem_fail('l2', '"no"', 3);
+SELECT * FROM idem_begin('l2');
+SELECT pg_temp.error($$SELECT idem_complete('never', '1', 1)$$);
+-- retention: what has expired is as if it had never been, and is purged a table at a time
+SET idempotency.retention = '1s';
+SELECT outcome FROM idem_begin('e1', lease => '1 ms');
+SELECT idem_complete('e1', '"first"', 1);
+SELECT outcome, response FROM idem_begin('e1');
+SELECT pg_sleep(1.1);
+SELECT count(*) FROM idem_lookup_request('e1');
+SELECT outcome, attempt FROM idem_begin('e1', lease => '1 minute');
+SELECT idem_complete('e1', '"second"', 1);
+SELECT outcome, response FROM idem_begin('e1');
+RESET idempotency.retention;
+SELECT key, status, attempt, response FROM idempotency.request WHERE key IN ('e1', 'l1', 'w1') ORDER BY key;
+SELECT idem_purge() <= 1 AS few_are_empty;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT idem_purge();
+ROLLBACK;

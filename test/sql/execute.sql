@@ -1,0 +1,48 @@
+-- idem_execute: one SQL command, run once.
+\getenv srcdir PG_ABS_SRCDIR
+\set include :srcdir '/include/error.psql'
+\i :include
+
+CREATE TABLE job (id int GENERATED ALWAYS AS IDENTITY, name text UNIQUE, at date, n numeric(10,2), tags text[], doc jsonb);
+SELECT * FROM idem_execute('x1', 'INSERT INTO job (name, at, n, tags, doc) VALUES ($1, $2, $3, $4, $5) RETURNING *',
+	'["first", "2026-01-02", 1.50, "{a,b}", {"k": [1, null]}]');
+SELECT * FROM idem_execute('x1', 'INSERT INTO job (name, at, n, tags, doc) VALUES ($1, $2, $3, $4, $5) RETURNING *',
+	'["first", "2026-01-02", 1.5, "{a,b}", {"k": [1, null]}]');
+SELECT pg_temp.error($$SELECT idem_execute('x1', 'SELECT 1')$$);
+SELECT * FROM job;
+-- no rows, no parameters, nulls
+SELECT * FROM idem_execute('x2', 'UPDATE job SET n = n + 1');
+SELECT * FROM idem_execute('x2', 'UPDATE job SET n = n + 1');
+SELECT * FROM idem_execute('x3', 'INSERT INTO job (name, doc) VALUES ($1, $2)', '[null, null]');
+SELECT id, name, n, doc, doc IS NULL AS doc_is_null FROM job ORDER BY id;
+-- an error leaves nothing, and the key free
+SELECT pg_temp.error($$SELECT idem_execute('x4', 'INSERT INTO job (name) VALUES ($1)', '["first"]')$$);
+SELECT * FROM idem_execute('x4', 'INSERT INTO job (name) VALUES ($1) RETURNING name', '["fourth"]');
+-- or, recorded, it is the answer
+SET idempotency.declines = record;
+SELECT * FROM idem_execute('x5', 'INSERT INTO job (name) VALUES ($1)', '["first"]');
+DELETE FROM job WHERE name = 'first';
+SELECT * FROM idem_execute('x5', 'INSERT INTO job (name) VALUES ($1)', '["first"]');
+SELECT * FROM idem_execute('x6', 'SELECT count(*) FROM job');
+RESET idempotency.declines;
+-- what it will not do
+SELECT pg_temp.error($$SELECT idem_execute('x7', NULL)$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', '')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT 1; SELECT 2')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', '[1, 2]')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', '{"a": 1}')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', '["one"]')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'COMMIT')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT idem_execute(''x7'', ''SELECT 1'')')$$);
+SELECT count(*) FROM idem_lookup_request('x7');
+-- with the caller's rights
+CREATE ROLE regress_idem_execute;
+SELECT idem_grant('regress_idem_execute');
+SET ROLE regress_idem_execute;
+SELECT pg_temp.error($$SELECT idem_execute('x8', 'DELETE FROM job')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x1', 'SELECT 1')$$);
+RESET ROLE;
+SELECT idem_revoke('regress_idem_execute');
+REVOKE ALL ON SCHEMA public FROM regress_idem_execute;
+DROP ROLE regress_idem_execute;
+DROP TABLE job;
