@@ -34,9 +34,9 @@ static void at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
 									 SubTransactionId parent, void *arg);
 static text *copy_text(const text *t);
 
-void
+Begun *
 begun_add(const Key *key, const bytea *fingerprint, int attempt, int seq,
-		  const LOCKTAG *tag)
+		  TimestampTz not_before, const LOCKTAG *tag)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(TopTransactionContext);
 	Begun	   *begun = palloc(sizeof(Begun));
@@ -47,11 +47,14 @@ begun_add(const Key *key, const bytea *fingerprint, int attempt, int seq,
 	begun->fingerprint = fingerprint ? (bytea *) copy_text((const text *) fingerprint) : NULL;
 	begun->attempt = attempt;
 	begun->seq = seq;
+	begun->not_before = not_before;
+	begun->executing = false;
 	begun->tag = *tag;
 	begun->begun_in = GetCurrentSubTransactionId();
 	begun->ended_in = InvalidSubTransactionId;
 	dlist_push_head(&list, &begun->node);
 	MemoryContextSwitchTo(old_context);
+	return begun;
 }
 
 Begun *
@@ -63,11 +66,33 @@ begun_find(const Key *key)
 	{
 		Begun	   *begun = dlist_container(Begun, node, iter.cur);
 
-		if (begun->ended_in == InvalidSubTransactionId &&
-			key_compare(&begun->key, key) == 0)
-			return begun;
+		if (begun->ended_in != InvalidSubTransactionId ||
+			key_compare(&begun->key, key) != 0)
+			continue;
+		if (begun->executing)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("idempotency key is used inside its own work"),
+					 errdetail("Its command is being run by idem_execute().")));
+		return begun;
 	}
 	return NULL;
+}
+
+bool
+begun_keeps(const LOCKTAG *tag)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &list)
+	{
+		Begun	   *begun = dlist_container(Begun, node, iter.cur);
+
+		if (begun->ended_in != InvalidSubTransactionId &&
+			memcmp(&begun->tag, tag, sizeof(LOCKTAG)) == 0)
+			return true;
+	}
+	return false;
 }
 
 void

@@ -9,6 +9,7 @@
 #define IDEM_BEGUN_H
 
 #include "access/xact.h"
+#include "datatype/timestamp.h"
 #include "lib/ilist.h"
 #include "storage/lock.h"
 
@@ -21,6 +22,8 @@ typedef struct Begun
 	bytea	   *fingerprint;	/* or NULL */
 	int			attempt;
 	int			seq;			/* of the row to be written */
+	TimestampTz not_before;		/* the row must not expire earlier */
+	bool		executing;		/* by idem_execute(), which alone ends it */
 	LOCKTAG		tag;			/* the key's lock */
 	SubTransactionId begun_in;
 	SubTransactionId ended_in;	/* InvalidSubTransactionId: not ended */
@@ -32,11 +35,18 @@ typedef struct Begun
  * transaction that has requests which have not ended is refused COMMIT and
  * PREPARE TRANSACTION (2D000).
  */
-extern void begun_add(const Key *key, const bytea *fingerprint, int attempt,
-					  int seq, const LOCKTAG *tag);
+extern Begun *begun_add(const Key *key, const bytea *fingerprint, int attempt,
+						int seq, TimestampTz not_before, const LOCKTAG *tag);
 
-/* The request that was begun with this key, if it has not ended; or NULL. */
+/*
+ * The request that was begun with this key, if it has not ended; or NULL.
+ *
+ * Error: 55000 if its command is being run.
+ */
 extern Begun *begun_find(const Key *key);
+
+/* Is this the lock of a request that has ended, and is kept (see begun.c)? */
+extern bool begun_keeps(const LOCKTAG *tag);
 
 /* Note that it has ended: completed, failed or released. */
 extern void begun_end(Begun *begun);

@@ -66,6 +66,7 @@
 #include "utils/rel.h"
 #include "utils/resowner.h"
 
+#include "begun.h"
 #include "claim.h"
 #include "compat.h"
 #include "errors.h"
@@ -354,7 +355,8 @@ take_lock(Claim *claim)
 
 		case LOCKACQUIRE_ALREADY_HELD:
 		case LOCKACQUIRE_ALREADY_CLEAR:
-			inside_own_work();
+			if (!begun_keeps(&claim->tag))
+				inside_own_work();
 	}
 }
 

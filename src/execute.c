@@ -82,6 +82,7 @@ idem_execute(PG_FUNCTION_ARGS)
 	bool		found;
 	const char *outcome;
 	Refusal    *refusal = NULL;
+	Begun	   *begun;
 	text	   *rows;
 	Datum		answer;
 
@@ -107,13 +108,17 @@ idem_execute(PG_FUNCTION_ARGS)
 	}
 	request_close(&rc);			/* hold nothing open while the command runs */
 
+	begun = begun_find(&key);
+	begun->executing = true;
+
 	if (setting_declines == DECLINES_RECORD)
 		rows = run_or_refuse(text_to_cstring(command), args, &refusal);
 	else
 		rows = run(text_to_cstring(command), args);
 
+	begun->executing = false;
 	request_open(&rc, &key);
-	work_end(&rc, &key, begun_find(&key),
+	work_end(&rc, &key, begun,
 			 refusal ? REQUEST_FAILED : REQUEST_COMPLETED, rows, refusal);
 	request_close(&rc);
 

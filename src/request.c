@@ -14,6 +14,9 @@
  * expired is decided by its own expires_at.  One that has is as if it were not
  * there, but that the key's next row is numbered after it.
  *
+ * A row does not expire before those of its key that came before it: one of
+ * them would be the newest again.
+ *
  * A clock that is set back could bring a row to life again that has been
  * purged by then; so the time here never lies before that of the last purge.
  *
@@ -81,11 +84,19 @@ request_found(RequestClaim *rc, Request *row)
 }
 
 int
-request_next_seq(RequestClaim *rc)
+request_last_seq(RequestClaim *rc)
 {
 	if (rc->claim.state == ROW_ABSENT)
-		return 1;
-	return DatumGetInt32(store_get(rc->claim.store, Anum_request_seq)) + 1;
+		return 0;
+	return DatumGetInt32(store_get(rc->claim.store, Anum_request_seq));
+}
+
+int
+request_last_attempt(RequestClaim *rc)
+{
+	if (rc->claim.state == ROW_ABSENT)
+		return 0;
+	return DatumGetInt32(store_get(rc->claim.store, Anum_request_attempt));
 }
 
 bool
@@ -133,6 +144,7 @@ request_follow(Request *row, RequestClaim *rc, const Request *newest,
 	request_set(row, created_at, TimestampTzGetDatum(rc->now));
 	request_set(row, expires_at,
 				TimestampTzGetDatum(rc->now + (int64) setting_retention * USECS_PER_SEC));
+	request_expire_not_before(row, DatumGetTimestampTz(request_get(newest, expires_at)));
 	request_set(row, seq, Int32GetDatum(DatumGetInt32(request_get(newest, seq)) + 1));
 	request_set(row, status, CStringGetTextDatum(status));
 }
@@ -142,11 +154,16 @@ request_insert(RequestClaim *rc, Request *row)
 {
 	/* a lease that is longer than the retention outlives it */
 	if (!request_is_null(row, lease_until))
-		request_set(row, expires_at,
-					TimestampTzGetDatum(Max(DatumGetTimestampTz(request_get(row, expires_at)),
-											DatumGetTimestampTz(request_get(row, lease_until)) +
-											(int64) setting_retention * USECS_PER_SEC)));
+		request_expire_not_before(row, DatumGetTimestampTz(request_get(row, lease_until)) +
+								  (int64) setting_retention * USECS_PER_SEC);
 	store_insert(rc->claim.target, row->values, row->nulls);
+}
+
+void
+request_expire_not_before(Request *row, TimestampTz at)
+{
+	if (DatumGetTimestampTz(request_get(row, expires_at)) < at)
+		request_set(row, expires_at, TimestampTzGetDatum(at));
 }
 
 bool

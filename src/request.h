@@ -54,8 +54,12 @@ extern void request_close(RequestClaim *rc);
  */
 extern bool request_found(RequestClaim *rc, Request *row);
 
-/* The number of the next row of the key. */
-extern int	request_next_seq(RequestClaim *rc);
+/*
+ * The row that the claim has found, expired or not, has these numbers; 0 if
+ * there is none.
+ */
+extern int	request_last_seq(RequestClaim *rc);
+extern int	request_last_attempt(RequestClaim *rc);
 
 /* The row with the newest state of a key, as a SELECT sees it; false: none. */
 extern bool request_look_up(RequestClaim *rc, Request *row);
@@ -70,6 +74,9 @@ extern void request_make(Request *row, RequestClaim *rc, const Key *key,
 /* The row that follows another one, which it takes everything over from. */
 extern void request_follow(Request *row, RequestClaim *rc, const Request *newest,
 						   const char *status);
+
+/* Let the row expire at this time, if it would expire earlier. */
+extern void request_expire_not_before(Request *row, TimestampTz at);
 
 /* Insert a row into the table that takes new ones now. */
 extern void request_insert(RequestClaim *rc, Request *row);

@@ -287,6 +287,7 @@ work_end(RequestClaim *rc, const Key *key, Begun *begun, const char *status,
 					CStringGetTextDatum(unpack_sql_state(refusal->sqlstate)));
 		request_set(&row, message, CStringGetTextDatum(refusal->message));
 	}
+	request_expire_not_before(&row, begun->not_before);
 	store_prepare_write(rc->claim.target);
 	request_insert(rc, &row);
 	begun_end(begun);
@@ -302,7 +303,8 @@ begin_unanswered(RequestClaim *rc, const Key *key, const WorkOptions *options,
 {
 	Request		started;
 
-	*attempt = 1;
+	/* not even with one that has expired may two attempts have the same number */
+	*attempt = request_last_attempt(rc) + 1;
 	rc->now = request_now();
 	*found = request_found(rc, row);
 	if (*found)
@@ -313,7 +315,7 @@ begin_unanswered(RequestClaim *rc, const Key *key, const WorkOptions *options,
 
 		refusal_raise(request_check_access(row));
 		refusal_raise(request_check_fingerprint(row, options->fingerprint));
-		*attempt = DatumGetInt32(request_get(row, attempt));
+		(*attempt)--;
 		if (has_lease && lease_until > rc->now)
 			ereport(ERROR,
 					(errcode(ERRCODE_IDEM_IN_FLIGHT),
@@ -334,7 +336,7 @@ begin_unanswered(RequestClaim *rc, const Key *key, const WorkOptions *options,
 		if (*found)
 			request_follow(&started, rc, row, REQUEST_STARTED);
 		else
-			request_make(&started, rc, key, REQUEST_STARTED, *attempt, request_next_seq(rc));
+			request_make(&started, rc, key, REQUEST_STARTED, *attempt, request_last_seq(rc) + 1);
 		request_set(&started, attempt, Int32GetDatum(*attempt));
 		request_set(&started, lease_until, TimestampTzGetDatum(rc->now + options->lease));
 		if (options->fingerprint)
@@ -343,7 +345,8 @@ begin_unanswered(RequestClaim *rc, const Key *key, const WorkOptions *options,
 		claim_release(&rc->claim);
 	}
 	else
-		begun_add(key, options->fingerprint, *attempt, request_next_seq(rc),
+		begun_add(key, options->fingerprint, *attempt, request_last_seq(rc) + 1,
+				  *found ? DatumGetTimestampTz(request_get(row, expires_at)) : DT_NOBEGIN,
 				  &rc->claim.tag);
 
 	return *found ? "resumed" : "new";
@@ -439,7 +442,7 @@ end_leased(RequestClaim *rc, const Key *key, const char *status, text *response,
  *
  * attempt: which one the caller is.
  *
- * Errors: those of claim_take(); 22004 if attempt is 0; ID403; ID404 if there
+ * Errors: those of claim_take(); 22004 if attempt is 0 and it has not; ID403; ID404 if there
  * is no such request; ID412 if attempt is not the current one.
  */
 static bool
@@ -452,12 +455,13 @@ take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
 	if (!request_found(rc, row))
 		no_request();
 	refusal_raise(request_check_access(row));
-	if (attempt == 0)
+	if (attempt == 0 && !ended)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("attempt must not be null"),
 				 errdetail("The request was begun with a lease.")));
-	check_attempt(attempt, DatumGetInt32(request_get(row, attempt)));
+	if (attempt != 0)
+		check_attempt(attempt, DatumGetInt32(request_get(row, attempt)));
 	if (ended)
 		return false;
 	if (request_is(row, REQUEST_STARTED))

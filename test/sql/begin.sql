@@ -66,7 +66,7 @@ SELECT outcome, response FROM idem_begin('e1');
 SELECT pg_sleep(1.1);
 SELECT count(*) FROM idem_lookup_request('e1');
 SELECT outcome, attempt FROM idem_begin('e1', lease => '1 minute');
-SELECT idem_complete('e1', '"second"', 1);
+SELECT idem_complete('e1', '"second"', 2);
 SELECT outcome, response FROM idem_begin('e1');
 RESET idempotency.retention;
 SELECT key, status, attempt, response FROM idempotency.request WHERE key IN ('e1', 'l1', 'w1') ORDER BY key;
@@ -74,3 +74,33 @@ SELECT idem_purge() <= 1 AS few_are_empty;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT idem_purge();
 ROLLBACK;
+-- an end that is said twice
+BEGIN;
+SELECT outcome FROM idem_begin('t1');
+SELECT idem_complete('t1', '1');
+SELECT idem_complete('t1', '1');
+COMMIT;
+SELECT idem_complete('t1', '1');
+SELECT pg_temp.error($$SELECT idem_complete('t1', '2')$$);
+SELECT pg_temp.error($$SELECT idem_release('t1')$$);
+-- released since a savepoint, and begun again
+BEGIN;
+SELECT outcome FROM idem_begin('t2');
+SAVEPOINT s;
+SELECT idem_release('t2');
+RELEASE s;
+SELECT outcome FROM idem_begin('t2');
+SELECT idem_complete('t2', '2');
+COMMIT;
+SELECT outcome, response FROM idem_begin('t2');
+-- the end of a request does not expire before its beginning, so that no purge makes that the newest
+SET idempotency.retention = '1s';
+SELECT outcome FROM idem_begin('t3', lease => '1 hour');
+SELECT idem_complete('t3', '"done"', 1);
+SELECT outcome FROM idem_begin('t4', lease => '1 ms');
+SELECT pg_sleep(1.2);
+SELECT outcome, response FROM idem_begin('t3');
+-- and an attempt that has expired keeps its number
+SELECT outcome, attempt FROM idem_begin('t4', lease => '1 hour');
+SELECT pg_temp.error($$SELECT idem_complete('t4', '"stale"', 1)$$);
+RESET idempotency.retention;

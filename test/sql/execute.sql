@@ -34,6 +34,12 @@ SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', '{"a": 1}')$$
 SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', '["one"]')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x7', 'COMMIT')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT idem_execute(''x7'', ''SELECT 1'')')$$);
+-- nor may the command end or begin what it is the work of
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT idem_release(''x7'')')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT idem_complete(''x7'', ''1'')')$$);
+SET idempotency.declines = record;
+SELECT * FROM idem_execute('x9', 'SELECT idem_fail(''x9'', ''1'')');
+RESET idempotency.declines;
 SELECT count(*) FROM idem_lookup_request('x7');
 -- with the caller's rights
 CREATE ROLE regress_idem_execute;
