@@ -80,19 +80,24 @@ is($observer->value('SELECT count(*) FROM idempotency.operation'), 3, 'others se
 $c->do('COMMIT');
 is($observer->value('SELECT count(*) FROM idempotency.operation'), ALL + 3, 'and now all');
 
-# Send all of them again, twice. The first reader of a page may write: it notes that the transaction has
-# committed, and that goes to the WAL where data checksums are on.
+# Send all of them again. The first readers of a page may write: they note that the transaction has committed, and
+# that goes to the WAL where data checksums are on. Then nobody does.
 is(pay(1, ALL), ALL . ' replayed', 'sent again, all are replayed');
 $c->do('CHECKPOINT');
-pay(1, ALL);
-
-my $lsn = $observer->value('SELECT pg_current_wal_insert_lsn()');
-$c->do('BEGIN');
-is(pay(1, ALL), ALL . ' replayed', 'and once more');
-is($c->value('SELECT pg_current_xact_id_if_assigned()'), undef, 'replays need no transaction id');
-is($observer->value($advisory_locks), 0, 'and leave no lock');
-$c->do('COMMIT');
-is($observer->value('SELECT pg_current_wal_insert_lsn()'), $lsn, 'and write no WAL');
+my ($lsn, $lsn_now) = ('', '-');
+for (1 .. 5)
+{
+	last if $lsn eq $lsn_now;
+	pay(1, ALL);
+	$lsn = $observer->value('SELECT pg_current_wal_insert_lsn()');
+	$c->do('BEGIN');
+	is(pay(1, ALL), ALL . ' replayed', 'and once more');
+	is($c->value('SELECT pg_current_xact_id_if_assigned()'), undef, 'replays need no transaction id');
+	is($observer->value($advisory_locks), 0, 'and leave no lock');
+	$c->do('COMMIT');
+	$lsn_now = $observer->value('SELECT pg_current_wal_insert_lsn()');
+}
+is($lsn_now, $lsn, 'and write no WAL');
 
 # Does that measure work?
 $c->do('BEGIN');
