@@ -1,0 +1,111 @@
+"""Payments over HTTP that are safe to repeat.  Connects as libpq's environment says (PGHOST, PGUSER, ...).
+
+All amounts go as text from the client's JSON to PostgreSQL's numeric and back: there is no float on the way.
+"""
+import psycopg
+from fastapi import FastAPI, Request, Response
+
+from middleware import Idempotency
+
+SETTINGS = {
+    "idempotency.scope": "shop",
+    "idempotency.currency": "USD",          # of requests that name none
+    "idempotency.in_flight": "fail",        # 409 instead of waiting
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "10s",
+    "timezone": "UTC",
+}
+
+
+async def connect():
+    options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+    return await psycopg.AsyncConnection.connect(options=options)
+
+app = FastAPI()
+app.add_middleware(Idempotency, connect=connect, own_key=("/payments",))
+
+# A receipt as JSON. Of a payment it never changes, so neither do the bytes of a replay.
+RECEIPT = """json_build_object('id', p.payment_id, 'operation', p.operation, 'status', p.status,
+    'amount', p.amount::text, 'currency', p.currency, 'refundable', p.refundable::text,
+    'reference', p.reference, 'metadata', p.metadata, 'created_at', p.created_at)::text"""
+
+
+async def run(request, query, **values):
+    """Runs a query that gives one row. It may use %(body)s, which is the request's."""
+    connection = request.scope["connection"]
+    cursor = await connection.execute(query, {"body": await request.body(), **values})
+    return await cursor.fetchone()
+
+
+def answer(content, status=200, **headers):
+    return Response(content, status, headers, media_type="application/json")
+
+
+# The payment's own key, which never expires, and not one of the middleware's, which do after a day.
+@app.post("/payments")
+async def pay(request: Request):
+    receipt, status, replayed = await run(request, f"""
+        SELECT {RECEIPT}, p.status, p.replayed
+        FROM (SELECT convert_from(%(body)s, 'UTF8')::jsonb) r (body),
+            idem_pay(%(key)s::text, (body->>'amount')::numeric, body->>'currency',
+                reference => body->>'reference', metadata => nullif(body->'metadata', 'null')) p""",
+        key=request.headers.get("idempotency-key"))
+    headers = {"Idempotent-Replayed": "true"} if replayed else {}
+    return answer(receipt, 410 if status == "cancelled" else 201, **headers)
+
+
+# Reads. The status is that of now, while a repeated POST gives that of then.
+@app.get("/payments/{payment_id}")
+async def look(request: Request, payment_id: str):
+    state, = await run(request, """
+        SELECT json_build_object('id', p.payment_id, 'status', p.status, 'currency', p.currency,
+            'captured', p.captured::text, 'refunded', p.refunded::text, 'points', coalesce(s.points, 0))::text
+        FROM idem_payment(%(id)s::uuid) p LEFT JOIN points s USING (payment_id)""", id=payment_id)
+    return answer(state)
+
+
+# Gives the money back. The key of what is done is derived from the payment's, so it is done once.
+@app.delete("/payments/{payment_id}")
+async def give_back(request: Request, payment_id: str):
+    receipt, = await run(request, f"""
+        SELECT {RECEIPT}
+        FROM idem_cancel((SELECT key FROM idem_history(%(id)s::uuid) WHERE seq = 1)) p""", id=payment_id)
+    return answer(receipt)
+
+
+# Replaces: as often as you like, the result is the same.
+@app.put("/payments/{payment_id}/points")
+async def set_points(request: Request, payment_id: str):
+    points, = await run(request, """
+        INSERT INTO points (payment_id, points)
+        SELECT payment_id, (convert_from(%(body)s, 'UTF8')::jsonb->>'points')::int FROM idem_payment(%(id)s::uuid)
+        ON CONFLICT (payment_id) DO UPDATE SET points = excluded.points
+        RETURNING json_build_object('points', points)::text""", id=payment_id)
+    return answer(points)
+
+
+# Increases: only the key, which the middleware takes care of, makes it safe to repeat.
+@app.patch("/payments/{payment_id}/points")
+async def add_points(request: Request, payment_id: str):
+    points, total = await run(request, """
+        INSERT INTO points AS p (payment_id, points)
+        SELECT payment_id, (convert_from(%(body)s, 'UTF8')::jsonb->>'add')::int FROM idem_payment(%(id)s::uuid)
+        ON CONFLICT (payment_id) DO UPDATE SET points = p.points + excluded.points
+        RETURNING json_build_object('points', points)::text, points""", id=payment_id)
+    if total > 1000:
+        return answer('{"error": "more than 1000 points"}', 409)    # which undoes it
+    return answer(points)
+
+
+# Makes something new, as any POST; nothing in here but the middleware prevents a second parcel.
+@app.post("/payments/{payment_id}/parcels")
+async def send_parcel(request: Request, payment_id: str):
+    status, = await run(request, "SELECT status FROM idem_payment(%(id)s::uuid)", id=payment_id)
+    if status != "succeeded":
+        return answer('{"error": "not paid, or given back"}', 409)
+    parcel, parcel_id = await run(request, """
+        INSERT INTO parcel (payment_id, address)
+        VALUES (%(id)s::uuid, convert_from(%(body)s, 'UTF8')::jsonb->>'address')
+        RETURNING json_build_object('parcel', parcel_id, 'address', address, 'sent_at', sent_at)::text, parcel_id""",
+        id=payment_id)
+    return answer(parcel, 201, Location=f"/payments/{payment_id}/parcels/{parcel_id}")

@@ -1,0 +1,113 @@
+"""A transaction for each request, and a key for those that are not idempotent by themselves.
+
+Each request gets a connection, as request.scope["connection"], in a transaction that is committed before
+the client hears anything. Unless the answer is below 400, all that the route did there is undone.
+
+POST and PATCH need an Idempotency-Key. The key, what the route did and its answer are one transaction:
+whoever sends the request again gets that answer again, byte for byte. An exception, an error of the
+database or a 5xx leaves the key free; a 4xx that the route itself gave is its answer from then on.
+"""
+import asyncio
+import json
+import random
+
+import psycopg
+
+KEYED = ("POST", "PATCH")
+KEPT = (b"content-type", b"location")   # what is replayed of an answer's headers
+AGAIN = ("40001", "40P01")              # the whole transaction is run again
+
+
+class Idempotency:
+    def __init__(self, app, connect, own_key=()):
+        self.app = app
+        self.connect = connect              # opens a connection
+        self.own_key = own_key              # paths whose routes pass the key to the database themselves
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return                      # before all of the request had come
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+
+        for pause in (0.02, 0.1, 0.5, None):
+            try:
+                status, headers, content = await self.transaction(scope, body, receive)
+                break
+            except psycopg.Error as error:
+                if pause is None or error.sqlstate not in AGAIN:
+                    status, headers, content = refusal(error)
+                    break
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+
+        headers = headers + [(b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def transaction(self, scope, body, receive):
+        keyed = scope["method"] in KEYED and scope["path"] not in self.own_key
+        async with await self.connect() as connection:      # commits, or on an exception rolls back
+            if keyed:
+                key = dict(scope["headers"]).get(b"idempotency-key", b"").decode("latin-1")
+                begun = await connection.execute(
+                    """SELECT outcome, response FROM idem_begin(%s, json_build_object('method', %s::text,
+                        'path', %s::text, 'body', nullif(convert_from(%s, 'UTF8'), '')::json))""",
+                    [key, scope["method"], scope["path"] + "?" + scope["query_string"].decode("latin-1"), body])
+                outcome, stored = await begun.fetchone()
+                if outcome != "new":
+                    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in stored["headers"]]
+                    return stored["status"], headers + [(b"idempotent-replayed", b"true")], stored["body"].encode()
+
+            async with connection.transaction() as work:  # behind a key, a savepoint
+                status, headers, content = await self.route({**scope, "connection": connection}, body, receive)
+                if status >= 400:
+                    raise psycopg.Rollback(work)
+
+            if status >= 500:
+                await connection.rollback()
+            elif keyed:
+                kept = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers if name in KEPT]
+                answer = json.dumps({"status": status, "headers": kept, "body": content.decode()})
+                end = "idem_complete" if status < 400 else "idem_fail"
+                await connection.execute(f"SELECT {end}(%s, %s::json)", [key, answer])
+        return status, headers, content
+
+    async def route(self, scope, body, receive):
+        """Runs the route with the body that was read, and keeps its answer back."""
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+        sent = []
+
+        async def receive_again():
+            return messages.pop() if messages else await receive()
+
+        async def keep(message):
+            sent.append(message)
+
+        await self.app(scope, receive_again, keep)
+        headers = [(name, value) for name, value in sent[0]["headers"] if name != b"content-length"]
+        return sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def refusal(error):
+    """The answer to an error of the database."""
+    state = error.sqlstate or ""
+    if state.startswith("ID"):
+        status = int(state[2:])
+    elif isinstance(error, psycopg.DataError) or state[:2] == "54" or state in ("23502", "23514"):
+        status = 400                        # class 22; more than PostgreSQL takes; what a table's CHECK refuses
+    elif isinstance(error, psycopg.OperationalError) or state == "25006":
+        status = 503                        # it may have been done or not: again, with the same key
+    else:
+        raise error                         # 500, and a traceback in the log
+    headers = [(b"content-type", b"application/json")]
+    if status in (409, 503):
+        headers.append((b"retry-after", b"1"))
+    answer = {"error": "try again" if status == 503 else error.diag.message_primary or str(error)}
+    if state[:2] in ("ID", "22") and error.diag.message_detail:     # others' may show rows
+        answer["detail"] = error.diag.message_detail
+    return status, headers, json.dumps(answer).encode()
