@@ -13,7 +13,7 @@
 
 CREATE SCHEMA idempotency;
 COMMENT ON SCHEMA idempotency IS
-	'data of the extension idempotency: operations of payments, and currencies';
+	'data of the extension idempotency: operations of payments, currencies, and requests';
 
 -- One row for each keyed operation; written by the functions, never updated.
 -- There is no CHECK, no foreign key and no trigger here: each of them costs a
@@ -596,7 +596,7 @@ FROM (
 		UNION ALL SELECT * FROM idempotency.request_1
 		UNION ALL SELECT * FROM idempotency.request_2) r
 	ORDER BY r.key, r.scope, r.seq DESC) n
-WHERE n.expires_at > pg_catalog.statement_timestamp();
+WHERE n.expires_at > greatest(pg_catalog.statement_timestamp(), (SELECT max(purged_until) FROM idempotency.request_purge));
 COMMENT ON VIEW idempotency.request IS
 	'one row for each request that has not expired: its state now';
 GRANT SELECT ON idempotency.request TO @extowner@ WITH GRANT OPTION;
@@ -633,7 +633,7 @@ BEGIN
 				RAISE EXCEPTION USING ERRCODE = 'lock_not_available';
 			END IF;
 			EXECUTE format('TRUNCATE idempotency.%I', tab);
-			UPDATE idempotency.request_purge SET purged_until = clock_timestamp();
+			UPDATE idempotency.request_purge SET purged_until = greatest(purged_until, clock_timestamp());
 			IF NOT FOUND THEN
 				INSERT INTO idempotency.request_purge VALUES (clock_timestamp());
 			END IF;

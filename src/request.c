@@ -39,6 +39,7 @@
 
 /* the time of the last purge, if it is known */
 static bool purge_known = false;
+static uint64 purge_changes = 0;	/* how often it was forgotten */
 static TimestampTz purged_until;
 static Oid	purge_table = InvalidOid;
 
@@ -237,6 +238,7 @@ read_purge(void)
 	Snapshot	snapshot;
 	SysScanDesc scan;
 	HeapTuple	tuple;
+	uint64		changes;
 
 	if (!callback_registered)
 	{
@@ -246,7 +248,7 @@ read_purge(void)
 
 	rel = catalog_open(TABLE_REQUEST_PURGE, AccessShareLock);
 	purge_table = RelationGetRelid(rel);
-	purge_known = true;			/* unless a change comes in while we read */
+	changes = purge_changes;
 	purged_until = DT_NOBEGIN;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
@@ -261,13 +263,19 @@ read_purge(void)
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
+
+	/* good for the next call too, unless a change came in while we read */
+	purge_known = changes == purge_changes;
 }
 
 static void
 forget_purge(Oid relid)
 {
 	if (relid == InvalidOid || relid == purge_table)
+	{
 		purge_known = false;
+		purge_changes++;
+	}
 }
 
 static void

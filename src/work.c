@@ -442,8 +442,8 @@ end_leased(RequestClaim *rc, const Key *key, const char *status, text *response,
  *
  * attempt: which one the caller is.
  *
- * Errors: those of claim_take(); 22004 if attempt is 0 and it has not; ID403; ID404 if there
- * is no such request; ID412 if attempt is not the current one.
+ * Errors: those of claim_take(); 22004 if attempt is 0 and it has not; ID403;
+ * ID404 if there is no such request; ID412 if attempt is not the current one.
  */
 static bool
 take_started(RequestClaim *rc, int attempt, Request *row, const char *command)

@@ -104,3 +104,24 @@ SELECT outcome, response FROM idem_begin('t3');
 SELECT outcome, attempt FROM idem_begin('t4', lease => '1 hour');
 SELECT pg_temp.error($$SELECT idem_complete('t4', '"stale"', 1)$$);
 RESET idempotency.retention;
+-- the clock of requests does not go back behind a purge: here one has been an hour ahead
+SET idempotency.retention = '1min';
+BEGIN;
+SELECT outcome FROM idem_begin('c1');
+SELECT idem_complete('c1', '1');
+COMMIT;
+SELECT count(*) FROM idem_lookup_request('c1');
+BEGIN;
+DELETE FROM idempotency.request_purge;
+INSERT INTO idempotency.request_purge VALUES (clock_timestamp() + '1 hour');
+SELECT count(*) FROM idem_lookup_request('c1');
+SELECT count(*) FROM idempotency.request WHERE key = 'c1';
+SELECT outcome FROM idem_begin('c2', lease => '1 minute');
+SELECT created_at > clock_timestamp() + '50 minutes' AS later FROM idem_lookup_request('c2');
+TRUNCATE idempotency.request_0, idempotency.request_1, idempotency.request_2;
+INSERT INTO idempotency.request_0 (created_at, expires_at, seq, attempt, scope, key, status, role)
+	VALUES (now(), now(), 1, 1, '', 'c3', 'completed', current_user);
+SELECT idem_purge();
+SELECT purged_until > clock_timestamp() + '50 minutes' AS not_back FROM idempotency.request_purge;
+ROLLBACK;
+RESET idempotency.retention;
