@@ -35,7 +35,9 @@
  * the transaction's own lock.  Both are ordinary heavyweight locks: they obey
  * lock_timeout, show in pg_locks, take part in deadlock detection, and go with
  * the (sub)transaction if it fails.  Since a lock does not outlive its call,
- * their number does not grow with the number of keys in a transaction.
+ * their number does not grow with the number of keys in a transaction.  The
+ * exception is a request that is begun without a lease: its lock is kept till
+ * it ends (begun.c), and who begins two, crosswise with another, may deadlock.
  *
  * Operations on a payment.  With the key ours, the payment is claimed in the
  * same way: take its lock, and look for its newest row with a dirty snapshot.
