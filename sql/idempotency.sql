@@ -28,6 +28,7 @@ CREATE TABLE idempotency.operation (
 	seq				integer NOT NULL,
 	whole			boolean NOT NULL DEFAULT false,
 	final			boolean,
+	expired			boolean,
 	scope			text COLLATE "C" NOT NULL,
 	key				text COLLATE "C" NOT NULL,
 	operation		text COLLATE "C" NOT NULL,
@@ -61,12 +62,14 @@ COMMENT ON COLUMN idempotency.operation.whole IS
 	'true if the request named no amount, but asked for all that was left';
 COMMENT ON COLUMN idempotency.operation.final IS
 	'of a capture: whether it was to release what it leaves';
+COMMENT ON COLUMN idempotency.operation.expired IS
+	'true from the operation on that released a hold because it had run out';
 COMMENT ON COLUMN idempotency.operation.scope IS
 	'namespace of the key, empty by default';
 COMMENT ON COLUMN idempotency.operation.key IS
 	'the idempotency key, unique in its scope';
 COMMENT ON COLUMN idempotency.operation.operation IS
-	'kind of the operation: pay, authorize, capture, void, refund; or cancel, for a key that was cancelled unused';
+	'kind of the operation: pay, authorize, capture, void, refund, expire; or cancel, for a key that was cancelled unused';
 COMMENT ON COLUMN idempotency.operation.amount IS
 	'amount of the operation (if it was declined, the amount that was asked for), in the major unit of the currency';
 COMMENT ON COLUMN idempotency.operation.currency IS
@@ -90,13 +93,34 @@ COMMENT ON COLUMN idempotency.operation.metadata IS
 COMMENT ON COLUMN idempotency.operation.expires_at IS
 	'when the hold runs out, if there is one';
 COMMENT ON COLUMN idempotency.operation.role IS
-	'name of the role that made the operation';
+	'name of the role that made the operation; of an expire, of the role that started the payment';
 COMMENT ON COLUMN idempotency.operation.owner IS
 	'name of the role that started the payment, if it is another';
 COMMENT ON COLUMN idempotency.operation.sqlstate IS
 	'why the operation was declined: the SQLSTATE of the refusal; null if it was not';
 COMMENT ON COLUMN idempotency.operation.reason IS
 	'why the operation was declined: the message of the refusal; null if it was not';
+
+-- The authorizations, in the order in which they expire, until idem_expire() has
+-- dealt with them. Not an index of the table above, which would cost payments
+-- without a hold, too.
+CREATE TABLE idempotency.hold (
+	expires_at		timestamptz NOT NULL,
+	payment_id		uuid NOT NULL,
+	scope			text COLLATE "C" NOT NULL,
+	key				text COLLATE "C" NOT NULL,
+	PRIMARY KEY (expires_at, payment_id, scope)
+);
+COMMENT ON TABLE idempotency.hold IS
+	'authorizations whose holds idem_expire() will have to release, if something is left of them';
+COMMENT ON COLUMN idempotency.hold.expires_at IS
+	'when the hold runs out';
+COMMENT ON COLUMN idempotency.hold.payment_id IS
+	'the payment';
+COMMENT ON COLUMN idempotency.hold.scope IS
+	'its scope';
+COMMENT ON COLUMN idempotency.hold.key IS
+	'key of the authorization';
 
 CREATE TABLE idempotency.currency (
 	code			text COLLATE "C" PRIMARY KEY
@@ -192,6 +216,7 @@ CREATE TRIGGER request_purged
 ALTER TABLE idempotency.request_purge ENABLE ALWAYS TRIGGER request_purged;
 
 SELECT pg_catalog.pg_extension_config_dump('idempotency.operation', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotency.hold', '');
 SELECT pg_catalog.pg_extension_config_dump('idempotency.currency', '');
 SELECT pg_catalog.pg_extension_config_dump('idempotency.request_0', '');
 SELECT pg_catalog.pg_extension_config_dump('idempotency.request_1', '');
@@ -200,7 +225,7 @@ SELECT pg_catalog.pg_extension_config_dump('idempotency.request_purge', '');
 
 GRANT USAGE ON SCHEMA idempotency TO @extowner@ WITH GRANT OPTION;
 -- INSERT, so that the installer can restore a dump; no UPDATE, no DELETE
-GRANT SELECT, INSERT ON idempotency.operation, idempotency.request_0, idempotency.request_1, idempotency.request_2,
+GRANT SELECT, INSERT ON idempotency.operation, idempotency.hold, idempotency.request_0, idempotency.request_1, idempotency.request_2,
 	idempotency.request_purge
 	TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency.currency TO @extowner@ WITH GRANT OPTION;
@@ -237,7 +262,7 @@ COMMENT ON TYPE @extschema@.idem_receipt IS
 COMMENT ON COLUMN @extschema@.idem_receipt.key IS 'the idempotency key';
 COMMENT ON COLUMN @extschema@.idem_receipt.payment_id IS 'the payment that the operation belongs to';
 COMMENT ON COLUMN @extschema@.idem_receipt.seq IS 'number of the operation within its payment, from 1';
-COMMENT ON COLUMN @extschema@.idem_receipt.operation IS 'kind of the operation: pay, authorize, capture, void, refund; or cancel, for a key that was cancelled unused';
+COMMENT ON COLUMN @extschema@.idem_receipt.operation IS 'kind of the operation: pay, authorize, capture, void, refund, expire; or cancel, for a key that was cancelled unused';
 COMMENT ON COLUMN @extschema@.idem_receipt.status IS 'state of the payment after the operation: authorized, partially_captured, succeeded, voided, expired, partially_refunded, refunded; or of the operation: declined, cancelled';
 COMMENT ON COLUMN @extschema@.idem_receipt.amount IS 'amount of the operation, in the major unit of the currency';
 COMMENT ON COLUMN @extschema@.idem_receipt.currency IS 'code of the currency';
@@ -418,11 +443,12 @@ CREATE FUNCTION idempotency.payment_status(
 	released numeric,
 	refunded numeric,
 	expires_at timestamptz,
+	expired boolean,
 	at timestamptz)
 RETURNS text
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'idem_payment_status';
-COMMENT ON FUNCTION idempotency.payment_status(numeric, numeric, numeric, numeric, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION idempotency.payment_status(numeric, numeric, numeric, numeric, timestamptz, boolean, timestamptz) IS
 	'the status of a payment with these totals at a time; shows nothing but what it is given, so anyone may call it';
 
 -- The scope and the payment id are the columns of DISTINCT ON, so a condition on
@@ -433,7 +459,7 @@ SELECT n.scope,
 	f.key,
 	f.reference,
 	idempotency.payment_status(n.authorized, n.captured, n.released, n.refunded,
-		n.expires_at, pg_catalog.statement_timestamp()) AS status,
+		n.expires_at, n.expired, pg_catalog.statement_timestamp()) AS status,
 	n.currency,
 	n.authorized,
 	n.captured,
@@ -457,6 +483,53 @@ LEFT JOIN idempotency.operation f ON f.scope = n.scope AND f.payment_id = n.paym
 COMMENT ON VIEW idempotency.payment IS
 	'one row for each payment: its state now';
 GRANT SELECT ON idempotency.payment TO @extowner@ WITH GRANT OPTION;
+
+CREATE FUNCTION idempotency.expire_hold(
+	scope text,
+	key text,
+	payment_id uuid)
+RETURNS boolean
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idem_expire_hold';
+REVOKE ALL ON FUNCTION idempotency.expire_hold(text, text, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION idempotency.expire_hold(text, text, uuid) IS
+	'releases what an expired authorization still holds; false if it has to be tried again';
+
+-- In the name of the bootstrap superuser, to whom the table belongs. Neither a
+-- payment that is being worked on nor another call of this is waited for.
+CREATE FUNCTION @extschema@.idem_expire(max_holds integer DEFAULT 1000)
+RETURNS integer
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	h record;
+	until timestamptz := clock_timestamp();
+	n integer := 0;
+BEGIN
+	IF max_holds <= 0 THEN
+		RAISE EXCEPTION 'max_holds must be greater than zero' USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	FOR h IN
+		SELECT * FROM idempotency.hold WHERE expires_at <= until
+		ORDER BY expires_at, payment_id, scope
+		FOR UPDATE SKIP LOCKED
+	LOOP
+		CONTINUE WHEN NOT idempotency.expire_hold(h.scope, h.key, h.payment_id);
+		DELETE FROM idempotency.hold
+		WHERE expires_at = h.expires_at AND payment_id = h.payment_id AND scope = h.scope;
+		n := n + 1;
+		EXIT WHEN n >= coalesce(max_holds, 1000);
+	END LOOP;
+	RETURN n;
+END
+$$;
+REVOKE ALL ON FUNCTION @extschema@.idem_expire(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_expire(integer)
+	TO @extowner@ WITH GRANT OPTION;
+COMMENT ON FUNCTION @extschema@.idem_expire(integer) IS
+	'releases what expired authorizations still hold, and returns how many of them it has dealt with, at most so many';
 
 ------------------------------------------------------------------------------
 -- Requests
@@ -675,22 +748,28 @@ AS $$
 			lag(o.seq) OVER payment AS old_seq,
 			lag(o.currency) OVER payment AS old_currency,
 			lag(o.expires_at) OVER payment AS old_expires_at,
+			lag(o.expired) OVER payment AS old_expired,
+			lead(o.seq) OVER payment AS next_seq,
 			lag(o.from_account) OVER payment AS old_from_account,
 			lag(o.to_account) OVER payment AS old_to_account,
 			lag(coalesce(o.owner, o.role)) OVER payment AS old_owner,
 			lag(o.authorized) OVER payment AS old_authorized,
 			lag(o.captured) OVER payment AS old_captured,
 			lag(o.released) OVER payment AS old_released,
-			lag(o.refunded) OVER payment AS old_refunded
+			lag(o.refunded) OVER payment AS old_refunded,
+			h.payment_id IS NOT NULL AS listed
 		FROM idempotency.operation o
+		LEFT JOIN (SELECT DISTINCT expires_at, payment_id, scope FROM idempotency.hold) h
+			ON h.expires_at = o.expires_at AND h.payment_id = o.payment_id AND h.scope = o.scope
 		WINDOW payment AS (PARTITION BY o.scope, o.payment_id ORDER BY o.seq)
 	), broken AS (
 		SELECT u.number, count(*) AS n, min(format('key %L of scope %L', s.key, s.scope)) AS example
 		FROM step s, unnest(ARRAY[
 			s.uses = 1,
-			octet_length(s.key) BETWEEN 1 AND CASE WHEN s.key ^@ 'idem_cancel:' THEN 267 ELSE 255 END
+			octet_length(s.key) BETWEEN 1 AND CASE WHEN s.key ^@ 'idem_cancel:' OR s.key ^@ 'idem_expire:' THEN 267 ELSE 255 END
 				AND octet_length(s.scope) <= 255 AND s.key !~ '[[:cntrl:]]' AND s.scope !~ '[[:cntrl:]]'
-				AND (NOT s.key ^@ 'idem_cancel:' OR s.operation IN ('void', 'refund')),
+				AND (NOT s.key ^@ 'idem_cancel:' OR s.operation IN ('void', 'refund'))
+				AND (s.key ^@ 'idem_expire:') = (s.operation = 'expire'),
 			s.seq = coalesce(s.old_seq, 0) + 1,
 			0 <= s.refunded AND s.refunded <= s.captured AND s.captured + s.released <= s.authorized
 				AND 0 <= s.released AND s.authorized <> 'NaN' AND s.authorized < 1e18,
@@ -729,12 +808,19 @@ AS $$
 					AND ROW(s.authorized, s.captured, s.released, s.refunded)
 						= ROW(s.old_authorized, s.old_captured, s.old_released + s.amount, s.old_refunded)
 					AND s.amount = s.old_authorized - s.old_captured - s.old_released
+				WHEN s.operation = 'expire' THEN s.created_at >= s.expires_at AND s.whole AND s.expired
+					AND ROW(s.authorized, s.captured, s.released, s.refunded)
+						= ROW(s.old_authorized, s.old_captured, s.old_released + s.amount, s.old_refunded)
+					AND s.amount = s.old_authorized - s.old_captured - s.old_released
 				WHEN s.operation = 'refund' THEN
 					ROW(s.authorized, s.captured, s.released, s.refunded)
 						= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded + s.amount)
 					AND (NOT s.whole OR s.amount = s.old_captured - s.old_refunded)
 				ELSE false
-			END]) WITH ORDINALITY AS u(holds, number)
+			END,
+			s.operation = 'expire' OR s.expired IS NOT DISTINCT FROM s.old_expired,
+			s.next_seq IS NOT NULL OR s.expires_at IS NULL OR s.authorized - s.captured - s.released = 0 OR s.listed
+			]) WITH ORDINALITY AS u(holds, number)
 		WHERE u.holds IS NOT TRUE
 		GROUP BY u.number
 	)
@@ -748,7 +834,9 @@ AS $$
 		(5, 'amounts are above zero, with the decimals of their payment'),
 		(6, 'operations have what belongs to their kind'),
 		(7, 'the operations of a payment agree in currency, accounts, expiry and owner'),
-		(8, 'totals follow from the amounts of the operations')) AS i(number, invariant)
+		(8, 'totals follow from the amounts of the operations'),
+		(9, 'a payment has expired from the operation on that says so'),
+		(10, 'idem_expire() will find what is held')) AS i(number, invariant)
 	LEFT JOIN broken b ON b.number = i.number
 	ORDER BY i.number
 $$;

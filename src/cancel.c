@@ -66,7 +66,7 @@ idem_cancel(PG_FUNCTION_ARGS)
 	Datum		receipt;
 
 	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(1), &key));
-	own_key = key_of_cancel(&key);
+	own_key = key_with_prefix(KEY_CANCEL_PREFIX, &key);
 
 	store_open(&store, TABLE_OPERATION);
 	claim_init(&own_claim, &store, &own_key);

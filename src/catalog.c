@@ -52,13 +52,17 @@ typedef struct IndexShape
 } IndexShape;
 
 static const Oid operation_types[Natts_operation] = {
-	UUIDOID, TIMESTAMPTZOID, INT4OID, BOOLOID, BOOLOID, TEXTOID, TEXTOID,
+	UUIDOID, TIMESTAMPTZOID, INT4OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, TEXTOID,
 	TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID,
 	TEXTOID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
 	TEXTOID, TEXTOID
 };
 
 static const Oid currency_types[Natts_currency] = {TEXTOID, INT2OID};
+
+static const Oid hold_types[Natts_hold] = {
+	TIMESTAMPTZOID, UUIDOID, TEXTOID, TEXTOID
+};
 
 static const Oid request_purge_types[Natts_request_purge] = {TIMESTAMPTZOID};
 
@@ -75,8 +79,9 @@ static const Oid request_types[Natts_request] = {
 
 static const TableShape table_shapes[N_TABLES] = {
 	[TABLE_OPERATION] = {"operation", Natts_operation, operation_types,
-	"....?....?....?????.???"},
+	"....??....?....?????.???"},
 	[TABLE_CURRENCY] = {"currency", Natts_currency, currency_types, ".."},
+	[TABLE_HOLD] = {"hold", Natts_hold, hold_types, "...."},
 	[TABLE_REQUEST_PURGE] = {"request_purge", Natts_request_purge,
 	request_purge_types, "."},
 	[TABLE_REQUEST] = REQUEST_SHAPE("request_0"),

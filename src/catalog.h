@@ -21,30 +21,38 @@
 #define Anum_operation_seq			3
 #define Anum_operation_whole		4
 #define Anum_operation_final		5
-#define Anum_operation_scope		6
-#define Anum_operation_key			7
-#define Anum_operation_operation	8
-#define Anum_operation_amount		9
-#define Anum_operation_currency		10
-#define Anum_operation_authorized	11
-#define Anum_operation_captured		12
-#define Anum_operation_released		13
-#define Anum_operation_refunded		14
-#define Anum_operation_from_account	15
-#define Anum_operation_to_account	16
-#define Anum_operation_reference	17
-#define Anum_operation_metadata		18
-#define Anum_operation_expires_at	19
-#define Anum_operation_role			20
-#define Anum_operation_owner		21
-#define Anum_operation_sqlstate		22
-#define Anum_operation_reason		23
-#define Natts_operation				23
+#define Anum_operation_expired		6
+#define Anum_operation_scope		7
+#define Anum_operation_key			8
+#define Anum_operation_operation	9
+#define Anum_operation_amount		10
+#define Anum_operation_currency		11
+#define Anum_operation_authorized	12
+#define Anum_operation_captured		13
+#define Anum_operation_released		14
+#define Anum_operation_refunded		15
+#define Anum_operation_from_account	16
+#define Anum_operation_to_account	17
+#define Anum_operation_reference	18
+#define Anum_operation_metadata		19
+#define Anum_operation_expires_at	20
+#define Anum_operation_role			21
+#define Anum_operation_owner		22
+#define Anum_operation_sqlstate		23
+#define Anum_operation_reason		24
+#define Natts_operation				24
 
 /* idempotency.currency */
 #define Anum_currency_code			1
 #define Anum_currency_exponent		2
 #define Natts_currency				2
+
+/* idempotency.hold */
+#define Anum_hold_expires_at		1
+#define Anum_hold_payment_id		2
+#define Anum_hold_scope				3
+#define Anum_hold_key				4
+#define Natts_hold					4
 
 /* idempotency.request_0 and its like */
 #define Anum_request_created_at			1
@@ -74,6 +82,7 @@ typedef enum CatalogTable
 {
 	TABLE_OPERATION,
 	TABLE_CURRENCY,
+	TABLE_HOLD,
 	TABLE_REQUEST_PURGE,
 	TABLE_REQUEST,				/* request_0, and request_1 and 2 after it */
 	N_TABLES = TABLE_REQUEST + N_REQUEST_TABLES

@@ -92,6 +92,8 @@ typedef struct LockedKey
 static void probe(Claim *claim);
 static bool is_answer(const Claim *claim);
 static void take_lock(Claim *claim);
+static bool take_payment(Claim *claim, const text *scope,
+						 const pg_uuid_t *payment_id);
 static void take_payment_lock(Claim *claim, const text *scope,
 							  const pg_uuid_t *payment_id);
 static void make_tag(LOCKTAG *tag, uint64 hash, int lock_class);
@@ -104,10 +106,11 @@ pg_noreturn static void not_in_snapshot(const char *what);
 void
 claim_init(Claim *claim, Store *store, const Key *key)
 {
-	claim->stores = claim->target = store;
+	claim->stores = claim->store = claim->target = store;
 	claim->nstores = 1;
 	claim->is_answer = NULL;
 	claim->key = key;
+	claim->locked = false;
 	claim->payment_locked = false;
 }
 
@@ -133,20 +136,16 @@ claim_take(Claim *claim, const char *command)
 
 	for (;;)
 	{
-		bool		locked = false;
-
 		if (claim->state != ROW_IN_PROGRESS && !is_answer(claim))
 		{
 			take_lock(claim);
-			locked = true;
 			probe(claim);
 			if (claim->state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
 				not_in_snapshot("an idempotency key");
 			if (claim->state != ROW_IN_PROGRESS && !is_answer(claim))
 				return true;
 		}
-		if (locked)
-			claim_release(claim);
+		claim_release(claim);
 
 		if (claim->state != ROW_IN_PROGRESS)
 		{
@@ -165,26 +164,9 @@ claim_take(Claim *claim, const char *command)
 bool
 claim_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
 {
-	take_payment_lock(claim, scope, payment_id);
+	if (take_payment(claim, scope, payment_id))
+		return true;
 
-	claim->payment_state = store_probe_payment(claim->store, scope, payment_id);
-	switch (claim->payment_state)
-	{
-		case ROW_ABSENT:
-		case ROW_VISIBLE:
-		case ROW_OWN:
-			return true;
-
-		case ROW_CONCURRENT:
-			if (IsolationUsesXactSnapshot())
-				not_in_snapshot("a payment");
-			return true;
-
-		case ROW_IN_PROGRESS:
-			break;
-	}
-
-	claim_release(claim);
 	if (setting_in_flight == IN_FLIGHT_FAIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_IDEM_IN_FLIGHT),
@@ -196,13 +178,26 @@ claim_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
 	return false;
 }
 
+bool
+claim_idle_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id,
+				   const char *command)
+{
+	PreventCommandIfReadOnly(command);
+	PreventCommandDuringRecovery(command);
+
+	store_prepare_write(claim->target);
+	return take_payment(claim, scope, payment_id);
+}
+
 void
 claim_release(Claim *claim)
 {
 	if (claim->payment_locked)
 		claim_unlock(&claim->payment_tag);
 	claim->payment_locked = false;
-	claim_unlock(&claim->tag);
+	if (claim->locked)
+		claim_unlock(&claim->tag);
+	claim->locked = false;
 }
 
 void
@@ -360,6 +355,27 @@ take_lock(Claim *claim)
 			if (!begun_keeps(&claim->tag))
 				inside_own_work();
 	}
+	claim->locked = true;
+}
+
+/*
+ * Lock the payment and find its newest row.  False: that is of a transaction in
+ * progress, and all locks have been released.
+ */
+static bool
+take_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
+{
+	take_payment_lock(claim, scope, payment_id);
+
+	claim->payment_state = store_probe_payment(claim->store, scope, payment_id);
+	if (claim->payment_state == ROW_IN_PROGRESS)
+	{
+		claim_release(claim);
+		return false;
+	}
+	if (claim->payment_state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
+		not_in_snapshot("a payment");
+	return true;
 }
 
 /*

@@ -24,8 +24,9 @@ typedef struct Claim
 	bool		(*is_answer) (Store *store);	/* NULL: all rows are */
 	const Key  *key;
 	RowState	state;			/* as of the last probe */
-	LOCKTAG		tag;			/* the key's lock, while it is held */
-	LOCKTAG		payment_tag;	/* likewise the payment's, if there is one */
+	LOCKTAG		tag;			/* the key's lock */
+	bool		locked;			/* is it held? */
+	LOCKTAG		payment_tag;	/* likewise the payment's */
 	bool		payment_locked;
 	RowState	payment_state;	/* of its newest row; that is in the slot */
 } Claim;
@@ -70,6 +71,16 @@ extern bool claim_take(Claim *claim, const char *command);
  */
 extern bool claim_payment(Claim *claim, const text *scope,
 						  const pg_uuid_t *payment_id);
+
+/*
+ * Make a payment ours without a key, if nobody is at work on it; the rest as
+ * above.  False: somebody is, and nothing was waited for.
+ *
+ * Errors: 25006; 40001.
+ */
+extern bool claim_idle_payment(Claim *claim, const text *scope,
+							   const pg_uuid_t *payment_id,
+							   const char *command);
 
 /*
  * Let the locks go: from here on the inserted row guards the key, and the

@@ -9,6 +9,7 @@
  *	payment.c	idem_pay, idem_authorize: what starts a payment
  *	followup.c	idem_capture, idem_void, idem_refund: what goes on with one
  *	cancel.c	idem_cancel
+ *	hold.c		idem_expire, and the list of holds that it goes by
  *	batch.c		idem_pay_batch
  *	lookup.c	idem_lookup, idem_payment, idem_history: what only reads
  *	work.c		idem_begin, idem_complete and the like: requests
@@ -25,7 +26,8 @@
  *	request.c	the row of a request, and the tables that it is in
  *	begun.c		the requests that the transaction has begun and not ended
  *	fingerprint.c	what a request is compared by
- *	state.c		what the state of a payment allows: the rules of capture and refund
+ *	state.c		what the state of a payment allows: the rules of capture, refund
+ *				and expiry
  *	money.c		what an amount may be
  *	currency.c	which currencies there are, and how many decimals they have
  *	access.c	which roles may see a row

@@ -24,7 +24,7 @@
 #include "settings.h"
 
 static int	compare_bytes(const text *a, const text *b);
-static bool is_of_cancel(const text *key);
+static const char *reserved_prefix(const text *key);
 static Refusal *check_text(const text *t, const char *what, int max_bytes,
 						   int sqlstate);
 static int	control_character(const char *s, int len);
@@ -32,6 +32,7 @@ static int	control_character(const char *s, int len);
 Refusal *
 key_check(text *key, text *scope, Key *result)
 {
+	const char *prefix;
 	Refusal    *refusal;
 
 	if (key == NULL)
@@ -44,10 +45,12 @@ key_check(text *key, text *scope, Key *result)
 						 ERRCODE_IDEM_BAD_KEY);
 	if (refusal)
 		return refusal;
-	if (is_of_cancel(key))
+	prefix = reserved_prefix(key);
+	if (prefix)
 		return refusal_make(ERRCODE_IDEM_BAD_KEY,
 							"idempotency key begins with a reserved prefix",
-							"Keys that begin with \"" KEY_CANCEL_PREFIX "\" are those of idem_cancel().",
+							psprintf("Keys that begin with \"%s\" are those of %.*s().",
+									 prefix, (int) strlen(prefix) - 1, prefix),
 							NULL);
 
 	result->key = key;
@@ -57,13 +60,13 @@ key_check(text *key, text *scope, Key *result)
 Refusal *
 key_check_lookup(text *key, text *scope, Key *result)
 {
+	const char *prefix = key ? reserved_prefix(key) : NULL;
 	Refusal    *refusal;
 
-	if (key == NULL || !is_of_cancel(key))
+	if (prefix == NULL)
 		return key_check(key, scope, result);
 
-	refusal = check_text(key, "idempotency key",
-						 KEY_MAX_BYTES + strlen(KEY_CANCEL_PREFIX),
+	refusal = check_text(key, "idempotency key", KEY_MAX_BYTES + strlen(prefix),
 						 ERRCODE_IDEM_BAD_KEY);
 	if (refusal)
 		return refusal;
@@ -80,12 +83,11 @@ key_check_scope(text *scope, text **result)
 }
 
 Key
-key_of_cancel(const Key *key)
+key_with_prefix(const char *prefix, const Key *key)
 {
 	Key			result;
 
-	result.key = cstring_to_text(psprintf(KEY_CANCEL_PREFIX "%s",
-										  text_to_cstring(key->key)));
+	result.key = cstring_to_text(psprintf("%s%s", prefix, text_to_cstring(key->key)));
 	result.scope = key->scope;
 	return result;
 }
@@ -117,11 +119,21 @@ compare_bytes(const text *a, const text *b)
 	return order != 0 ? order : a_len - b_len;
 }
 
-static bool
-is_of_cancel(const text *key)
+/*
+ * Which of our own prefixes a key begins with, or NULL.
+ */
+static const char *
+reserved_prefix(const text *key)
 {
-	return VARSIZE_ANY_EXHDR(key) >= strlen(KEY_CANCEL_PREFIX) &&
-		memcmp(VARDATA_ANY(key), KEY_CANCEL_PREFIX, strlen(KEY_CANCEL_PREFIX)) == 0;
+	static const char *const prefixes[] = {KEY_CANCEL_PREFIX, KEY_EXPIRE_PREFIX};
+
+	for (int i = 0; i < lengthof(prefixes); i++)
+	{
+		if (VARSIZE_ANY_EXHDR(key) >= strlen(prefixes[i]) &&
+			memcmp(VARDATA_ANY(key), prefixes[i], strlen(prefixes[i])) == 0)
+			return prefixes[i];
+	}
+	return NULL;
 }
 
 /*

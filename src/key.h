@@ -13,8 +13,9 @@
 /* most bytes of a key, and of a scope, in the database's encoding */
 #define KEY_MAX_BYTES	255
 
-/* The keys of what idem_cancel() does begin with this, and no client's do. */
+/* The keys of what idem_cancel() and idem_expire() do begin so, and no client's do. */
 #define KEY_CANCEL_PREFIX	"idem_cancel:"
+#define KEY_EXPIRE_PREFIX	"idem_expire:"
 
 /* A key that has been checked, in the scope that it belongs to. */
 typedef struct Key
@@ -31,18 +32,18 @@ typedef struct Key
  *
  * Refusals: ID400 for a key, 22023 for a scope, that is missing, empty, too
  * long or not printable (a scope may be empty); ID400 for a key that begins
- * with KEY_CANCEL_PREFIX.
+ * with one of these prefixes.
  */
 extern Refusal *key_check(text *key, text *scope, Key *result);
 
 /* The scope alone, checked likewise. */
 extern Refusal *key_check_scope(text *scope, text **result);
 
-/* The key to look up: any that key_check() lets pass, or of idem_cancel(). */
+/* The key to look up: any that key_check() lets pass, or one of ours. */
 extern Refusal *key_check_lookup(text *key, text *scope, Key *result);
 
-/* The key of what idem_cancel() does about a key. */
-extern Key	key_of_cancel(const Key *key);
+/* The key of what is done about a key, by one of these prefixes. */
+extern Key	key_with_prefix(const char *prefix, const Key *key);
 
 /* The order of keys in their index: by key, then by scope, both by their bytes. */
 extern int	key_compare(const Key *a, const Key *b);

@@ -154,7 +154,7 @@ idem_history(PG_FUNCTION_ARGS)
 
 /*
  * idempotency.payment_status(authorized, captured, released, refunded,
- * expires_at, at): the status at a time of a payment with these totals; for the
+ * expires_at, expired, at): the status at a time of a payment with these totals; for the
  * view idempotency.payment.
  */
 Datum
@@ -162,9 +162,9 @@ idem_payment_status(PG_FUNCTION_ARGS)
 {
 	Operation	op;
 
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < 7; i++)
 	{
-		if (PG_ARGISNULL(i) && i != 4)
+		if (PG_ARGISNULL(i) && i != 4 && i != 5)
 			PG_RETURN_NULL();
 	}
 	memset(op.nulls, true, sizeof(op.nulls));
@@ -175,8 +175,10 @@ idem_payment_status(PG_FUNCTION_ARGS)
 	operation_set(&op, refunded, PG_GETARG_DATUM(3));
 	if (!PG_ARGISNULL(4))
 		operation_set(&op, expires_at, PG_GETARG_DATUM(4));
+	if (!PG_ARGISNULL(5))
+		operation_set(&op, expired, PG_GETARG_DATUM(5));
 
-	PG_RETURN_TEXT_P(cstring_to_text(operation_payment_status(&op, PG_GETARG_TIMESTAMPTZ(5))));
+	PG_RETURN_TEXT_P(cstring_to_text(operation_payment_status(&op, PG_GETARG_TIMESTAMPTZ(6))));
 }
 
 static void

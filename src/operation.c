@@ -18,7 +18,8 @@
  *		succeeded			captured, and nothing is left to capture
  *		partially_captured	in part
  *		voided				nothing captured, and all released
- *		expired				nothing captured, and the hold has run out
+ *		expired				nothing captured, and the hold has run out (whether
+ *							it was released for that by then or not)
  *		authorized			nothing captured yet
  *
  * A declined operation changes nothing: its row carries the totals on, and its
@@ -147,6 +148,7 @@ operation_follow(Operation *op, const Operation *newest, const Key *key,
 		Anum_operation_from_account,
 		Anum_operation_to_account,
 		Anum_operation_expires_at,
+		Anum_operation_expired,
 		Anum_operation_owner,
 	};
 	Datum		owner = operation_is_null(newest, owner)
@@ -171,6 +173,14 @@ operation_follow(Operation *op, const Operation *newest, const Key *key,
 	operation_set(op, owner, owner);
 	if (same_text(op, Anum_operation_owner, role))
 		operation_is_null(op, owner) = true;
+}
+
+void
+operation_of_owner(Operation *op)
+{
+	if (!operation_is_null(op, owner))
+		operation_get(op, role) = operation_get(op, owner);
+	operation_is_null(op, owner) = true;
 }
 
 void
@@ -241,6 +251,12 @@ operation_has_expired(const Operation *op, TimestampTz at)
 {
 	return !operation_is_null(op, expires_at) &&
 		DatumGetTimestampTz(operation_get(op, expires_at)) <= at;
+}
+
+bool
+operation_is_expired(const Operation *op)
+{
+	return !operation_is_null(op, expired) && DatumGetBool(operation_get(op, expired));
 }
 
 Numeric
@@ -454,7 +470,8 @@ payment_status(const Operation *op, Numeric left, Numeric refundable,
 	if (capturable)
 		return "authorized";
 
-	return expired && !money_is_zero(left) ? "expired" : "voided";
+	return operation_is_expired(op) || (expired && !money_is_zero(left))
+		? "expired" : "voided";
 }
 
 /*

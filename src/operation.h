@@ -38,6 +38,7 @@ typedef struct Operation
 #define OPERATION_VOID		"void"
 #define OPERATION_REFUND	"refund"
 #define OPERATION_CANCEL	"cancel"	/* a key that was cancelled unused */
+#define OPERATION_EXPIRE	"expire"	/* an expired hold was released */
 
 /* What a client asks for. */
 typedef struct OperationRequest
@@ -75,6 +76,9 @@ extern void operation_start(Operation *op, const Key *key,
 extern void operation_follow(Operation *op, const Operation *newest,
 							 const Key *key, const OperationRequest *request);
 
+/* Make it one of the role that started the payment, whoever makes it. */
+extern void operation_of_owner(Operation *op);
+
 /* The row that answers a key which was cancelled before it was used. */
 extern void operation_cancelled(Operation *op, const Key *key);
 
@@ -92,6 +96,9 @@ extern Refusal *operation_refusal(const Operation *op);
 
 /* Has the payment's hold run out at that time? */
 extern bool operation_has_expired(const Operation *op, TimestampTz at);
+
+/* Has what it left been released for that? */
+extern bool operation_is_expired(const Operation *op);
 
 /* authorized - captured - released, and captured - refunded */
 extern Numeric operation_capturable(const Operation *op);

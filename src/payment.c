@@ -23,6 +23,7 @@
 #include "call.h"
 #include "claim.h"
 #include "currency.h"
+#include "hold.h"
 #include "key.h"
 #include "money.h"
 #include "operation.h"
@@ -128,6 +129,8 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 			operation_start(&op, &key, request);
 			store_insert(&store, op.values, op.nulls);
 			claim_release(&claim);
+			if (!operation_is_null(&op, expires_at))
+				hold_add(&op);
 			receipt = operation_receipt(fcinfo, &op, false);
 		}
 		else

@@ -1,11 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * state.c
- *		What the state of a payment allows: the rules of capture, void and
- *		refund.
+ *		What the state of a payment allows: the rules of capture, void,
+ *		refund and expiry.
  *
  * They keep  0 <= refunded <= captured  and  captured + released <= authorized.
- * The time that counts for a hold is the operation's created_at.
+ * The time that counts for a hold is the operation's created_at.  A hold that
+ * has run out cannot be captured, whether it was released by then or not, and
+ * the answer is the same.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,7 +23,9 @@
 static Refusal *capture(Operation *op, Numeric amount, bool final);
 static Refusal *void_rest(Operation *op);
 static Refusal *refund(Operation *op, Numeric amount);
+static Refusal *expire(Operation *op);
 static Refusal *check_hold(const Operation *op, const char *verb);
+static Refusal *has_expired(const Operation *op, Numeric left, const char *verb);
 
 #define numeric(op, column)	DatumGetNumeric(operation_get(op, column))
 #define money(op, amount)	money_text(amount, operation_currency(op))
@@ -35,6 +39,8 @@ state_apply(Operation *op, const OperationRequest *request)
 		return void_rest(op);
 	if (strcmp(request->operation, OPERATION_REFUND) == 0)
 		return refund(op, request->amount);
+	if (strcmp(request->operation, OPERATION_EXPIRE) == 0)
+		return expire(op);
 	elog(ERROR, "no operation of a payment: %s", request->operation);
 }
 
@@ -112,6 +118,22 @@ refund(Operation *op, Numeric amount)
 	return NULL;
 }
 
+static Refusal *
+expire(Operation *op)
+{
+	Numeric		left = operation_capturable(op);
+
+	operation_get(op, amount) = NumericGetDatum(left);
+	if (money_is_zero(left) ||
+		!operation_has_expired(op, DatumGetTimestampTz(operation_get(op, created_at))))
+		return refusal_make(ERRCODE_IDEM_STATE, "nothing has expired", NULL, NULL);
+
+	operation_get(op, released) =
+		NumericGetDatum(money_add(numeric(op, released), left));
+	operation_set(op, expired, BoolGetDatum(true));
+	return NULL;
+}
+
 /*
  * Is there something held?
  */
@@ -120,6 +142,9 @@ check_hold(const Operation *op, const char *verb)
 {
 	Numeric		left = operation_capturable(op);
 	const char *hint = NULL;
+
+	if (operation_is_expired(op))
+		return has_expired(op, numeric(op, released), verb);
 
 	if (strcmp(verb, "void") == 0 && !money_is_zero(operation_refundable(op)))
 		hint = "Use idem_refund() to give back what is captured.";
@@ -135,11 +160,20 @@ check_hold(const Operation *op, const char *verb)
 									 money(op, numeric(op, released))),
 							hint);
 	if (operation_has_expired(op, DatumGetTimestampTz(operation_get(op, created_at))))
-		return refusal_make(ERRCODE_IDEM_STATE,
-							"authorization has expired",
-							psprintf("%s were left to %s until %s.",
-									 money(op, left), verb,
-									 timestamptz_to_str(DatumGetTimestampTz(operation_get(op, expires_at)))),
-							NULL);
+		return has_expired(op, left, verb);
 	return NULL;
+}
+
+/*
+ * left: what was held then.
+ */
+static Refusal *
+has_expired(const Operation *op, Numeric left, const char *verb)
+{
+	return refusal_make(ERRCODE_IDEM_STATE,
+						"authorization has expired",
+						psprintf("%s were left to %s until %s.",
+								 money(op, left), verb,
+								 timestamptz_to_str(DatumGetTimestampTz(operation_get(op, expires_at)))),
+						NULL);
 }

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * state.h
- *		What the state of a payment allows: the rules of capture, void and
- *		refund.
+ *		What the state of a payment allows: the rules of capture, void,
+ *		refund and expiry.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,12 +12,12 @@
 #include "operation.h"
 
 /*
- * Carry out a capture, void or refund: given an operation with the totals that
+ * Carry out a capture, void, refund or expiry: given an operation with the totals that
  * the payment had before it (see operation_follow()), set its amount, if the
  * request is for all that is left, and its totals.
  *
  * Refusal: ID412 if there is nothing, or not as much, to capture or refund, or
- * the hold has expired.  Then nothing is changed but an amount that was not
+ * the hold has expired (or, to be released for that, has not).  Then nothing is changed but an amount that was not
  * named, to what is left.
  */
 extern Refusal *state_apply(Operation *op, const OperationRequest *request);

@@ -46,6 +46,7 @@ my @requests = (
 	sprintf("idem_capture('rest', $payment, final => true)", 'hold'),
 	sprintf("idem_refund('refund', $payment, 99.99)", 'hold'),
 	sprintf("idem_refund('declined', $payment, 0.02)", 'hold'),
+	q(idem_authorize('to expire', 40, expires_in => '1 microsecond')),
 	q(idem_authorize('to be voided', 5)),
 	sprintf("idem_void('void', $payment)", 'to be voided'),
 	q(idem_cancel('user currency')),
@@ -72,6 +73,8 @@ for my $dbname ('plain', 'custom')
 	check_replays($app, "$dbname: the role that paid");
 
 	# Rights: of idem_grant, of idem_revoke, of the install script
+	is($node->safe_psql($dbname, 'SELECT money.idem_expire()'), 1, "$dbname: a hold that has expired is known");
+	is($app->value(sprintf("SELECT status FROM idem_payment($payment)", 'to expire')), 'expired', "$dbname: and is released");
 	is($app->error_of(sprintf("SELECT idem_refund('too much', $payment, 0.02)", 'hold')), 'ID412',
 		"$dbname: no more can be refunded than before");
 	is($app->value(sprintf("SELECT status FROM idem_refund('the last', $payment, 0.01)", 'hold')), 'refunded',
@@ -92,7 +95,7 @@ for my $dbname ('plain', 'custom')
 
 # What a dump of the restored database says is what a dump of the old one says: nothing more, nothing less.
 dump_and_restore('again', $node, 'plain', from => 'plain');
-is($node->safe_psql('again', 'SELECT count(*) FROM idempotency.operation'), @requests + 3, 'a restored database can be dumped and restored');
+is($node->safe_psql('again', 'SELECT count(*) FROM idempotency.operation'), @requests + 4, 'a restored database can be dumped and restored');
 is($node->safe_psql('again', 'SELECT count(*) FROM money.idem_check() WHERE NOT ok'), 0, 'idem_check finds nothing wrong in it');
 
 # A cluster that has none of the roles. Who restores there leaves out owners and grants.

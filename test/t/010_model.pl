@@ -78,7 +78,8 @@ if (!$wrong)
 		is(scalar @$failed, 0, 'idem_check() finds nothing wrong') or diag(explain($failed));
 	}
 	my @missed = grep { !$did{$_} } '40001', '55P03', '57014', 'ID404', 'ID409', 'ID412', 'ID422', 'declined', 'lost',
-		'lost COMMIT done', 'new', 'nothing to undo', 'pg_terminate_backend', 'replayed', 'rolled back', 'server stopped';
+		'lost COMMIT done', 'holds released', 'new', 'nothing to undo', 'pg_terminate_backend', 'replayed', 'rolled back', 'server stopped',
+		'sweep rolled back', 'swept by a client';
 	is("@missed", '', 'there was all that is to be tried') if $rounds > 3;
 }
 diag("To play the same again: make test TESTS=010_model SEED=$seed SECONDS=$seconds")
@@ -119,7 +120,13 @@ sub play_round
 		scope => '', currency => 'USD' };
 	check_torn(@logs);
 	resend($resender, @logs);
-	check_round($round, @logs, $resender);
+	my $swept = $control->value('SELECT clock_timestamp()');
+	# and what will run out soon, or the next round would have rows of this one
+	Client::wait_until(sub {
+		$did{'holds released'} += $control->value('SELECT idem_expire()');
+		return !$control->value("SELECT count(*) FROM idempotency.hold WHERE expires_at < now() + '1 hour'");
+	}) or die "holds are left\n";
+	check_round($round, $swept, @logs, $resender);
 
 	my $server_log = slurp_file($node->logfile, $log_read);
 	$log_read += length $server_log;
@@ -151,6 +158,7 @@ sub make_trouble
 			$crash = undef;
 			$did{'server stopped'}++;
 		}
+		$did{'holds released'} += $control->value('SELECT idem_expire(10)') if $g->percent(30);
 		my $how = $g->weighted(none => 5, pg_cancel_backend => 3, pg_terminate_backend => 1);
 		next if $how eq 'none';
 		$did{$how} += $control->value(
@@ -191,8 +199,8 @@ sub resend
 
 sub check_round
 {
-	my ($round, @logs) = @_;
-	my $range = '(' . join(' OR ', map { "o.key >= '$_ ' AND o.key < '$_!'" } "R$round", "idem_cancel:R$round") . ')';
+	my ($round, $swept, @logs) = @_;
+	my $range = '(' . join(' OR ', map { "o.key >= '$_ ' AND o.key < '$_!'" } "R$round", "idem_cancel:R$round", "idem_expire:R$round") . ')';
 	my (%row, %chain, %receipt, %new, %maybe, %sent);
 
 	for my $log (@logs)
@@ -215,14 +223,18 @@ sub check_round
 			Model::operation($row);
 			die "its key is there twice\n" if $row{$id};
 			Model::expect($row, role => $role, owner => undef, from_account => undef, to_account => undef);
-			die "nobody asked for it\n" unless asked_for($row, \%sent);
-			die "nobody was told of it\n" unless $new{$id} || $maybe{$id};
+			if ($row->{operation} ne 'expire')
+			{
+				die "nobody asked for it\n" unless asked_for($row, \%sent);
+				die "nobody was told of it\n" unless $new{$id} || $maybe{$id};
+			}
 			die "two were told that they made it\n" if ($new{$id} // 0) > 1;
 		});
 		$row{$id} = $row;
 		push @{ $chain{"$row->{scope}\0$row->{payment_id}"} }, $row;
 	}
 	Model::check_chain(@$_) for values %chain;
+	check_holds($range, $swept);
 
 	# receipts
 	my $receipts = $control->{dbh}->selectall_arrayref(
@@ -297,6 +309,23 @@ sub check_round
 	}
 
 	die "locks are left\n" if $control->value(q(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'));
+	return;
+}
+
+# All holds that had run out by then were released, and just those that have not are listed.
+sub check_holds
+{
+	my ($range, $swept) = @_;
+	my $wrong = $control->{dbh}->selectall_arrayref(
+		"SELECT key, o.seq, h.listed
+		 FROM (SELECT * FROM idempotency.operation o WHERE $range AND o.operation = 'authorize') o
+		 FULL JOIN (SELECT *, 1 AS listed FROM idempotency.hold o WHERE $range) h USING (expires_at, payment_id, scope, key)
+		 WHERE CASE WHEN h.listed IS NULL THEN expires_at > now() ELSE o.seq IS NULL OR expires_at <= \$1 END",
+		{ Slice => {} }, $swept);
+	die 'wrongly listed as held, or not: ' . join(', ', map { $_->{key} } @$wrong) . "\n" if @$wrong;
+	my $held = $control->value("SELECT count(*) FROM idempotency.payment v JOIN idempotency.operation o USING (scope, payment_id)
+		WHERE $range AND o.seq = 1 AND v.expires_at <= \$1 AND v.authorized > v.captured + v.released", $swept);
+	die "$held payments hold what has expired\n" if $held;
 	return;
 }
 
@@ -428,6 +457,7 @@ sub fill_in
 				: Model::outcome($previous, $request, $row->{created})->{released} // $previous->{released};
 		}
 		$row->{released} = $released;
+		$row->{expired} = $previous->{expired} if $previous;
 		$previous = $row;
 	}
 	return;

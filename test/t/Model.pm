@@ -5,8 +5,8 @@
 # Times are microseconds since 1970. What is wrong is told by die.
 #
 # An operation is a hash: scope, key, payment_id, seq, operation, amount, currency, authorized, captured,
-# released, refunded, reference, metadata, created, expires, sqlstate, reason. A row of the table has whole
-# and final as well; a receipt has status, capturable, refundable, replayed and text, but not released.
+# released, refunded, reference, metadata, created, expires, sqlstate, reason. A row of the table has whole, final
+# and expired as well; a receipt has status, capturable, refundable, replayed and text, but not released.
 #
 # A request is a hash: operation, scope, key, amount (none: all that is left), currency, reference,
 # metadata; for a new payment expires_in, for the others payment_id and, of a capture, final.
@@ -312,7 +312,7 @@ sub status
 	}
 	return $held ? 'partially_captured' : 'succeeded' if $op->{captured} > 0;
 	return 'authorized' if $held;
-	return left($op) > 0 ? 'expired' : 'voided';
+	return $op->{expired} || left($op) > 0 ? 'expired' : 'voided';
 }
 
 # What a capture, void or refund comes to, after an operation, at a time: the amount, and either the new
@@ -328,6 +328,10 @@ sub outcome
 	my $amount = $is ne 'void' && defined $request->{amount} ? $request->{amount} : $left;
 	my $refuse = sub { return { amount => $amount, refusal => $_[0], detail => $_[1] } };
 
+	if ($is ne 'refund' && $op->{expired})
+	{
+		return $refuse->('authorization has expired', sprintf('%s were left to %s until', $money->($op->{released}), $is));
+	}
 	if ($left == 0)
 	{
 		return $refuse->("nothing is left to $is",
@@ -414,7 +418,7 @@ sub check_first
 	my $amount = $row->{amount};
 	die "$is starts no payment\n" unless $is =~ /^(?:pay|authorize|cancel)\z/;
 	expect($row,
-		whole => 0, final => undef, sqlstate => undef, reason => undef,
+		whole => 0, final => undef, expired => undef, sqlstate => undef, reason => undef,
 		authorized => $amount, captured => $is eq 'pay' ? $amount : 0, released => 0, refunded => 0);
 	expect($row, currency => undef, amount => 0, reference => undef, metadata => undef) if $is eq 'cancel';
 	die "an amount of zero\n" if $is ne 'cancel' && $amount == 0;
@@ -427,6 +431,7 @@ sub check_next
 {
 	my ($row, $previous, @before) = @_;
 	my $request = { %$row, amount => $row->{whole} ? undef : $row->{amount} };
+	return check_expire($row, $previous, @before) if $row->{operation} eq 'expire';
 	die "$row->{operation} continues no payment\n" unless is_follow_up($row);
 	die "it follows a cancelled key\n" if $previous->{operation} eq 'cancel';
 
@@ -449,7 +454,21 @@ sub check_next
 	expect($row, currency => $previous->{currency}, expires => $previous->{expires}, amount => $outcome->{amount},
 		sqlstate => defined $refusal ? 'ID412' : undef, reason => $refusal,
 		map { $_ => $refusal ? $previous->{$_} : $outcome->{$_} } qw(authorized captured released refunded));
+	expect($row, expired => $previous->{expired});
 	die "final is " . ($row->{final} // 'null') . "\n" if defined $row->{final} != ($row->{operation} eq 'capture');
+	return;
+}
+
+# Like check_next() of a row that says that a hold was released because it had run out.
+sub check_expire
+{
+	my ($row, $previous, @before) = @_;
+	my $left = left($previous);
+	die "nothing was left to expire\n" if $left <= 0;
+	die "it was not time\n" if !expired($previous, $row->{created});
+	expect($row, key => "idem_expire:$before[0]{key}", whole => 1, final => undef, expired => 1, sqlstate => undef,
+		reference => undef, metadata => undef, amount => $left, released => $previous->{released} + $left,
+		map { $_ => $previous->{$_} } qw(currency expires authorized captured refunded));
 	return;
 }
 
@@ -482,7 +501,8 @@ sub check_receipt
 	else
 	{
 		my $of_cancel = $r->{key} =~ /^idem_cancel:/;
-		die "$r->{operation} of what has expired\n" if $expired && $r->{operation} ne 'refund' && !$of_cancel;
+		die "$r->{operation} of what has expired\n" if $expired && $r->{operation} !~ /^(?:refund|expire)\z/ && !$of_cancel;
+		die "it was not time\n" if $r->{operation} eq 'expire' && !$expired;
 
 		# voided, or expired: it does not say what had been released
 		return if $expired && $of_cancel && $r->{captured} == 0 && $r->{amount} == 0;
@@ -515,6 +535,8 @@ sub operation
 	{
 		$r->{$_} = minor($r->{$_}, $r->{currency}) if exists $r->{$_};
 	}
+	# a receipt does not say that the payment has expired, unless it is the one that made it so
+	$r->{expired} = 1 if ($r->{operation} // '') eq 'expire' && !exists $r->{expired};
 	return $r;
 }
 

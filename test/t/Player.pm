@@ -105,7 +105,7 @@ sub step
 	$self->set_mode($g) if $step % 10 == 0;
 
 	my $way = $g->weighted('single' => 40, 'cut after the call' => 4, 'transaction' => 26, 'statement' => 12, 'batch' => 5,
-		'look-up' => 6, 'payment' => 6, 'malformed' => 6);
+		'look-up' => 6, 'payment' => 6, 'sweep' => 3, 'malformed' => 6);
 	my %ways = (
 		'single' => sub { $self->single(item($step, $g)) },
 		'cut after the call' => sub {
@@ -118,6 +118,7 @@ sub step
 		'batch' => sub { $self->single({ batch => [ $self->batch($step, $g) ] }) },
 		'look-up' => sub { $self->look_up($self->id_of_item(item($step, $g))) },
 		'payment' => sub { $self->look_at_payment(item($step, $g)) },
+		'sweep' => sub { $self->sweep($g) },
 		'malformed' => sub { $self->malformed($step, $g) });
 	$way = 'batch' if $step % 11 == 10;		# all at the same time
 	$self->{did}{$way}++;
@@ -228,11 +229,12 @@ sub private_payment
 
 sub id { return "$_[0]{scope}\0$_[0]{key}" }
 
-# A key to look up: that of a request, or of its cancellation.
+# A key to look up: that of a request, of its cancellation, or of its expiry.
 sub id_of_item
 {
 	my ($self, $item) = @_;
 	my $request = Model::planned($seed, $self->{round}, $item->{i});
+	return "$request->{scope}\0idem_expire:$request->{key}" if $request->{operation} eq 'authorize' && $item->{savepoint} ne 'none';
 	return id($request) unless defined $request->{cancels};
 	return "$request->{scope}\0idem_cancel:" . Model::key($seed, $self->{round}, $request->{cancels});
 }
@@ -709,13 +711,36 @@ sub look_at_payment
 		{
 			my ($seen, $answer) = @$_;
 			at_one_of([ $answer->{sent}, $answer->{got} ], sub {
-				my $row = { %$newest, released => $v->{released} };
+				my $row = { %$newest, released => $v->{released}, expired => scalar grep { $_->{operation} eq 'expire' } @rows };
 				Model::expect($seen, status => Model::status($row, $_[0]),
 					capturable => Model::expired($row, $_[0]) ? 0 : Model::left($row));
 			});
 		}
 		Model::check_invariants($v);
 	});
+	return;
+}
+
+# Releases holds that have run out, or does so and rolls it back.
+sub sweep
+{
+	my ($self, $g) = @_;
+	$self->reconnect unless $self->{client};
+	my $undo = $g->percent(40);
+	my $most = 1 + $g->int(20);
+	my $failed = $self->command('BEGIN');
+	if (!$failed)
+	{
+		my $answer = $self->ask("SELECT idem_expire($most) AS n");
+		$failed = $self->check_error($answer) if $answer->{state};
+		die "it dealt with $answer->{rows}[0]{n} of $most\n" if !$failed && $answer->{rows}[0]{n} > $most;
+		Time::HiRes::usleep(1000 * $g->int(15));	# so that others meet what it has done
+		$failed //= $self->command($undo ? 'ROLLBACK' : 'COMMIT');
+		$self->{did}{ $undo ? 'sweep rolled back' : 'swept by a client' } += $answer->{rows}[0]{n} unless $failed;
+	}
+	return unless $failed;
+	$self->again($failed);
+	$self->roll_back if $self->{client};
 	return;
 }
 
@@ -749,6 +774,8 @@ sub malformed
 		[ "idem_capture(E'a\\nb', $nobody)", 'ID400' ],
 		[ "idem_pay('idem_cancel:' || $key, 1, 'USD')", 'ID400' ],
 		[ "idem_cancel('idem_cancel:' || $key)", 'ID400' ],
+		[ "idem_authorize('idem_expire:' || $key, 1, 'USD')", 'ID400' ],
+		[ "idem_expire(0)", '22023' ],
 		[ "idem_capture($key, NULL)", '22004' ],
 		[ "idem_refund($key, $nobody, 0)", '22003' ],
 		[ "idem_capture($key, $nobody, 1)", 'ID404' ],

@@ -1,0 +1,16 @@
+/*-------------------------------------------------------------------------
+ *
+ * hold.h
+ *		The list of holds, by which those that expire are found.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IDEM_HOLD_H
+#define IDEM_HOLD_H
+
+#include "operation.h"
+
+/* Put an authorization that has just been stored on the list. */
+extern void hold_add(const Operation *op);
+
+#endif							/* IDEM_HOLD_H */
