@@ -184,7 +184,7 @@ COMMENT ON TABLE idempotency.request_2 IS
 
 -- One row, or none before the first purge.
 CREATE TABLE idempotency.request_purge (
-	purged_until	timestamptz NOT NULL
+	purged_until	timestamptz PRIMARY KEY
 );
 COMMENT ON TABLE idempotency.request_purge IS
 	'how far requests have been purged: the clock of requests does not go back behind it';

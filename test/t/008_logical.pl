@@ -1,4 +1,4 @@
-# Logical replication: do the payments and the currencies of the publisher count at the subscriber?
+# Logical replication: do the payments, the currencies and the requests of the publisher count at the subscriber?
 use strict;
 use warnings;
 
@@ -20,7 +20,7 @@ for my $node ($publisher, $subscriber)
 	$node->safe_psql('postgres', 'CREATE EXTENSION idempotency');
 }
 $publisher->safe_psql('postgres',
-	'CREATE PUBLICATION money FOR TABLE idempotency.operation, idempotency.currency');
+	'CREATE PUBLICATION money FOR TABLES IN SCHEMA idempotency');
 
 my $p = Client->new($publisher);
 my ($early) = $p->pay('early', 50);
@@ -57,6 +57,22 @@ is($s->error_of_pay('fine dollars 2', 1.2345), '22003', 'a deleted one no longer
 $p->do('TRUNCATE idempotency.currency');
 catch_up();
 is($s->error_of_pay('coin 3', 1, 'COIN'), '22023', 'and after TRUNCATE there is none');
+
+# What is deleted and emptied at the publisher goes from the subscriber, too.
+$p->do(q(SET idempotency.retention = '1s'));
+$p->do(q(SELECT idem_authorize('held', 100, expires_in => '1 microsecond'), idem_authorize('held on', 100)));
+$p->do(q(SELECT FROM idem_execute('request', 'SELECT 1')));
+catch_up();
+is($s->value(q(SELECT count(*) FROM idempotency.hold)), 2, 'holds are listed');
+is($s->value(q(SELECT replayed FROM idem_execute('request', 'SELECT 1'))), 1, 'a request that came by replication is replayed');
+is($p->value('SELECT idem_expire()'), 1, 'a hold is released');
+Client::wait_until(sub { $p->value('SELECT idem_purge()') }) or die "nothing is purged\n";
+catch_up();
+is($s->value(q(SELECT string_agg(key, ' ') FROM idempotency.hold)), 'held on', 'and listed no longer');
+is($s->value(q(SELECT status || released FROM idempotency.payment WHERE key = 'held')), 'expired100.00', 'but told of');
+is($s->value('SELECT count(*) FROM idempotency.request_purge'), 1, 'requests are purged');
+is($s->value('SELECT idem_expire()'), 0, 'nothing is left to do there');
+is($s->value('SELECT count(*) FROM idem_check() WHERE NOT ok'), 0, 'idem_check() finds nothing wrong');
 
 $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION money');
 $_->stop for $subscriber, $publisher;
