@@ -33,17 +33,22 @@
  *	access.c	which roles may see a row
  *	uuid7.c		payment ids
  *	refusal.c	why a request is not carried out
+ *	maintenance.c	the background worker
  *	settings.c	the configuration parameters
  *	errors.h	the SQLSTATEs
  *	compat.h	what differs between PostgreSQL versions
  *
- * Nothing needs to be preloaded: the library is loaded at the first call.
+ * Nothing needs to be preloaded: the library is loaded at the first call.  If it
+ * is, there is a background worker.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "compat.h"
+#include "maintenance.h"
 #include "settings.h"
 
 COMPAT_MODULE_MAGIC("idempotency", IDEM_VERSION);
@@ -54,4 +59,6 @@ void
 _PG_init(void)
 {
 	settings_define();
+	if (process_shared_preload_libraries_in_progress)
+		maintenance_register();
 }

@@ -3,8 +3,9 @@
  * settings.c
  *		The configuration parameters, idempotency.*
  *
- * All of them can be set per role, database, session and transaction, so
- * none may hold what is only right for one connection of a pool.  Values
+ * All of them but those of the background worker, which are the server's, can be
+ * set per role, database, session and transaction, so none may hold what is
+ * only right for one connection of a pool.  Values
  * that name something (a scope, a currency) are checked where they are used:
  * a bad one must not keep a role from connecting.
  *
@@ -13,7 +14,9 @@
 #include "postgres.h"
 
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
+#include "compat.h"
 #include "settings.h"
 
 char	   *setting_scope = NULL;
@@ -21,6 +24,10 @@ char	   *setting_currency = NULL;
 int			setting_in_flight = IN_FLIGHT_WAIT;
 int			setting_declines = DECLINES_RAISE;
 int			setting_retention = 24 * 60 * 60;
+char	   *setting_databases = NULL;
+int			setting_naptime = 60;
+
+static bool check_databases(char **value, void **extra, GucSource source);
 
 static const struct config_enum_entry in_flight_options[] = {
 	{"wait", IN_FLIGHT_WAIT, false},
@@ -79,5 +86,35 @@ settings_define(void)
 							PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
 
+	DefineCustomStringVariable("idempotency.databases",
+							   "Sets in which databases expired requests are purged and expired holds released.",
+							   "A list of names. It takes effect if the library is in shared_preload_libraries.",
+							   &setting_databases,
+							   "",
+							   PGC_SIGHUP, GUC_LIST_INPUT,
+							   check_databases, NULL, NULL);
+
+	DefineCustomIntVariable("idempotency.naptime",
+							"Sets how often that is done.",
+							NULL,
+							&setting_naptime,
+							60, 1, 24 * 60 * 60,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+
 	MarkGUCPrefixReserved("idempotency");
+}
+
+static bool
+check_databases(char **value, void **extra, GucSource source)
+{
+	char	   *copy = pstrdup(*value);
+	List	   *names;
+	bool		ok = SplitGUCList(copy, ',', &names);
+
+	if (!ok)
+		GUC_check_errdetail("List syntax is invalid.");
+	list_free(names);
+	pfree(copy);
+	return ok;
 }

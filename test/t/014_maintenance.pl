@@ -1,0 +1,173 @@
+# The background worker: it purges requests and releases holds in the databases that it is told to, in no other, and
+# in nobody's way; through what may happen to them, to it, and to the server.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use Client;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init(allows_streaming => 1);
+$node->append_conf('postgresql.conf', <<'CONF');
+shared_preload_libraries = 'idempotency'
+idempotency.naptime = 1
+idempotency.databases = 'shop, "Two words" , nowhere,bare'
+idempotency.retention = 1
+max_prepared_transactions = 5
+restart_after_crash = on
+CONF
+$node->start;
+$node->safe_psql('postgres', qq(CREATE DATABASE "$_")) for 'shop', 'Two words', 'bare', 'other';
+$node->safe_psql($_, 'CREATE EXTENSION idempotency') for 'shop', 'Two words', 'other';
+
+# A hold that has run out and a request that will have soon.
+sub leave_work
+{
+	my ($dbname, $key) = @_;
+	$node->safe_psql($dbname, "SELECT idem_authorize('$key', 100, expires_in => '1 microsecond');
+		SELECT idem_execute('$key', 'SELECT 1')");
+	return;
+}
+
+my $nothing_left = q(SELECT count(*) = 0 FROM (SELECT FROM idempotency.hold UNION ALL SELECT FROM idempotency.request_0
+	UNION ALL SELECT FROM idempotency.request_1 UNION ALL SELECT FROM idempotency.request_2) s);
+my $launchers = q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'idempotency launcher');
+
+sub done_in
+{
+	my ($dbname, $what) = @_;
+	return ok($node->poll_query_until($dbname, $nothing_left), $what);
+}
+
+leave_work($_, 'first') for 'shop', 'Two words', 'other';
+done_in('shop', 'requests are purged, and holds released');
+done_in('Two words', 'in all databases that are named');
+is($node->safe_psql('shop', q(SELECT status || released FROM idempotency.payment)), 'expired100.00', 'as it should be');
+is($node->safe_psql('other', 'SELECT count(*) FROM idempotency.hold'), 1, 'not in others');
+is($node->safe_psql('postgres', $launchers), 1, 'there is one launcher');
+like(slurp_file($node->logfile), qr/WARNING:  database "nowhere" of idempotency.databases does not exist,/, 'a database that is not there is told of');
+is(() = slurp_file($node->logfile) =~ /database "nowhere"/g, 1, 'once');
+unlike(slurp_file($node->logfile), qr/ERROR|FATAL/, 'one without the extension is none of its business');
+
+# settings
+is($node->psql('postgres', q(ALTER SYSTEM SET idempotency.databases = 'a b')), 3, 'what is no list is refused');
+is($node->psql('postgres', q(SET idempotency.databases = 'shop')), 3, 'a session cannot set it');
+$node->safe_psql('postgres', q(ALTER SYSTEM SET idempotency.databases = 'other'));
+$node->reload;
+done_in('other', 'a change of the list is followed');
+leave_work('shop', 'second');
+leave_work('other', 'second');
+done_in('other', 'there');
+is($node->safe_psql('shop', 'SELECT count(*) FROM idempotency.hold'), 1, 'and what is not on it any more is left');
+$node->safe_psql('postgres', q(ALTER SYSTEM RESET idempotency.databases));
+$node->reload;
+done_in('shop', 'till it is again');
+
+# More than fit in a transaction, and what somebody is at work on is left
+$node->safe_psql('shop', q(SELECT count(idem_authorize('many ' || i, 100, expires_in => '1 second')) FROM generate_series(1, 2500) i));
+my $client = Client->new($node, dbname => 'shop');
+$client->do('BEGIN');
+$client->do(q(SELECT idem_capture('capture', (SELECT payment_id FROM idem_lookup('many 7')), 10, final => false)));
+ok($node->poll_query_until('shop', q(SELECT count(*) = 1 FROM idempotency.hold)), 'thousands are released');
+is($node->safe_psql('shop', q(SELECT key FROM idempotency.hold)), 'many 7', 'but one that is in use');
+$client->do(q(PREPARE TRANSACTION 'capture'));
+$client->close;
+leave_work('shop', 'third');
+ok($node->poll_query_until('shop', q(SELECT status = 'expired' FROM idempotency.payment WHERE key = 'third')), 'nothing waits for it');
+$node->safe_psql('shop', q(COMMIT PREPARED 'capture'));
+done_in('shop', 'when that has ended, it is released');
+is($node->safe_psql('shop', q(SELECT status || captured || released FROM idempotency.payment WHERE key = 'many 7')), 'succeeded10.0090.00', 'as far as it is held then');
+is($node->safe_psql('shop', 'SELECT count(*) FROM idem_check() WHERE NOT ok'), 0, 'idem_check() finds nothing wrong');
+
+# What is set for a database is for its clients
+$node->safe_psql('postgres', "ALTER DATABASE shop SET $_")
+	for 'default_transaction_read_only = on', q(default_transaction_isolation = 'serializable'), q(statement_timeout = '1ms'),
+	q(idempotency.in_flight = 'fail');
+{
+	local $ENV{PGOPTIONS} = '-c default_transaction_read_only=off -c statement_timeout=0';
+	leave_work('shop', 'fourth');
+	done_in('shop', 'it does not depend on the settings of the database');
+}
+$node->safe_psql('postgres', 'ALTER DATABASE shop RESET ALL');
+
+# One thing that fails does not keep the other from being done, and is tried again
+leave_work('Two words', 'fifth');
+$node->safe_psql('shop', q(SELECT idem_execute('fifth', 'SELECT 1')));
+$node->safe_psql('shop', q(INSERT INTO idempotency.hold SELECT expires_at, payment_id, scope, 'x' FROM idempotency.operation WHERE key = 'third'));
+$node->safe_psql('shop', q(CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not today'; END$$;
+	CREATE TRIGGER fail BEFORE DELETE ON idempotency.hold FOR EACH ROW EXECUTE FUNCTION fail()));
+ok($node->poll_query_until('shop', $nothing_left =~ s/SELECT FROM idempotency.hold UNION ALL//r), 'requests are purged though holds cannot be released');
+done_in('Two words', 'and another database has its turn');
+like(slurp_file($node->logfile), qr/ERROR:  not today/, 'the error is logged');
+$node->safe_psql('shop', 'DROP TRIGGER fail ON idempotency.hold');
+done_in('shop', 'it goes on when it can');
+
+# Who owns a database gets no more rights by what he puts in the worker's way
+$node->safe_psql('postgres', 'CREATE ROLE owner; CREATE DATABASE trap OWNER owner');
+$node->safe_psql('trap', <<'SQL');
+SET SESSION AUTHORIZATION owner;
+CREATE SCHEMA s;
+CREATE EXTENSION idempotency SCHEMA s;
+CREATE TABLE s.ran (as_role name, error text);
+CREATE FUNCTION s.idem_expire(x bigint) RETURNS integer LANGUAGE plpgsql AS $$
+BEGIN
+	RESET SESSION AUTHORIZATION;
+	INSERT INTO s.ran VALUES (current_user, 'none');
+	RETURN 0;
+EXCEPTION WHEN OTHERS THEN
+	INSERT INTO s.ran VALUES (current_user, SQLSTATE);
+	RETURN 0;
+END $$;
+ALTER EXTENSION idempotency ADD FUNCTION s.idem_expire(bigint);
+SELECT s.idem_authorize('trap', 100, expires_in => '1 microsecond');
+SQL
+$node->append_conf('postgresql.conf', q(idempotency.databases = 'trap'));
+$node->reload;
+ok($node->poll_query_until('trap', 'SELECT count(*) = 0 FROM idempotency.hold'), 'the functions called are the extension\'s');
+is($node->safe_psql('trap', 'SELECT count(*) FROM s.ran'), 0, 'and not others of their name');
+$node->safe_psql('trap', 'ALTER EXTENSION idempotency DROP FUNCTION s.idem_expire(integer)');
+ok($node->poll_query_until('trap', 'SELECT count(*) > 0 FROM s.ran'), 'even if they were,');
+is($node->safe_psql('trap', 'SELECT DISTINCT as_role, error FROM s.ran'), 'owner|42501', 'they would have the rights of the extension\'s owner');
+
+# Nobody stays connected
+ok(!$node->psql('postgres', 'DROP DATABASE trap'), 'a database on the list can be dropped');
+is($node->safe_psql('postgres', $launchers), 1, 'which the launcher outlives');
+
+# Crashes: of the launcher, and of the server
+$node->append_conf('postgresql.conf', q(idempotency.databases = 'shop'));
+$node->reload;
+my $pid = $node->safe_psql('postgres', q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'idempotency launcher'));
+is(kill('KILL', $pid), 1, 'kill -9 of the launcher');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'idempotency launcher' AND pid <> $pid"),
+	'there is another one');
+leave_work('shop', 'sixth');
+done_in('shop', 'which does the work');
+$node->stop('immediate');
+$node->start;
+leave_work('shop', 'seventh');
+done_in('shop', 'so it does after a crash');
+
+# On a standby there is nothing to do, till it is promoted
+$node->backup('backup');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'backup', has_streaming => 1);
+$standby->start;
+is($standby->safe_psql('postgres', $launchers), 0, 'there is no launcher on a standby');
+$node->append_conf('postgresql.conf', q(idempotency.databases = ''));
+$node->reload;
+leave_work('shop', 'eighth');
+$node->wait_for_catchup($standby);
+$node->stop('immediate');
+$standby->promote;
+ok($standby->poll_query_until('shop', $nothing_left), 'once it is promoted, there is one at work');
+unlike(slurp_file($standby->logfile), qr/ERROR|PANIC|TRAP/, 'without an error');
+
+# The server stops as fast as ever
+$standby->stop('fast');
+ok(!-e $standby->data_dir . '/postmaster.pid', 'and stops with the server');
+done_testing();
