@@ -16,6 +16,7 @@ use utf8;
 use FindBin;
 use lib $FindBin::RealBin;
 
+use Caller;
 use Client;
 use Model;
 use Player;
@@ -114,7 +115,7 @@ sub play_round
 		or die "sessions are left\n";
 
 	# What happened to the lost ones is seen, and then they are sent again.
-	my $resender = Player->new($round, 0);
+	my $resender = Player->new($seed, $round, 0);
 	$resender->{client} = $control;
 	$resender->{mode} = { isolation => 'read committed', in_flight => 'wait', declines => 'raise', lock_timeout => 0,
 		scope => '', currency => 'USD' };
@@ -218,8 +219,8 @@ sub check_round
 	$did{'rows in the table'} += @$rows;
 	for my $row (@$rows)
 	{
-		my $id = Player::id($row);
-		Player::about($row, sub {
+		my $id = Caller::id($row);
+		Caller::about($row, sub {
 			Model::operation($row);
 			die "its key is there twice\n" if $row{$id};
 			Model::expect($row, role => $role, owner => undef, from_account => undef, to_account => undef);
@@ -238,17 +239,17 @@ sub check_round
 
 	# receipts
 	my $receipts = $control->{dbh}->selectall_arrayref(
-		'SELECT o.scope AS scope, ' . Player::COLUMNS . " FROM idempotency.operation o, idem_lookup(o.key, o.scope) r WHERE $range",
+		'SELECT o.scope AS scope, ' . Caller::COLUMNS . " FROM idempotency.operation o, idem_lookup(o.key, o.scope) r WHERE $range",
 		{ Slice => {} });
 	die @$receipts . ' receipts of ' . @$rows . " rows\n" if @$receipts != @$rows;
 	for my $r (@$receipts)
 	{
-		Player::about($r, sub {
-			Player::read_receipt($r);
-			Model::check_receipt_of_row($r, $row{ Player::id($r) });
+		Caller::about($r, sub {
+			Caller::read_receipt($r);
+			Model::check_receipt_of_row($r, $row{ Caller::id($r) });
 			Model::check_receipt($r);
 		});
-		$receipt{ Player::id($r) } = $r->{text};
+		$receipt{ Caller::id($r) } = $r->{text};
 	}
 	check_payments($range, \%chain);
 
@@ -257,13 +258,13 @@ sub check_round
 	{
 		for my $known (values %{ $log->{known} })
 		{
-			my $text = $receipt{ Player::id($known) } // 'nothing';
-			Player::about($known, sub { die "client $log->{number} has the receipt\n$known->{text}\nand stored is\n$text\n" })
+			my $text = $receipt{ Caller::id($known) } // 'nothing';
+			Caller::about($known, sub { die "client $log->{number} has the receipt\n$known->{text}\nand stored is\n$text\n" })
 				if $text ne $known->{text};
 		}
 		for my $group (@{ $log->{lost} })
 		{
-			my $there = grep { ($receipt{ Player::id($_) } // '') eq $_->{text} } @$group;
+			my $there = grep { ($receipt{ Caller::id($_) } // '') eq $_->{text} } @$group;
 			die "$there of " . @$group . " operations of a transaction are there: " . join(', ', map { $_->{key} } @$group) . "\n"
 				if $there != 0 && $there != @$group;
 			$did{ $there ? 'lost COMMIT done' : 'lost COMMIT not done' }++;
@@ -275,8 +276,8 @@ sub check_round
 			my @rows = @{ $ghosts->{rows} };
 			for my $ghost (@rows[ $ghosts->{from} .. $#rows ])
 			{
-				Player::about($ghost, sub { die "it was rolled back and is there\n" })
-					if ($receipt{ Player::id($ghost) } // '') eq $ghost->{text};
+				Caller::about($ghost, sub { die "it was rolled back and is there\n" })
+					if ($receipt{ Caller::id($ghost) } // '') eq $ghost->{text};
 			}
 			fill_in(@before ? $before[-1] : undef, @rows);
 			Model::check_chain(@before, @rows);
@@ -285,8 +286,8 @@ sub check_round
 		for my $differs (@{ $log->{differs} })
 		{
 			my ($request, $field) = @$differs;
-			Player::about($request, sub {
-				my $row = $row{ Player::id($request) } // die "it was refused for an answer that is not there\n";
+			Caller::about($request, sub {
+				my $row = $row{ Caller::id($request) } // die "it was refused for an answer that is not there\n";
 				my $right = Model::difference($row, $request) // 'none';
 				die "it was told that $field differs, and that is $right\n  " . Model::describe($row) . "\n" if $field ne $right;
 			});
@@ -297,7 +298,7 @@ sub check_round
 	for my $old (@kept)
 	{
 		my $text = $control->value('SELECT r::text FROM idem_lookup($1, $2) r', $old->{key}, $old->{scope}) // 'nothing';
-		Player::about($old, sub { die "the receipt was\n$old->{text}\nand is\n$text\n" })
+		Caller::about($old, sub { die "the receipt was\n$old->{text}\nand is\n$text\n" })
 			if (Client::split_receipt($text))[0] ne $old->{text};
 	}
 	my $g = Model::generator($seed, 'keep', $round);
@@ -342,36 +343,36 @@ sub check_payments
 {
 	my ($range, $chain) = @_;
 	my $distinct = "(SELECT DISTINCT o.scope, o.payment_id FROM idempotency.operation o WHERE $range) o";
-	my $before = Player::now();
+	my $before = Caller::now();
 	my $payments = $control->{dbh}->selectall_arrayref(
-		'SELECT o.scope AS scope, ' . Player::COLUMNS . " FROM $distinct, idem_payment(o.payment_id, o.scope) r", { Slice => {} });
+		'SELECT o.scope AS scope, ' . Caller::COLUMNS . " FROM $distinct, idem_payment(o.payment_id, o.scope) r", { Slice => {} });
 	my $history = $control->{dbh}->selectall_arrayref(
-		'SELECT o.scope AS scope, ' . Player::COLUMNS . " FROM $distinct, idem_history(o.payment_id, o.scope) r", { Slice => {} });
+		'SELECT o.scope AS scope, ' . Caller::COLUMNS . " FROM $distinct, idem_history(o.payment_id, o.scope) r", { Slice => {} });
 	# by id, as the view would otherwise go through the payments of all rounds
 	my $view = $control->{dbh}->selectall_hashref(
 		q(SELECT v.scope || ' ' || v.payment_id AS id, v.* FROM idempotency.payment v
 		  WHERE v.scope = ANY($1) AND v.payment_id = ANY($2)),
 		'id', undef, [ Model::scopes() ], [ map { $_->{payment_id} } @$payments ]);
-	my $after = Player::now();
+	my $after = Caller::now();
 
 	my %history;
 	push @{ $history{"$_->{scope}\0$_->{payment_id}"} }, $_ for @$history;
 	for my $r (@$payments)
 	{
-		Player::about($r, sub {
+		Caller::about($r, sub {
 			my $rows = $chain->{"$r->{scope}\0$r->{payment_id}"};
 			my @receipts = @{ delete $history{"$r->{scope}\0$r->{payment_id}"} // [] };
 			die "its history has " . @receipts . ' of ' . @$rows . " operations\n" if @receipts != @$rows;
-			Model::check_receipt_of_row(Player::read_receipt($receipts[$_]), $rows->[$_]) for 0 .. $#receipts;
+			Model::check_receipt_of_row(Caller::read_receipt($receipts[$_]), $rows->[$_]) for 0 .. $#receipts;
 
 			my ($newest) = reverse grep { !defined $_->{sqlstate} } @$rows;
-			Player::read_receipt($r);
-			Player::at_one_of([ $before, $after ], sub { Model::check_receipt_of_row($r, $newest, $_[0]) });
+			Caller::read_receipt($r);
+			Caller::at_one_of([ $before, $after ], sub { Model::check_receipt_of_row($r, $newest, $_[0]) });
 
 			my $v = delete $view->{"$r->{scope} $r->{payment_id}"};
 			return if !$v && $newest->{operation} eq 'cancel';
 			Model::operation($v // die "it is not in the view\n");
-			Player::at_one_of([ $before, $after ], sub { check_view($v, $rows->[0], $newest, $_[0]) });
+			Caller::at_one_of([ $before, $after ], sub { check_view($v, $rows->[0], $newest, $_[0]) });
 		});
 	}
 	die "the view has more\n" if %$view;
@@ -398,14 +399,14 @@ sub check_refused
 {
 	my ($refused, $row, $chain) = @_;
 	my $request = $refused->{request};
-	Player::about($request, sub {
+	Caller::about($request, sub {
 		my @states = states($refused, $chain);
 		my $original;
 		if ($request->{operation} eq 'cancel')
 		{
 			# the client does not name the payment
 			($original) = grep { $_->{key} eq $request->{key} } @{ $refused->{own} };
-			$original //= $row->{ Player::id($request) } // die "nothing is stored under the key\n";
+			$original //= $row->{ Caller::id($request) } // die "nothing is stored under the key\n";
 			@states = states({ %$refused, payment => "$original->{scope}\0$original->{payment_id}" }, $chain);
 		}
 		for my $state (@states)

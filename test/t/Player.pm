@@ -1,18 +1,21 @@
 # A client that plays at random against the model: it sends requests in all the ways there are, compares each
 # answer at once with what the model allows by what the client knows, and keeps what others have to confirm.
 #
-# The clients of a round go through one list of planned requests, see Model.pm, at about the same time.
+# How a request is sent, and which answers to it are allowed, is in Caller.pm. The clients of a round go through
+# one list of planned requests, see Model.pm, at about the same time.
 package Player;
 
 use strict;
 use warnings;
 use utf8;
 
+use Caller qw(about at_one_of check_same id now payment read_receipt COLUMNS);
 use Client;
-use Encode ();
 use List::Util qw(min);
 use Model;
 use Time::HiRes ();
+
+our @ISA = ('Caller');
 
 use constant REQUESTS => 960;	# planned in a round
 use constant STEPS => 220;		# of each client in a round
@@ -21,11 +24,6 @@ use constant AHEAD => 3;		# steps that a client may be ahead of the others
 use constant PATIENCE => 0.2;	# seconds that it then waits for them, at most
 use constant ROUND_LIMIT => 60;	# seconds
 use constant TRIES => 6;		# of what may be tried again
-use constant SLACK => 2_000;	# microseconds that two clocks may differ
-
-# what every answer has; times as whole numbers, which Perl can compare
-use constant COLUMNS => 'r::text AS text, r.*, (extract(epoch FROM r.created_at) * 1000000)::bigint AS created,
-	(extract(epoch FROM r.expires_at) * 1000000)::bigint AS expires';
 
 # What all players of a process share: the server, the seed, the time of the end, how many play, and the
 # file in which they tell how far they are.
@@ -37,34 +35,11 @@ sub set_up
 	return;
 }
 
-# What a client knows and keeps. Rows are receipts, under the scope and the key.
-sub new
-{
-	my ($class, $round, $number) = @_;
-	return bless {
-		round => $round,
-		number => $number,
-		known => {},		# id => receipt that is committed
-		top => {},			# payment => the newest of these
-		new => {},			# id => 1 if we were told that we made it, and COMMIT came back
-		maybe => {},		# id => 1 if we may have made it, and the answer was lost
-		sent => {},			# what we asked for => 1
-		unknown => [],		# requests whose answer was lost
-		lost => [],			# receipts of a transaction whose COMMIT was not answered
-		torn => [],			# likewise keys of a statement, if nobody else uses them
-		ghosts => [],		# receipts of what was rolled back
-		refused => [],		# requests that the state forbade
-		differs => [],		# requests that were said to differ from a stored one that we do not know
-		did => {},
-		own => undef,		# receipts of the transaction that is open
-		replays => undef }, $class;	# and what it was given besides
-}
-
 # Plays a round, and returns what it kept; wrong tells what the model does not allow, if there was such.
 sub play
 {
 	my ($class, $round, $number) = @_;
-	my $self = $class->new($round, $number);
+	my $self = $class->new($seed, $round, $number);
 	my $last_moment = min($end, Time::HiRes::time() + ROUND_LIMIT);
 	for my $step (0 .. STEPS - 1)
 	{
@@ -227,8 +202,6 @@ sub private_payment
 		operation => 'pay', scope => $scope, key => $key, amount => Model::number(5), currency => 'EUR', private => 1 };
 }
 
-sub id { return "$_[0]{scope}\0$_[0]{key}" }
-
 # A key to look up: that of a request, of its cancellation, or of its expiry.
 sub id_of_item
 {
@@ -237,14 +210,6 @@ sub id_of_item
 	return "$request->{scope}\0idem_expire:$request->{key}" if $request->{operation} eq 'authorize' && $item->{savepoint} ne 'none';
 	return id($request) unless defined $request->{cancels};
 	return "$request->{scope}\0idem_cancel:" . Model::key($seed, $self->{round}, $request->{cancels});
-}
-
-# What must be there for us.
-sub stored
-{
-	my ($self, $id) = @_;
-	my ($own) = grep { id($_) eq $id } @{ $self->{own} // [] };
-	return $own // $self->{known}{$id};
 }
 
 # Sends a request, and again if that is what the answer asks for.
@@ -574,18 +539,6 @@ sub roll_back
 	die "cannot roll back\n";
 }
 
-sub committed
-{
-	my ($self) = @_;
-	delete $self->{replays};
-	for my $r (@{ delete $self->{own} })
-	{
-		$self->{new}{ id($r) } = 1;
-		$self->learn($r);
-	}
-	return 'done';
-}
-
 sub commit_lost
 {
 	my ($self) = @_;
@@ -610,19 +563,6 @@ sub keep_ghosts
 	}
 	$#own = $from - 1;
 	$self->{own} = \@own;
-	return;
-}
-
-sub payment { return "$_[0]{scope}\0$_[0]{payment_id}" }
-
-# It is committed.
-sub learn
-{
-	my ($self, $r) = @_;
-	my $known = $self->{known}{ id($r) } //= $r;
-	$known->{$_} //= $r->{$_} for qw(whole final released);
-	my $top = $self->{top}{ payment($r) };
-	$self->{top}{ payment($r) } = $known if !$top || $top->{seq} < $r->{seq};
 	return;
 }
 
@@ -790,308 +730,6 @@ sub malformed
 	die "$call: $got, not $state\n" unless $answer->{lost} || $got =~ /^(?:57014|55P03|40001)\z/;
 	$self->again($self->check_error($answer));
 	return;
-}
-
-#-----------------------------------------------------------------------------------------------------
-# Sending, and comparing the answer with what is allowed
-#-----------------------------------------------------------------------------------------------------
-
-sub now { return CORE::int(Time::HiRes::time() * 1_000_000) }
-
-# Sends a query. The answer: rows, or state, message and detail of an error, and whether the connection is
-# lost; and when it was sent and got.
-sub ask
-{
-	my ($self, $sql) = @_;
-	my %answer = (sent => now() - SLACK);
-	my $dbh = $self->{client}{dbh};
-	$answer{rows} = eval { $dbh->selectall_arrayref($sql, { Slice => {} }) };
-	$answer{got} = now() + SLACK;
-	return \%answer if $answer{rows};
-	return failure(\%answer, $dbh);
-}
-
-# Runs a command; gives the answer if it was an error, of those that can meet any command.
-sub command
-{
-	my ($self, $sql) = @_;
-	my $dbh = $self->{client}{dbh};
-	return if eval { $dbh->do($sql); 1 };
-	my $failed = failure({}, $dbh);
-	my $allowed = $failed->{lost} || $failed->{state} eq '57014'
-		|| $failed->{state} eq '40001' && $sql eq 'COMMIT' && $self->{mode}{isolation} eq 'serializable';
-	die "$sql: $failed->{state} $failed->{message}\n" unless $allowed;
-	return $failed;
-}
-
-sub failure
-{
-	my ($answer, $dbh) = @_;
-	my ($state, $text) = ($dbh->state, $dbh->errstr // '');
-	$answer->{state} = length($state // '') ? $state : 'none';
-	($answer->{message}) = $text =~ /^(?:\w+:\s+)?(.*)/;
-	$answer->{detail} = $text =~ /^DETAIL:\s+(.*)/m ? $1 : '';
-	$answer->{lost} = $answer->{state} =~ /^(?:ID|22|40|23|XX|0A|25|55)/ ? 0 : !$dbh->ping;
-	return $answer;
-}
-
-sub quote
-{
-	my ($self, $text) = @_;
-	return $self->{client}{dbh}->quote($text);
-}
-
-# The call of a request, in one of the ways to write it.
-sub sql_of
-{
-	my ($self, $request) = @_;
-	my $is = $request->{operation};
-	my $g = Model::generator($seed, 'style', $self->{number}, Encode::encode('UTF-8', id($request)));
-	my @arguments = 'key => ' . $self->quote($request->{key}) . ($request->{sleep} ? ' || s::text' : '');
-
-	push @arguments, 'payment_id => ' . $self->quote($request->{payment_id}) if Model::is_follow_up($request);
-	if (defined $request->{amount} && $is ne 'void' && $is ne 'cancel')
-	{
-		my $amount = Model::major($request->{amount}, $request->{currency});
-		$amount .= ($amount =~ /\./ ? '' : '.') . '0' x $g->int(4) if $g->percent(20);
-		push @arguments, "amount => $amount";
-	}
-	push @arguments, 'currency => ' . $self->quote($request->{currency})
-		if $is =~ /^(?:pay|authorize)\z/ && ($request->{currency} ne $self->{mode}{currency} || $g->percent(50));
-	push @arguments, "expires_in => interval '$request->{expires_in} microseconds'"
-		if $is eq 'authorize' && ($request->{expires_in} != Model::WEEK || $g->percent(50));
-	push @arguments, 'final => ' . ($request->{final} ? 'true' : 'false')
-		if $is eq 'capture' && (!$request->{final} || $g->percent(50));
-	push @arguments, map { "$_ => " . $self->quote($request->{$_}) } grep { defined $request->{$_} } qw(reference metadata);
-	push @arguments, 'scope => ' . $self->quote($request->{scope})
-		if $request->{scope} ne $self->{mode}{scope} || $g->percent(50);
-
-	return 'SELECT ' . COLUMNS . ' FROM ' . ($request->{sleep} ? "pg_sleep($request->{sleep} / 1000.0) s, LATERAL " : '')
-		. "idem_$is(" . join(', ', @arguments) . ') r';
-}
-
-sub note_sent
-{
-	my ($self, $request) = @_;
-	$self->{sent}{ $request->{operation} eq 'cancel' ? "cancel\0" . id($request) : Model::spec($request) } = 1;
-	return;
-}
-
-sub note_unknown
-{
-	my ($self, $request) = @_;
-	$self->{maybe}{ id($request) } = 1;
-	$self->{maybe}{"$request->{scope}\0idem_cancel:$request->{key}"} = 1 if $request->{operation} eq 'cancel';
-	push @{ $self->{unknown} }, { request => { %$request, sleep => 0 } };
-	return;
-}
-
-# Sends one request, or several in one statement, and compares the answers with what is allowed. Gives the
-# answer if it was an error.
-sub call
-{
-	my ($self, @requests) = @_;
-	my $transaction = $self->{own};
-	my $before = @{ $transaction // [] };
-	$self->note_sent($_) for @requests;
-	my $answer = $self->ask(join(' UNION ALL ', map { $self->sql_of($_) } @requests));
-
-	if ($answer->{lost})
-	{
-		$self->note_unknown($_) for $transaction ? () : @requests;
-		return $answer;
-	}
-	if ($answer->{state})
-	{
-		$answer->{several} = @requests > 1 || $before > 0;
-		about($requests[0], sub { $self->check_error($answer, @requests) });
-		return $answer;
-	}
-	die @{ $answer->{rows} } . ' receipts for ' . @requests . " requests\n" if @{ $answer->{rows} } != @requests;
-	$self->{own} //= [];
-	for my $i (0 .. $#requests)
-	{
-		my ($request, $r) = ($requests[$i], $answer->{rows}[$i]);
-		$r->{scope} = $request->{scope};
-		about($request, sub { $self->check_answer($request, read_receipt($r), $answer); 1 }, $r);
-	}
-	$self->committed unless $transaction;
-	return;
-}
-
-# May a request be answered with this receipt?
-sub check_answer
-{
-	my ($self, $request, $r, $answer) = @_;
-	my $cancel = $request->{operation} eq 'cancel';
-	Model::check_receipt($r);
-	my $stored = $self->stored(id($r));
-	die "the key is another\n"
-		if $r->{key} ne $request->{key} && !($cancel && $r->{key} eq "idem_cancel:$request->{key}");
-	die "it does not tell of the cancellation\n"
-		if $cancel && $r->{key} eq $request->{key} && $r->{status} !~ /^(?:cancelled|declined)\z/;
-	if ($stored)
-	{
-		die "it was made a second time; the first is\n  " . Model::describe($stored) . "\n" unless $r->{replayed};
-		check_same($stored, $r);
-	}
-	my $field = $cancel ? undef : Model::difference($stored // $r, $request);
-	die "$field is not what was asked for\n" if defined $field;
-	if (!$cancel && $r->{operation} ne 'cancel')
-	{
-		$r->{whole} = defined $request->{amount} ? 0 : 1;
-		$r->{final} = $r->{operation} eq 'capture' ? ($request->{final} ? 1 : 0) : undef;
-	}
-	elsif ($r->{key} =~ /^idem_cancel:/)
-	{
-		$r->{whole} = $r->{operation} eq 'void' ? 1 : 0;
-		$r->{final} = undef;
-	}
-	elsif ($r->{operation} eq 'cancel')
-	{
-		$r->{whole} = 0;
-		$r->{final} = undef;
-	}
-	$r->{released} = $r->{authorized} - $r->{captured} - $r->{capturable} unless Model::expired($r, $r->{created});
-
-	if ($r->{replayed})
-	{
-		if (!grep { id($_) eq id($r) } @{ $self->{own} })
-		{
-			$self->learn($r);
-			push @{ $self->{replays} }, $r;
-		}
-		$self->{did}{'replayed'}++;
-		return;
-	}
-	$self->check_new($request, $r, $answer);
-	push @{ $self->{own} }, $r;
-	$self->{did}{'new'}++;
-	$self->{did}{'nothing to undo'}++ if $r->{key} =~ /^idem_cancel:/ && $r->{amount} == 0;
-	$self->{did}{'declined'}++ if defined $r->{sqlstate};
-	return;
-}
-
-# May this be a new operation, after what we know of the payment?
-sub check_new
-{
-	my ($self, $request, $r, $answer) = @_;
-	die "it was not made at that time\n" if $r->{created} < $answer->{sent} || $r->{created} > $answer->{got};
-	die "there is no such payment\n" if $request->{absent};
-	die "it was declined\n"
-		if defined $r->{sqlstate} && ($self->{mode}{declines} ne 'record' || $request->{operation} eq 'cancel');
-	if ($request->{operation} =~ /^(?:pay|authorize)\z/ || $r->{operation} eq 'cancel')
-	{
-		Model::expect($r, seq => 1);
-		Model::check_first({ %$r, released => 0 });
-		return;
-	}
-
-	my ($previous) = grep { payment($_) eq payment($r) } reverse @{ $self->{own} };
-	my $top = $self->{top}{ payment($r) };
-	die "its seq does not follow the $previous->{seq} of this transaction\n" if $previous && $r->{seq} != $previous->{seq} + 1;
-	die "there is an operation $top->{seq} already\n" if $top && $r->{seq} <= $top->{seq};
-	$previous //= $top;
-	return unless $previous && $r->{seq} == $previous->{seq} + 1 && defined $previous->{released};
-
-	my @before = grep { defined } $self->stored("$r->{scope}\0$request->{key}");
-	return if $request->{operation} eq 'cancel' && !@before;
-	$r->{released} //= $previous->{released};
-	Model::check_next($r, $previous, @before);
-	return;
-}
-
-sub check_same
-{
-	my ($stored, $r) = @_;
-	die "the receipt was\n  $stored->{text}\nand is\n  $r->{text}\n" if $stored->{text} ne $r->{text};
-	return;
-}
-
-# May this error be the answer to these requests? Gives it back.
-sub check_error
-{
-	my ($self, $answer, @requests) = @_;
-	my ($state, $mode) = ($answer->{state}, $self->{mode});
-	return $answer if $answer->{lost} || $state eq '57014';
-	return $answer if $state eq '40001' && $mode->{isolation} ne 'read committed';
-	return $answer if $state eq '40P01' && $answer->{several};
-	return $answer if $state eq '55P03' && $mode->{lock_timeout};
-	return $answer if $state eq 'ID409' && $mode->{in_flight} eq 'fail';
-
-	# which of several requests it was, we cannot know
-	my @follow_ups = grep { Model::is_follow_up($_) } @requests;
-	if (@requests > 1)
-	{
-		return $answer if $state eq 'ID422'
-			|| $state eq 'ID412' && ($mode->{declines} eq 'raise' && @follow_ups || grep { $_->{operation} eq 'cancel' } @requests)
-			|| $state eq 'ID404' && grep { $_->{absent} } @requests;
-	}
-	my ($request) = @requests;
-	if (@requests == 1)
-	{
-		my $stored = $self->stored(id($request));
-		return $self->check_refusal($request, $stored, $answer)
-			if $state eq 'ID412' && (@follow_ups && $mode->{declines} eq 'raise' || $request->{operation} eq 'cancel');
-		return $self->check_differs($request, $stored, $answer) if $state eq 'ID422' && $request->{operation} ne 'cancel';
-		return $answer if $state eq 'ID404' && $request->{absent} && !$stored;
-	}
-	die "the answer is $state $answer->{message} $answer->{detail}\n";
-}
-
-sub check_differs
-{
-	my ($self, $request, $stored, $answer) = @_;
-	my ($field) = $answer->{detail} =~ /^Field "(\w+)" differs/ or die "it does not say which field differs\n";
-	if ($stored && defined $stored->{whole})
-	{
-		my $right = Model::difference($stored, $request) // 'none';
-		die "it is told that $field differs, and that is $right; stored is\n  " . Model::describe($stored) . "\n" if $right ne $field;
-	}
-	else
-	{
-		push @{ $self->{differs} }, [ $request, $field ];
-	}
-	return $answer;
-}
-
-sub check_refusal
-{
-	my ($self, $request, $stored, $answer) = @_;
-	my $cancel = $request->{operation} eq 'cancel';
-	die "the key is used, for\n  " . Model::describe($stored) . "\n" if $stored && !$cancel;
-	my $payment = $cancel ? ($stored ? payment($stored) : undef) : payment($request);
-	my $top = defined $payment ? $self->{top}{$payment} : undef;
-	push @{ $self->{refused} }, {
-		request => $request, payment => $payment, message => $answer->{message}, detail => $answer->{detail},
-		sent => $answer->{sent}, got => $answer->{got}, least => $top ? $top->{seq} : 0, own => [ @{ $self->{own} // [] } ] };
-	return $answer;
-}
-
-# Makes a receipt of a row that the server sent.
-sub read_receipt
-{
-	my ($r) = @_;
-	($r->{text}) = Client::split_receipt($r->{text});
-	return Model::operation($r);
-}
-
-# Runs a check, with the operation or request that it is about told in its error.
-sub about
-{
-	my ($what, $check, $more) = @_;
-	return eval { $check->(); 1 } || die $@ . '  ' . Model::describe($what) . "\n" . ($more ? '  ' . Model::describe($more) . "\n" : '');
-}
-
-# Runs a check that must hold at one of these times.
-sub at_one_of
-{
-	my ($times, $check) = @_;
-	for my $at (@$times)
-	{
-		return if eval { $check->($at); 1 };
-	}
-	die $@;
 }
 
 1;
