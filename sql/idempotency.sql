@@ -675,6 +675,10 @@ COMMENT ON VIEW idempotency.request IS
 GRANT SELECT ON idempotency.request TO @extowner@ WITH GRANT OPTION;
 
 -- The tables belong to the bootstrap superuser, so emptying them is done in its name.
+--
+-- Behind a lock that is waited for, others wait too: not for long, and if it is not
+-- to be had, the next purge is soon enough. While it waits, a purge has no table
+-- locked that others may want: it waits for the first one alone.
 CREATE FUNCTION @extschema@.idem_purge()
 RETURNS integer
 LANGUAGE plpgsql
@@ -685,36 +689,67 @@ AS $$
 DECLARE
 	tab text;
 	live_until timestamptz;
+	oldest record;
+	deleted integer;
 	emptied integer := 0;
 BEGIN
 	-- in a snapshot of before, rows that came since would not be seen
-	IF current_setting('transaction_isolation') <> 'read committed' THEN
+	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
 		RAISE EXCEPTION 'idem_purge() must be called at isolation level READ COMMITTED'
 			USING ERRCODE = 'active_sql_transaction';
 	END IF;
 
-	FOREACH tab IN ARRAY ARRAY['request_0', 'request_1', 'request_2'] LOOP
-		EXECUTE format('SELECT max(expires_at) FROM idempotency.%I', tab) INTO live_until;
-		CONTINUE WHEN live_until IS NULL OR live_until > clock_timestamp();
+	-- one at a time
+	BEGIN
+		LOCK TABLE idempotency.request_purge IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+	EXCEPTION WHEN lock_not_available THEN
+		RETURN 0;
+	END;
 
-		-- behind a lock that is waited for, others wait too: not for long, and if it
-		-- is not to be had, the next purge is soon enough
+	FOREACH tab IN ARRAY ARRAY['request_0', 'request_1', 'request_2'] LOOP
 		BEGIN
-			EXECUTE format('LOCK TABLE idempotency.%I IN ACCESS EXCLUSIVE MODE', tab);
+			EXECUTE format('SELECT max(expires_at) FROM idempotency.%I', tab) INTO live_until;
+			CONTINUE WHEN live_until IS NULL OR live_until > clock_timestamp();
+
+			EXECUTE format('LOCK TABLE idempotency.%I IN ACCESS EXCLUSIVE MODE %s', tab,
+				CASE WHEN emptied > 0 THEN 'NOWAIT' END);
 			EXECUTE format('SELECT max(expires_at) FROM idempotency.%I', tab) INTO live_until;
 			IF live_until > clock_timestamp() THEN
 				RAISE EXCEPTION USING ERRCODE = 'lock_not_available';
 			END IF;
 			EXECUTE format('TRUNCATE idempotency.%I', tab);
-			UPDATE idempotency.request_purge SET purged_until = greatest(purged_until, clock_timestamp());
-			IF NOT FOUND THEN
-				INSERT INTO idempotency.request_purge VALUES (clock_timestamp());
-			END IF;
 			emptied := emptied + 1;
-		EXCEPTION WHEN lock_not_available THEN
+		EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
 			NULL;
 		END;
 	END LOOP;
+
+	-- A row that lives far longer than others, by its lease or its retention, keeps
+	-- its table from being emptied: then some of the others are deleted. That is
+	-- told by the oldest, which in due course would be gone.
+	IF emptied = 0 THEN
+		FOREACH tab IN ARRAY ARRAY['request_0', 'request_1', 'request_2'] LOOP
+			BEGIN
+				EXECUTE format('SELECT created_at, expires_at FROM idempotency.%I ORDER BY expires_at LIMIT 1', tab) INTO oldest;
+				CONTINUE WHEN oldest IS NULL
+					OR oldest.expires_at + 2 * (oldest.expires_at - oldest.created_at) > clock_timestamp();
+				EXECUTE format('DELETE FROM idempotency.%1$I WHERE ctid = ANY (ARRAY('
+					'SELECT ctid FROM idempotency.%1$I WHERE expires_at <= $1 ORDER BY expires_at LIMIT 10000))', tab)
+					USING clock_timestamp();
+				GET DIAGNOSTICS deleted = ROW_COUNT;
+				EXIT WHEN deleted > 0;
+			EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+				NULL;
+			END;
+		END LOOP;
+	END IF;
+
+	IF emptied > 0 OR deleted > 0 THEN
+		UPDATE idempotency.request_purge SET purged_until = greatest(purged_until, clock_timestamp());
+		IF NOT FOUND THEN
+			INSERT INTO idempotency.request_purge VALUES (clock_timestamp());
+		END IF;
+	END IF;
 	RETURN emptied;
 END
 $$;

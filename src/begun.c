@@ -12,7 +12,8 @@
  * statement.  When the request ends in that same (sub)transaction, its row
  * guards the key, and the lock goes, so that the number of locks does not grow
  * with the number of requests in a transaction.  If it ends in a deeper one, the
- * lock is kept: that one may be rolled back, and its row with it.
+ * lock is kept: that one may be rolled back, and its row with it.  When it was
+ * not, the lock goes with the beginning of the next request.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,33 +29,34 @@
 
 static dlist_head list = DLIST_STATIC_INIT(list);
 
+static void drop(Begun *begun);
+static void drop_ended(void);
 static void register_callbacks(void);
 static void at_end_of_transaction(XactEvent event, void *arg);
 static void at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
 									 SubTransactionId parent, void *arg);
 static text *copy_text(const text *t);
 
-Begun *
-begun_add(const Key *key, const bytea *fingerprint, int attempt, int seq,
-		  TimestampTz not_before, const LOCKTAG *tag)
+void
+begun_add(const Key *key, const Request *row, const LOCKTAG *tag)
 {
-	MemoryContext old_context = MemoryContextSwitchTo(TopTransactionContext);
+	MemoryContext context = AllocSetContextCreate(TopTransactionContext, "idempotency begun",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old_context = MemoryContextSwitchTo(context);
 	Begun	   *begun = palloc(sizeof(Begun));
 
 	register_callbacks();
+	drop_ended();
+	begun->context = context;
 	begun->key.key = copy_text(key->key);
 	begun->key.scope = copy_text(key->scope);
-	begun->fingerprint = fingerprint ? (bytea *) copy_text((const text *) fingerprint) : NULL;
-	begun->attempt = attempt;
-	begun->seq = seq;
-	begun->not_before = not_before;
+	request_copy(&begun->row, row);
 	begun->executing = false;
 	begun->tag = *tag;
 	begun->begun_in = GetCurrentSubTransactionId();
 	begun->ended_in = InvalidSubTransactionId;
 	dlist_push_head(&list, &begun->node);
 	MemoryContextSwitchTo(old_context);
-	return begun;
 }
 
 Begun *
@@ -100,10 +102,32 @@ begun_end(Begun *begun)
 {
 	begun->ended_in = GetCurrentSubTransactionId();
 	if (begun->ended_in == begun->begun_in)
+		drop(begun);
+}
+
+/*
+ * It has ended where it was begun, and its row guards the key.
+ */
+static void
+drop(Begun *begun)
+{
+	claim_unlock(&begun->tag);
+	dlist_delete(&begun->node);
+	MemoryContextDelete(begun->context);
+}
+
+static void
+drop_ended(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &list)
 	{
-		claim_unlock(&begun->tag);
-		dlist_delete(&begun->node);
-		pfree(begun);
+		Begun	   *begun = dlist_container(Begun, node, iter.cur);
+
+		if (begun->ended_in == begun->begun_in &&
+			begun->begun_in == GetCurrentSubTransactionId())
+			drop(begun);
 	}
 }
 

@@ -9,20 +9,18 @@
 #define IDEM_BEGUN_H
 
 #include "access/xact.h"
-#include "datatype/timestamp.h"
 #include "lib/ilist.h"
 #include "storage/lock.h"
 
 #include "key.h"
+#include "request.h"
 
 typedef struct Begun
 {
 	dlist_node	node;
+	MemoryContext context;		/* of all that belongs to it */
 	Key			key;
-	bytea	   *fingerprint;	/* or NULL */
-	int			attempt;
-	int			seq;			/* of the row to be written */
-	TimestampTz not_before;		/* the row must not expire earlier */
+	Request		row;			/* to be written when it ends, and then dated */
 	bool		executing;		/* by idem_execute(), which alone ends it */
 	LOCKTAG		tag;			/* the key's lock */
 	SubTransactionId begun_in;
@@ -35,8 +33,7 @@ typedef struct Begun
  * transaction that has requests which have not ended is refused COMMIT and
  * PREPARE TRANSACTION (2D000).
  */
-extern Begun *begun_add(const Key *key, const bytea *fingerprint, int attempt,
-						int seq, TimestampTz not_before, const LOCKTAG *tag);
+extern void begun_add(const Key *key, const Request *row, const LOCKTAG *tag);
 
 /*
  * The request that was begun with this key, if it has not ended; or NULL.

@@ -109,6 +109,7 @@ claim_init(Claim *claim, Store *store, const Key *key)
 	claim->stores = claim->store = claim->target = store;
 	claim->nstores = 1;
 	claim->is_answer = NULL;
+	claim->waited_for = InvalidTransactionId;
 	claim->key = key;
 	claim->locked = false;
 	claim->payment_locked = false;
@@ -156,6 +157,7 @@ claim_take(Claim *claim, const char *command)
 
 		if (setting_in_flight == IN_FLIGHT_FAIL)
 			refusal_raise(claim_in_flight());
+		claim->waited_for = claim->store->holder;
 		store_wait(claim->store);
 		probe(claim);
 	}
@@ -334,7 +336,8 @@ is_answer(const Claim *claim)
 {
 	if (claim->state == ROW_ABSENT || claim->state == ROW_IN_PROGRESS)
 		return false;
-	return claim->is_answer == NULL || claim->is_answer(claim->store);
+	return claim->is_answer == NULL ||
+		claim->is_answer(claim->store, claim->waited_for);
 }
 
 static void

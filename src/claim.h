@@ -21,7 +21,9 @@ typedef struct Claim
 	int			nstores;
 	Store	   *store;			/* the one with the row found */
 	Store	   *target;			/* the one that takes a new row */
-	bool		(*is_answer) (Store *store);	/* NULL: all rows are */
+	/* NULL: all rows are */
+	bool		(*is_answer) (Store *store, TransactionId waited_for);
+	TransactionId waited_for;	/* the last transaction that was waited for */
 	const Key  *key;
 	RowState	state;			/* as of the last probe */
 	LOCKTAG		tag;			/* the key's lock */

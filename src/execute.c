@@ -49,6 +49,7 @@ static text *run(const char *command, Jsonb *args);
 static text *run_or_refuse(const char *command, Jsonb *args, Refusal **refusal);
 static bool is_final(int sqlstate);
 static int	infer_types(const char *command, Oid **types);
+static void move_position(void *command);
 static void convert_args(Jsonb *args, int n, const Oid *types, Datum *values,
 						 char *nulls);
 static text *rows_to_json(SPITupleTable *rows);
@@ -118,8 +119,8 @@ idem_execute(PG_FUNCTION_ARGS)
 
 	begun->executing = false;
 	request_open(&rc, &key);
-	work_end(&rc, &key, begun,
-			 refusal ? REQUEST_FAILED : REQUEST_COMPLETED, rows, refusal);
+	work_end(&rc, begun, refusal ? REQUEST_FAILED : REQUEST_COMPLETED, rows,
+			 refusal, "idem_execute()");
 	request_close(&rc);
 
 	return result(fcinfo, false, PointerGetDatum(rows), rows != NULL,
@@ -137,7 +138,7 @@ fingerprint_of(text *command, Jsonb *args)
 	escape_json(&json, text_to_cstring(command));
 	appendStringInfo(&json, ", \"args\": %s}",
 					 args ? JsonbToCString(NULL, &args->root, VARSIZE(args)) : "[]");
-	return fingerprint_make(cstring_to_text_with_len(json.data, json.len));
+	return fingerprint_make("command", cstring_to_text_with_len(json.data, json.len));
 }
 
 /*
@@ -207,7 +208,9 @@ run_or_refuse(const char *command, Jsonb *args, Refusal **refusal)
 		if (!is_final(error->sqlerrcode))
 			ReThrowError(error);
 		rows = NULL;
-		*refusal = refusal_make(error->sqlerrcode, error->message, NULL, NULL);
+		*refusal = refusal_make(error->sqlerrcode,
+								error->message ? error->message : "missing error text",
+								NULL, NULL);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
@@ -224,16 +227,25 @@ is_final(int sqlstate)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
+			/* what depends on the session, the server, or the world outside */
 		case ERRCODE_TO_CATEGORY(ERRCODE_CONNECTION_EXCEPTION):
+		case ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE):
+		case ERRCODE_TO_CATEGORY(ERRCODE_INVALID_SQL_STATEMENT_NAME):
+		case ERRCODE_TO_CATEGORY(ERRCODE_UNDEFINED_CURSOR):
+		case ERRCODE_TO_CATEGORY(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION):
+		case ERRCODE_TO_CATEGORY(ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION):
 		case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
 		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
+		case ERRCODE_TO_CATEGORY(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE):
 		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
 		case ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR):
+		case ERRCODE_TO_CATEGORY(MAKE_SQLSTATE('7', '2', '0', '0', '0')):	/* snapshot too old */
+		case ERRCODE_TO_CATEGORY(ERRCODE_CONFIG_FILE_ERROR):
+		case ERRCODE_TO_CATEGORY(ERRCODE_FDW_ERROR):
 		case ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR):
 			return false;
 		default:
-			return sqlstate != ERRCODE_LOCK_NOT_AVAILABLE &&
-				sqlstate != ERRCODE_READ_ONLY_SQL_TRANSACTION &&
+			return sqlstate != ERRCODE_STATEMENT_TOO_COMPLEX &&
 				sqlstate != ERRCODE_IDEM_IN_FLIGHT;
 	}
 }
@@ -244,9 +256,16 @@ is_final(int sqlstate)
 static int
 infer_types(const char *command, Oid **types)
 {
-	List	   *statements = pg_parse_query(command);
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = move_position,
+		.arg = unconstify(char *, command),
+	};
+	List	   *statements;
 	int			n = 0;
 
+	error_context_stack = &callback;
+	statements = pg_parse_query(command);
 	if (list_length(statements) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
@@ -254,6 +273,7 @@ infer_types(const char *command, Oid **types)
 				 errdetail("There are %d.", list_length(statements))));
 	(void) parse_analyze_varparams(linitial_node(RawStmt, statements), command,
 								   types, &n, NULL);
+	error_context_stack = callback.previous;
 	for (int i = 0; i < n; i++)
 	{
 		if (!OidIsValid((*types)[i]) || (*types)[i] == UNKNOWNOID)
@@ -262,6 +282,23 @@ infer_types(const char *command, Oid **types)
 					 errmsg("could not determine data type of parameter $%d", i + 1)));
 	}
 	return n;
+}
+
+/*
+ * A position in the command is none in the statement that called us; so does
+ * _SPI_error_callback().
+ */
+static void
+move_position(void *command)
+{
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery((const char *) command);
+	}
 }
 
 /*
@@ -287,19 +324,16 @@ convert_args(Jsonb *args, int n, const Oid *types, Datum *values, char *nulls)
 	for (int i = 0; i < n; i++)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(&args->root, i);
-		bool		is_json = types[i] == JSONOID || types[i] == JSONBOID;
+		Oid			base_type = getBaseType(types[i]);
+		bool		is_json = base_type == JSONOID || base_type == JSONBOID;
 		Oid			input;
 		Oid			ioparam;
 		char	   *s;
 
-		nulls[i] = ' ';
+		nulls[i] = element->type == jbvNull ? 'n' : ' ';
 		if (element->type == jbvNull)
-		{
-			nulls[i] = 'n';
-			values[i] = (Datum) 0;
-			continue;
-		}
-		if (element->type == jbvString && !is_json)
+			s = NULL;			/* a domain may forbid it */
+		else if (element->type == jbvString && !is_json)
 			s = pnstrdup(element->val.string.val, element->val.string.len);
 		else
 		{

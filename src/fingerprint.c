@@ -4,9 +4,10 @@
  *		The fingerprint of a request, by which a replay is compared.
  *
  * The value is turned into jsonb, which sorts the members of objects and keeps
- * the last of those with one name, and walked through.  What is hashed is, for
- * each token of the walk, a byte that says what it is, and for scalars their
- * text, with its length before it; numbers without zeros at the end.
+ * the last of those with one name, and walked through.  What is hashed is the
+ * kind, and for each token of the walk a byte that says what it is, and for
+ * scalars their text, with its length before it; numbers without zeros at the
+ * end.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,7 +30,7 @@ static void add_scalar(pg_cryptohash_ctx *hash, const JsonbValue *value);
 static void add_text(pg_cryptohash_ctx *hash, const char *bytes, int len);
 
 bytea *
-fingerprint_make(text *json)
+fingerprint_make(const char *kind, text *json)
 {
 	Jsonb	   *jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 														   CStringGetDatum(text_to_cstring(json))));
@@ -41,10 +42,14 @@ fingerprint_make(text *json)
 
 	if (hash == NULL || pg_cryptohash_init(hash) < 0)
 		elog(ERROR, "could not initialize SHA-256");
+	add_text(hash, kind, strlen(kind));
 	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
 	{
 		uint8		byte = token;
 
+		/* jsonb keeps a scalar as an array of one */
+		if (token == WJB_BEGIN_ARRAY && value.val.array.rawScalar)
+			continue;
 		add(hash, &byte, 1);
 		if (token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM)
 			add_scalar(hash, &value);

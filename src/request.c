@@ -27,6 +27,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -45,7 +46,8 @@ static Oid	purge_table = InvalidOid;
 
 static void read_purge(void);
 static void forget_purge(Oid relid);
-static bool answers(Store *store);
+static bool answers(Store *store, TransactionId waited_for);
+static void expire_not_before(Request *row, TimestampTz at);
 static void from_slot(Request *row, Store *store);
 static void set_text(Request *row, int column, const text *value);
 static bool has_expired(const Request *row, TimestampTz now);
@@ -84,20 +86,13 @@ request_found(RequestClaim *rc, Request *row)
 	return !has_expired(row, rc->now);
 }
 
-int
-request_last_seq(RequestClaim *rc)
+bool
+request_last(RequestClaim *rc, Request *row)
 {
 	if (rc->claim.state == ROW_ABSENT)
-		return 0;
-	return DatumGetInt32(store_get(rc->claim.store, Anum_request_seq));
-}
-
-int
-request_last_attempt(RequestClaim *rc)
-{
-	if (rc->claim.state == ROW_ABSENT)
-		return 0;
-	return DatumGetInt32(store_get(rc->claim.store, Anum_request_attempt));
+		return false;
+	from_slot(row, rc->claim.store);
+	return true;
 }
 
 bool
@@ -122,31 +117,49 @@ request_look_up(RequestClaim *rc, Request *row)
 }
 
 void
-request_make(Request *row, RequestClaim *rc, const Key *key, const char *status,
-			 int attempt, int seq)
+request_note_read(RequestClaim *rc)
+{
+	Request		row;
+
+	if (IsolationIsSerializable())
+		(void) request_look_up(rc, &row);
+}
+
+void
+request_make(Request *row, const Key *key)
 {
 	memset(row->nulls, true, sizeof(row->nulls));
-	request_set(row, created_at, TimestampTzGetDatum(rc->now));
-	request_set(row, expires_at,
-				TimestampTzGetDatum(rc->now + (int64) setting_retention * USECS_PER_SEC));
-	request_set(row, seq, Int32GetDatum(seq));
-	request_set(row, attempt, Int32GetDatum(attempt));
+	request_set(row, expires_at, TimestampTzGetDatum(DT_NOBEGIN));
+	request_set(row, seq, Int32GetDatum(1));
+	request_set(row, attempt, Int32GetDatum(1));
 	set_text(row, Anum_request_scope, key->scope);
 	set_text(row, Anum_request_key, key->key);
-	request_set(row, status, CStringGetTextDatum(status));
 	set_text(row, Anum_request_role, access_current_role());
 }
 
 void
-request_follow(Request *row, RequestClaim *rc, const Request *newest,
-			   const char *status)
+request_follow(Request *row, const Request *newest)
 {
 	*row = *newest;
-	request_set(row, created_at, TimestampTzGetDatum(rc->now));
-	request_set(row, expires_at,
-				TimestampTzGetDatum(rc->now + (int64) setting_retention * USECS_PER_SEC));
-	request_expire_not_before(row, DatumGetTimestampTz(request_get(newest, expires_at)));
 	request_set(row, seq, Int32GetDatum(DatumGetInt32(request_get(newest, seq)) + 1));
+}
+
+void
+request_copy(Request *to, const Request *from)
+{
+	*to = *from;
+	for (int i = 0; i < Natts_request; i++)
+	{
+		if (!from->nulls[i] && i >= Anum_request_scope - 1)
+			to->values[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(from->values[i]));
+	}
+}
+
+void
+request_date(Request *row, RequestClaim *rc, const char *status)
+{
+	request_set(row, created_at, TimestampTzGetDatum(rc->now));
+	expire_not_before(row, rc->now + (int64) setting_retention * USECS_PER_SEC);
 	request_set(row, status, CStringGetTextDatum(status));
 }
 
@@ -155,16 +168,9 @@ request_insert(RequestClaim *rc, Request *row)
 {
 	/* a lease that is longer than the retention outlives it */
 	if (!request_is_null(row, lease_until))
-		request_expire_not_before(row, DatumGetTimestampTz(request_get(row, lease_until)) +
-								  (int64) setting_retention * USECS_PER_SEC);
+		expire_not_before(row, DatumGetTimestampTz(request_get(row, lease_until)) +
+						  (int64) setting_retention * USECS_PER_SEC);
 	store_insert(rc->claim.target, row->values, row->nulls);
-}
-
-void
-request_expire_not_before(Request *row, TimestampTz at)
-{
-	if (DatumGetTimestampTz(request_get(row, expires_at)) < at)
-		request_set(row, expires_at, TimestampTzGetDatum(at));
 }
 
 bool
@@ -211,15 +217,29 @@ request_check_fingerprint(const Request *row, const bytea *asked)
 }
 
 /*
- * For the claim: is the row in the store's slot an answer for good?
+ * For the claim: is the row in the store's slot an answer for good?  Whoever has
+ * waited for the transaction that stored it gets it even if it has expired by
+ * then, when that lasted longer than the retention.
  */
 static bool
-answers(Store *store)
+answers(Store *store, TransactionId waited_for)
 {
 	Request		row;
 
 	from_slot(&row, store);
-	return request_is_answer(&row) && !has_expired(&row, request_now());
+	if (!request_is_answer(&row))
+		return false;
+	if (TransactionIdIsValid(waited_for) &&
+		TransactionIdEquals(waited_for, store_get_writer(store)))
+		return true;
+	return !has_expired(&row, request_now());
+}
+
+static void
+expire_not_before(Request *row, TimestampTz at)
+{
+	if (DatumGetTimestampTz(request_get(row, expires_at)) < at)
+		request_set(row, expires_at, TimestampTzGetDatum(at));
 }
 
 TimestampTz
@@ -239,6 +259,7 @@ read_purge(void)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	uint64		changes;
+	bool		parallel;
 
 	if (!callback_registered)
 	{
@@ -250,7 +271,9 @@ read_purge(void)
 	purge_table = RelationGetRelid(rel);
 	changes = purge_changes;
 	purged_until = DT_NOBEGIN;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	/* a parallel operation can have no newer one than it was given */
+	parallel = IsInParallelMode();
+	snapshot = RegisterSnapshot(parallel ? GetActiveSnapshot() : GetLatestSnapshot());
 	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -265,7 +288,7 @@ read_purge(void)
 	table_close(rel, AccessShareLock);
 
 	/* good for the next call too, unless a change came in while we read */
-	purge_known = changes == purge_changes;
+	purge_known = changes == purge_changes && !parallel;
 }
 
 static void

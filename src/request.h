@@ -54,29 +54,29 @@ extern void request_close(RequestClaim *rc);
  */
 extern bool request_found(RequestClaim *rc, Request *row);
 
-/*
- * The row that the claim has found, expired or not, has these numbers; 0 if
- * there is none.
- */
-extern int	request_last_seq(RequestClaim *rc);
-extern int	request_last_attempt(RequestClaim *rc);
+/* Likewise, expired or not. */
+extern bool request_last(RequestClaim *rc, Request *row);
 
 /* The row with the newest state of a key, as a SELECT sees it; false: none. */
 extern bool request_look_up(RequestClaim *rc, Request *row);
 
 /*
- * A row of a request's beginning or end: what it says; attempt and seq; the
- * rest NULL.
+ * At SERIALIZABLE, have other transactions know that the state of the request
+ * has been read, and acted upon.  Rows that were found are not valid any more.
  */
-extern void request_make(Request *row, RequestClaim *rc, const Key *key,
-						 const char *status, int attempt, int seq);
+extern void request_note_read(RequestClaim *rc);
+
+/* The first row of a request, not dated. */
+extern void request_make(Request *row, const Key *key);
 
 /* The row that follows another one, which it takes everything over from. */
-extern void request_follow(Request *row, RequestClaim *rc, const Request *newest,
-						   const char *status);
+extern void request_follow(Request *row, const Request *newest);
 
-/* Let the row expire at this time, if it would expire earlier. */
-extern void request_expire_not_before(Request *row, TimestampTz at);
+/* A copy whose values are in the current memory context. */
+extern void request_copy(Request *to, const Request *from);
+
+/* Date the row, and say what it says; it does not expire earlier than it would. */
+extern void request_date(Request *row, RequestClaim *rc, const char *status);
 
 /* Insert a row into the table that takes new ones now. */
 extern void request_insert(RequestClaim *rc, Request *row);

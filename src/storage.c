@@ -21,7 +21,8 @@
  * conflict with having read it; and of two transactions that both found it
  * absent and went on, one inserts, and the other is told so by the claim
  * (40001).  (A claim that was rolled back to a savepoint leaves no trace of the
- * key having been absent.)  A predicate lock would cover the whole index page,
+ * key having been absent.  Of a request, whose state does change, work.c makes
+ * up for it.)  A predicate lock would cover the whole index page,
  * and let payments with different keys that are neighbours there cancel each
  * other.  A look-up that is not a claim (store_find_key) does leave its
  * predicate lock: there "absent" is an answer that others may make untrue.
@@ -48,6 +49,7 @@
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -117,8 +119,18 @@ void
 store_prepare_write(Store *store)
 {
 	Oid			relid = RelationGetRelid(store->heap);
+	ResourceOwner old_owner = CurrentResourceOwner;
+	bool		locked;
 
-	if (ConditionalLockRelationOid(relid, RowExclusiveLock))
+	/*
+	 * The lock is the (sub)transaction's, as the row is: that of a cursor's
+	 * portal would be gone, and the table could be emptied, when a later FETCH
+	 * fails and is rolled back.
+	 */
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	locked = ConditionalLockRelationOid(relid, RowExclusiveLock);
+	CurrentResourceOwner = old_owner;
+	if (locked)
 		return;
 
 	/*
@@ -126,7 +138,9 @@ store_prepare_write(Store *store)
 	 * of the index; so do not wait for the table with the index locked.
 	 */
 	probe_end(store, AccessShareLock);
+	CurrentResourceOwner = CurTransactionResourceOwner;
 	LockRelationOid(relid, RowExclusiveLock);
+	CurrentResourceOwner = old_owner;
 }
 
 bool
@@ -203,6 +217,16 @@ store_get(Store *store, AttrNumber column)
 	bool		isnull;
 
 	return slot_getattr(store->slot, column, &isnull);
+}
+
+TransactionId
+store_get_writer(Store *store)
+{
+	bool		isnull;
+
+	return DatumGetTransactionId(slot_getsysattr(store->slot,
+												 MinTransactionIdAttributeNumber,
+												 &isnull));
 }
 
 void
@@ -408,9 +432,6 @@ probe_end(Store *store, LOCKMODE unlock)
 static RowState
 probe_state(Store *store)
 {
-	Datum		xmin;
-	bool		isnull;
-
 	/* being inserted by another transaction */
 	store->holder = store->dirty.xmin;
 	store->token = store->dirty.speculativeToken;
@@ -426,8 +447,7 @@ probe_state(Store *store)
 	if (TransactionIdIsValid(store->holder))
 		return ROW_IN_PROGRESS;
 
-	xmin = slot_getsysattr(store->slot, MinTransactionIdAttributeNumber, &isnull);
-	if (TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin)))
+	if (TransactionIdIsCurrentTransactionId(store_get_writer(store)))
 		return ROW_OWN;
 	return ROW_CONCURRENT;
 }

@@ -101,6 +101,9 @@ extern RowState store_probe_payment(Store *store, const text *scope,
 /* A column of the row found last, which is not NULL. */
 extern Datum store_get(Store *store, AttrNumber column);
 
+/* The (sub)transaction that wrote it. */
+extern TransactionId store_get_writer(Store *store);
+
 /*
  * Wait for the transaction that the last probe found in progress; then probe
  * again.  Obeys lock_timeout and takes part in deadlock detection.

@@ -17,12 +17,24 @@
  * with each taking over, so a worker that has lost its lease to another cannot
  * end what the other is at.
  *
+ * What a lease guards is outside the database, so a crash must not take the row
+ * back once it has been told of: COMMIT waits for the disk, whatever
+ * synchronous_commit says.  Leases go by the clock as it is, and not by
+ * request_now(), which may stand still.
+ *
+ * At SERIALIZABLE, two answers are read from what others may change, and leave
+ * predicate locks: that a request's outcome is unknown, and that one was free
+ * which was then given up.  (What is completed after it was found free conflicts
+ * by the claim.)
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "begun.h"
@@ -45,6 +57,7 @@ PG_FUNCTION_INFO_V1(idem_lookup_request);
 static const char *begin_unanswered(RequestClaim *rc, const Key *key,
 									const WorkOptions *options, int *attempt,
 									Request *row, bool *found);
+static void insert_leased(RequestClaim *rc, Request *row);
 static Datum begin_result(FunctionCallInfo fcinfo, const char *outcome,
 						  int attempt, const Request *row);
 static void end_request(FunctionCallInfo fcinfo, const char *status,
@@ -55,6 +68,8 @@ static bool take_started(RequestClaim *rc, int attempt, Request *row,
 						 const char *command);
 static bool is_same_end(const Request *row, const char *status, text *response);
 pg_noreturn static void has_ended(const Request *row);
+static void check_begun(const Begun *begun, int attempt);
+static void set_response(Request *row, text *response);
 static void check_attempt(int given, int current);
 pg_noreturn static void no_request(void);
 
@@ -79,7 +94,7 @@ idem_begin(PG_FUNCTION_ARGS)
 {
 	text	   *request = ARG_JSON(1);
 	WorkOptions options = {
-		.fingerprint = request ? fingerprint_make(request) : NULL,
+		.fingerprint = request ? fingerprint_make("request", request) : NULL,
 		.lease = PG_ARGISNULL(2) ? 0 : call_duration(PG_GETARG_INTERVAL_P(2), "lease"),
 		.takeover = PG_ARGISNULL(3) ? true : PG_GETARG_BOOL(3),
 	};
@@ -131,11 +146,12 @@ idem_checkpoint(PG_FUNCTION_ARGS)
 	if (!take_started(&rc, PG_ARGISNULL(3) ? 0 : PG_GETARG_INT32(3), &started,
 					  "idem_checkpoint()"))
 		has_ended(&started);
-	request_follow(&row, &rc, &started, REQUEST_STARTED);
+	request_follow(&row, &started);
+	request_date(&row, &rc, REQUEST_STARTED);
 	request_set(&row, checkpoint, PointerGetDatum(name));
 	request_get(&row, checkpoint_data) = PointerGetDatum(data);
 	request_is_null(&row, checkpoint_data) = data == NULL;
-	request_insert(&rc, &row);
+	insert_leased(&rc, &row);
 	claim_release(&rc.claim);
 	request_close(&rc);
 
@@ -177,30 +193,31 @@ idem_release(PG_FUNCTION_ARGS)
 	int			attempt = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1);
 	Key			key;
 	Begun	   *begun;
+	RequestClaim rc;
 
 	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(2), &key));
 	begun = begun_find(&key);
+	request_open(&rc, &key);
 	if (begun)
 	{
-		if (attempt != 0)
-			check_attempt(attempt, begun->attempt);
+		check_begun(begun, attempt);
+		request_note_read(&rc);
 		begun_end(begun);
 	}
 	else
 	{
-		RequestClaim rc;
 		Request		started;
 		Request		row;
 
-		request_open(&rc, &key);
 		if (!take_started(&rc, attempt, &started, "idem_release()"))
 			has_ended(&started);
-		request_follow(&row, &rc, &started, REQUEST_RELEASED);
+		request_follow(&row, &started);
+		request_date(&row, &rc, REQUEST_RELEASED);
 		request_is_null(&row, lease_until) = true;
-		request_insert(&rc, &row);
+		insert_leased(&rc, &row);
 		claim_release(&rc.claim);
-		request_close(&rc);
 	}
+	request_close(&rc);
 	PG_RETURN_VOID();
 }
 
@@ -238,6 +255,8 @@ idem_lookup_request(PG_FUNCTION_ARGS)
 		bool		nulls[lengthof(columns)];
 
 		refusal_raise(request_check_access(&row));
+		/* the rows of the result may be read when the table has been emptied */
+		request_copy(&row, &row);
 		for (int i = 0; i < lengthof(columns); i++)
 		{
 			values[i] = row.values[columns[i] - 1];
@@ -271,23 +290,21 @@ work_begin(RequestClaim *rc, const Key *key, const WorkOptions *options,
 }
 
 void
-work_end(RequestClaim *rc, const Key *key, Begun *begun, const char *status,
-		 text *response, const Refusal *refusal)
+work_end(RequestClaim *rc, Begun *begun, const char *status, text *response,
+		 const Refusal *refusal, const char *command)
 {
-	Request		row;
+	Request		row = begun->row;
 
-	request_make(&row, rc, key, status, begun->attempt, begun->seq);
-	if (response)
-		request_set(&row, response, PointerGetDatum(response));
-	if (begun->fingerprint)
-		request_set(&row, fingerprint, PointerGetDatum(begun->fingerprint));
+	PreventCommandIfReadOnly(command);	/* it may have become so */
+
+	request_date(&row, rc, status);
+	set_response(&row, response);
 	if (refusal)
 	{
 		request_set(&row, sqlstate,
 					CStringGetTextDatum(unpack_sql_state(refusal->sqlstate)));
 		request_set(&row, message, CStringGetTextDatum(refusal->message));
 	}
-	request_expire_not_before(&row, begun->not_before);
 	store_prepare_write(rc->claim.target);
 	request_insert(rc, &row);
 	begun_end(begun);
@@ -301,10 +318,9 @@ static const char *
 begin_unanswered(RequestClaim *rc, const Key *key, const WorkOptions *options,
 				 int *attempt, Request *row, bool *found)
 {
-	Request		started;
+	TimestampTz clock = GetCurrentTimestamp();
+	Request		next;
 
-	/* not even with one that has expired may two attempts have the same number */
-	*attempt = request_last_attempt(rc) + 1;
 	rc->now = request_now();
 	*found = request_found(rc, row);
 	if (*found)
@@ -315,8 +331,8 @@ begin_unanswered(RequestClaim *rc, const Key *key, const WorkOptions *options,
 
 		refusal_raise(request_check_access(row));
 		refusal_raise(request_check_fingerprint(row, options->fingerprint));
-		(*attempt)--;
-		if (has_lease && lease_until > rc->now)
+		*attempt = DatumGetInt32(request_get(row, attempt));
+		if (has_lease && lease_until > clock)
 			ereport(ERROR,
 					(errcode(ERRCODE_IDEM_IN_FLIGHT),
 					 errmsg("request is in flight"),
@@ -326,30 +342,56 @@ begin_unanswered(RequestClaim *rc, const Key *key, const WorkOptions *options,
 		if (has_lease && !options->takeover)
 		{
 			claim_release(&rc->claim);
+			request_copy(row, row);
+			request_note_read(rc);
 			return "unknown";
 		}
-		(*attempt)++;
+		request_follow(&next, row);
 	}
+	else
+	{
+		Request		last;
+
+		request_make(&next, key);
+		if (options->fingerprint)
+			request_set(&next, fingerprint, PointerGetDatum(options->fingerprint));
+
+		/* one that has expired is as if it were not there, but its numbers go on */
+		if (request_last(rc, &last))
+		{
+			request_get(&next, expires_at) = request_get(&last, expires_at);
+			request_get(&next, seq) = Int32GetDatum(DatumGetInt32(request_get(&last, seq)) + 1);
+			request_get(&next, attempt) = request_get(&last, attempt);
+		}
+		else
+			request_get(&next, attempt) = Int32GetDatum(0);
+	}
+	*attempt = DatumGetInt32(request_get(&next, attempt)) + 1;
+	request_get(&next, attempt) = Int32GetDatum(*attempt);
 
 	if (options->lease > 0)
 	{
-		if (*found)
-			request_follow(&started, rc, row, REQUEST_STARTED);
-		else
-			request_make(&started, rc, key, REQUEST_STARTED, *attempt, request_last_seq(rc) + 1);
-		request_set(&started, attempt, Int32GetDatum(*attempt));
-		request_set(&started, lease_until, TimestampTzGetDatum(rc->now + options->lease));
-		if (options->fingerprint)
-			request_set(&started, fingerprint, PointerGetDatum(options->fingerprint));
-		request_insert(rc, &started);
+		request_date(&next, rc, REQUEST_STARTED);
+		request_set(&next, lease_until, TimestampTzGetDatum(clock + options->lease));
+		insert_leased(rc, &next);
 		claim_release(&rc->claim);
 	}
 	else
-		begun_add(key, options->fingerprint, *attempt, request_last_seq(rc) + 1,
-				  *found ? DatumGetTimestampTz(request_get(row, expires_at)) : DT_NOBEGIN,
-				  &rc->claim.tag);
-
+	{
+		request_is_null(&next, lease_until) = true;
+		begun_add(key, &next, &rc->claim.tag);
+	}
 	return *found ? "resumed" : "new";
+}
+
+/*
+ * Insert a row of a request with a lease.
+ */
+static void
+insert_leased(RequestClaim *rc, Request *row)
+{
+	ForceSyncCommit();
+	request_insert(rc, row);
 }
 
 /*
@@ -387,7 +429,7 @@ begin_result(FunctionCallInfo fcinfo, const char *outcome, int attempt,
 }
 
 /*
- * Errors: those of key_check(), take_started(); ID412 if the request has ended
+ * Errors: those of key_check(), take_started(), work_end(); ID403; ID412 if the request has ended
  * otherwise, or attempt is not the current one.
  */
 static void
@@ -405,9 +447,8 @@ end_request(FunctionCallInfo fcinfo, const char *status, const char *command)
 	request_open(&rc, &key);
 	if (begun)
 	{
-		if (attempt != 0)
-			check_attempt(attempt, begun->attempt);
-		work_end(&rc, &key, begun, status, response, NULL);
+		check_begun(begun, attempt);
+		work_end(&rc, begun, status, response, NULL, command);
 	}
 	else
 		end_leased(&rc, &key, status, response, attempt, command);
@@ -428,11 +469,11 @@ end_leased(RequestClaim *rc, const Key *key, const char *status, text *response,
 			has_ended(&started);
 		return;
 	}
-	request_follow(&row, rc, &started, status);
+	request_follow(&row, &started);
+	request_date(&row, rc, status);
 	request_is_null(&row, lease_until) = true;
-	request_get(&row, response) = PointerGetDatum(response);
-	request_is_null(&row, response) = response == NULL;
-	request_insert(rc, &row);
+	set_response(&row, response);
+	insert_leased(rc, &row);
 	claim_release(&rc->claim);
 }
 
@@ -452,7 +493,7 @@ take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
 		!claim_take(&rc->claim, command);
 
 	rc->now = request_now();
-	if (!request_found(rc, row))
+	if (!(ended ? request_last(rc, row) : request_found(rc, row)))
 		no_request();
 	refusal_raise(request_check_access(row));
 	if (attempt == 0 && !ended)
@@ -496,6 +537,26 @@ has_ended(const Request *row)
 			 errmsg("request has ended already"),
 			 errdetail("It is %s.",
 					   text_to_cstring(DatumGetTextPP(request_get(row, status))))));
+}
+
+/*
+ * May the current role end a request that was begun in this transaction, as
+ * this attempt?  One of another role, which the transaction had then, is that
+ * role's to end.
+ */
+static void
+check_begun(const Begun *begun, int attempt)
+{
+	refusal_raise(request_check_access(&begun->row));
+	if (attempt != 0)
+		check_attempt(attempt, DatumGetInt32(request_get(&begun->row, attempt)));
+}
+
+static void
+set_response(Request *row, text *response)
+{
+	request_get(row, response) = PointerGetDatum(response);
+	request_is_null(row, response) = response == NULL;
 }
 
 static void

@@ -34,9 +34,11 @@ extern const char *work_begin(RequestClaim *rc, const Key *key,
 /*
  * End a request that was begun without a lease.  response, and refusal, the
  * reason of a failure, may be NULL.
+ *
+ * Error: 25006 if the transaction has become read-only.
  */
-extern void work_end(RequestClaim *rc, const Key *key, Begun *begun,
-					 const char *status, text *response,
-					 const Refusal *refusal);
+extern void work_end(RequestClaim *rc, Begun *begun, const char *status,
+					 text *response, const Refusal *refusal,
+					 const char *command);
 
 #endif							/* IDEM_WORK_H */

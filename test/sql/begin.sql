@@ -125,3 +125,142 @@ SELECT idem_purge();
 SELECT purged_until > clock_timestamp() + '50 minutes' AS not_back FROM idempotency.request_purge;
 ROLLBACK;
 RESET idempotency.retention;
+
+-- a scalar is not the array of it
+BEGIN;
+SELECT outcome FROM idem_begin('s1', '50');
+SELECT idem_complete('s1', '1');
+COMMIT;
+SELECT outcome FROM idem_begin('s1', '50.0');
+SELECT pg_temp.error($$SELECT idem_begin('s1', '[50]')$$);
+SELECT pg_temp.error($$SELECT idem_begin('s1', 'null')$$);
+
+-- the request is the role's that began it: it alone ends it, and has it replayed, whoever ends it for it
+CREATE ROLE regress_idem_app;
+CREATE ROLE regress_idem_office;
+SELECT idem_grant('regress_idem_app');
+SELECT idem_grant('regress_idem_office');
+GRANT regress_idem_app TO regress_idem_office;
+CREATE FUNCTION end_it(key text) RETURNS void LANGUAGE sql SECURITY DEFINER AS $$SELECT idem_complete(key, '"ended"')$$;
+CREATE FUNCTION begin_it(key text) RETURNS text LANGUAGE sql SECURITY DEFINER AS $$SELECT outcome FROM idem_begin(key)$$;
+SET ROLE regress_idem_app;
+BEGIN;
+SELECT outcome FROM idem_begin('r1');
+SELECT end_it('r1');
+COMMIT;
+SELECT outcome, response FROM idem_begin('r1');
+BEGIN;
+SELECT begin_it('r2');
+SELECT pg_temp.error($$SELECT idem_complete('r2', '"forged"')$$);
+SELECT pg_temp.error($$SELECT idem_fail('r2', '"forged"')$$);
+SELECT pg_temp.error($$SELECT idem_release('r2')$$);
+SELECT end_it('r2');
+COMMIT;
+SELECT pg_temp.error($$SELECT idem_begin('r2')$$);
+-- the back office goes on with what the application could not, and takes nothing away by that
+SELECT outcome FROM idem_begin('r3', lease => '10 ms');
+SELECT idem_checkpoint('r3', 'half', '[1]', 1);
+SELECT pg_sleep(0.02);
+SET ROLE regress_idem_office;
+BEGIN;
+SELECT outcome, attempt, checkpoint FROM idem_begin('r3');
+SELECT idem_complete('r3', '"by the office"', 2);
+COMMIT;
+SET ROLE regress_idem_app;
+SELECT outcome, response, checkpoint, checkpoint_data FROM idem_begin('r3');
+RESET ROLE;
+SELECT key, role FROM idempotency.request WHERE key ~ '^r[123]$' ORDER BY key;
+DROP FUNCTION end_it, begin_it;
+SELECT idem_revoke('regress_idem_app');
+SELECT idem_revoke('regress_idem_office');
+DROP ROLE regress_idem_app, regress_idem_office;
+
+-- nothing is written once the transaction is read-only
+BEGIN;
+SELECT outcome FROM idem_begin('ro');
+SET TRANSACTION READ ONLY;
+SELECT idem_complete('ro', '1');
+ROLLBACK;
+
+-- of a cursor that fails, what its first rows have begun is kept, and so is the lock of the table that it is in
+BEGIN;
+DECLARE c CURSOR FOR SELECT outcome FROM unnest('{f1,f2}'::text[]) k, LATERAL idem_begin(k, lease => CASE k WHEN 'f2' THEN '-1 s' ELSE '1 hour' END::interval);
+FETCH c;
+SAVEPOINT s;
+FETCH c;
+ROLLBACK TO s;
+SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation::regclass::text ~ 'request_.$' AND mode = 'RowExclusiveLock';
+COMMIT;
+SELECT status FROM idem_lookup_request('f1');
+
+-- locks do not pile up, even if each request ends within a block of its own
+DO $$
+BEGIN
+	FOR i IN 1 .. 100 LOOP
+		PERFORM idem_begin('pile ' || i);
+		BEGIN
+			PERFORM idem_complete('pile ' || i, '1');
+		EXCEPTION WHEN OTHERS THEN
+			RAISE;
+		END;
+	END LOOP;
+	RAISE NOTICE 'locks: %', (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory');
+END
+$$;
+SELECT count(*) FROM idempotency.request WHERE key ~ '^pile ';
+
+-- what was looked up is there, although its table has been emptied since
+SELECT outcome FROM idem_execute('big', $$SELECT string_agg(md5(i::text), '') AS big FROM generate_series(1, 3000) i$$) e, LATERAL (SELECT 'done' AS outcome) o;
+BEGIN;
+DECLARE c CURSOR FOR SELECT i, length(response::text) FROM generate_series(1, 2) i, idem_lookup_request('big');
+FETCH c;
+TRUNCATE idempotency.request_0, idempotency.request_1, idempotency.request_2;
+FETCH c;
+ROLLBACK;
+-- in a parallel plan, too
+SELECT set_config(name, 'on', false) AS forced FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+SELECT status FROM idem_lookup_request('big');
+SELECT set_config(name, 'off', false) AS forced FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+
+-- leases go by the clock as it is, even if the clock of requests stands still
+BEGIN;
+DELETE FROM idempotency.request_purge;
+INSERT INTO idempotency.request_purge VALUES (clock_timestamp() + '1 hour');
+SELECT outcome FROM idem_begin('still', lease => '10 ms');
+SELECT pg_sleep(0.02);
+SELECT outcome, attempt FROM idem_begin('still', lease => '10 ms');
+ROLLBACK;
+
+-- a new run does not expire before the one that it follows, whatever the clock does
+BEGIN;
+SELECT outcome FROM idem_begin('again');
+SELECT idem_complete('again', '"first"');
+COMMIT;
+BEGIN;
+INSERT INTO idempotency.request_purge VALUES (clock_timestamp() + '25 hours') ON CONFLICT DO NOTHING;
+SET LOCAL idempotency.retention = '1s';
+SELECT outcome FROM idem_begin('again');
+DELETE FROM idempotency.request_purge;
+SELECT idem_complete('again', '"second"');
+SELECT outcome, response FROM idem_begin('again');
+SELECT seq, response, expires_at > clock_timestamp() + '1 hour' AS for_hours FROM (
+	SELECT * FROM idempotency.request_0 UNION ALL SELECT * FROM idempotency.request_1 UNION ALL SELECT * FROM idempotency.request_2) r
+WHERE key = 'again' ORDER BY seq;
+ROLLBACK;
+
+-- a row that lives long keeps its table, but not the others in it, from being purged
+BEGIN;
+TRUNCATE idempotency.request_0, idempotency.request_1, idempotency.request_2;
+INSERT INTO idempotency.request_0 (created_at, expires_at, seq, attempt, scope, key, status, role)
+	SELECT now() - i * interval '6 hours' - interval '24 hours', now() - i * interval '6 hours', 1, 1, '', 'old ' || i, 'completed', current_user FROM generate_series(1, 10) i;
+SELECT outcome FROM idem_begin('long', lease => '1000 days');
+INSERT INTO idempotency.request_0 SELECT * FROM idempotency.request_1 WHERE key = 'long' UNION ALL SELECT * FROM idempotency.request_2 WHERE key = 'long';
+TRUNCATE idempotency.request_1, idempotency.request_2;
+SELECT idem_purge();
+SELECT key FROM idempotency.request_0;
+-- as long as the oldest will be gone with the table, it is not touched
+INSERT INTO idempotency.request_0 (created_at, expires_at, seq, attempt, scope, key, status, role)
+	VALUES (now() - interval '40 hours', now() - interval '16 hours', 1, 1, '', 'not so old', 'completed', current_user);
+SELECT idem_purge();
+SELECT count(*) FROM idempotency.request_0;
+ROLLBACK;

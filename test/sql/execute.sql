@@ -24,6 +24,11 @@ SELECT * FROM idem_execute('x5', 'INSERT INTO job (name) VALUES ($1)', '["first"
 DELETE FROM job WHERE name = 'first';
 SELECT * FROM idem_execute('x5', 'INSERT INTO job (name) VALUES ($1)', '["first"]');
 SELECT * FROM idem_execute('x6', 'SELECT count(*) FROM job');
+-- but not an error that lies in what is around the command
+SELECT pg_temp.error($$SELECT idem_execute('x10', 'EXECUTE not_prepared')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x10', 'DO ''BEGIN RAISE ''''disk on fire'''' USING ERRCODE = ''''58030''''; END''')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x10', 'DO ''BEGIN RAISE ''''not now'''' USING ERRCODE = ''''55006''''; END''')$$);
+SELECT count(*) FROM idem_lookup_request('x10');
 RESET idempotency.declines;
 -- what it will not do
 SELECT pg_temp.error($$SELECT idem_execute('x7', NULL)$$);
@@ -38,9 +43,26 @@ SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT idem_execute(''x7'', ''
 SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT idem_release(''x7'')')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT idem_complete(''x7'', ''1'')')$$);
 SET idempotency.declines = record;
-SELECT * FROM idem_execute('x9', 'SELECT idem_fail(''x9'', ''1'')');
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT idem_fail(''x7'', ''1'')')$$);
 RESET idempotency.declines;
 SELECT count(*) FROM idem_lookup_request('x7');
+-- a domain may forbid null, and be JSON
+CREATE DOMAIN regress_idem_name AS text NOT NULL;
+CREATE DOMAIN regress_idem_named AS text CHECK (VALUE IS NOT NULL);
+CREATE DOMAIN regress_idem_doc AS jsonb;
+SELECT pg_temp.error($$SELECT idem_execute('d1', 'SELECT $1::regress_idem_name', '[null]')$$);
+SELECT pg_temp.error($$SELECT idem_execute('d1', 'SELECT $1::regress_idem_named', '[null]')$$);
+SELECT rows FROM idem_execute('d1', 'SELECT $1::regress_idem_doc AS a, $2::regress_idem_doc AS b, $3::regress_idem_doc AS c', '["5", 5, null]');
+DROP DOMAIN regress_idem_name, regress_idem_named, regress_idem_doc;
+-- where the command is wrong is told of the command
+SELECT idem_execute('d2', 'SELECT 1 AS one, no_such_column');
+SELECT idem_execute('d2', 'SELECT 1 +');
+-- an answer to idem_begin is none of it
+BEGIN;
+SELECT outcome FROM idem_begin('d3', '{"command": "SELECT 1", "args": []}');
+SELECT idem_complete('d3', '"no rows"');
+COMMIT;
+SELECT pg_temp.error($$SELECT idem_execute('d3', 'SELECT 1')$$);
 -- with the caller's rights
 CREATE ROLE regress_idem_execute;
 SELECT idem_grant('regress_idem_execute');
