@@ -1,0 +1,145 @@
+// A transaction for each request, and a key for those that are not idempotent by themselves.
+//
+// Each request has request.db.query(text, values), in a transaction that is committed before the client
+// hears anything. Unless the answer is below 400, all that the route did there is undone.
+//
+// POST and PATCH need an Idempotency-Key. The key, what the route did and its answer are one transaction:
+// whoever sends the request again gets that answer again, byte for byte. An exception, an error of the
+// database or a 5xx leaves the key free; a 4xx that the route itself gave is its answer from then on.
+
+import { ServerResponse } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+
+const KEYED = ["POST", "PATCH"];
+const KEPT = ["content-type", "location"];      // what is replayed of an answer's headers
+const AGAIN = ["40001", "40P01"];               // the whole transaction is run again
+
+// Runs the routes of a router. request.body is to be what express.raw() makes of it: the bytes. Of the paths
+// in ownKey, the routes pass the key to the database themselves.
+export function idempotency(pool, routes, { ownKey = [] } = {}) {
+    return async (request, response) => {
+        const { url, baseUrl } = request;       // nested routers change them
+        const run = KEYED.includes(request.method) && !ownKey.includes(request.path) ? once : undoable;
+        const work = (db) => run(Object.assign(request, { db, url, baseUrl }), response, routes);
+
+        const { status, headers, body } = await again(() => transaction(pool, work)).catch(refusal);
+        for (const name in headers) response.setHeader(name, headers[name]);
+        response.status(status).end(body);
+    };
+}
+
+async function again(work) {
+    for (const pause of [20, 100, 500]) {
+        try {
+            return await work();
+        } catch (error) {
+            if (!AGAIN.includes(error.code)) throw error;
+        }
+        await sleep(pause * (0.5 + Math.random()));
+    }
+    return await work();
+}
+
+class Unavailable extends Error {}
+
+// Commits, or if anything throws, rolls back. A connection on which that fails is not used again.
+async function transaction(pool, work) {
+    const client = await pool.connect().catch((cause) => { throw new Unavailable("no connection", { cause }); });
+    let lose, ended = false, broken = false;
+    const lost = new Promise((_, reject) => { lose = reject; });
+    client.on("error", lose);                   // without a listener, it would end the process
+
+    const db = {
+        async query(...query) {                 // what a route forgot to await is not to meet the next request
+            if (ended) throw new Error("the transaction has ended");
+            return await client.query(...query);
+        },
+    };
+    const committed = async () => {
+        await db.query("BEGIN");
+        const answer = await work(db);
+        ended = true;
+        await client.query("COMMIT");
+        return answer;
+    };
+    try {
+        return await Promise.race([committed(), lost]);
+    } catch (error) {
+        ended = true;
+        await client.query("ROLLBACK").catch(() => { broken = true; });
+        throw broken ? new Unavailable("connection lost", { cause: error }) : error;
+    } finally {
+        client.off("error", lose);
+        client.release(broken);
+    }
+}
+
+// Gives the answer that is stored with the key, or runs the route and stores its answer.
+async function once(request, response, routes) {
+    const { db, method, originalUrl, body } = request;
+    const key = request.get("Idempotency-Key");
+    const { rows: [begun] } = await db.query(
+        `SELECT outcome, response FROM idem_begin($1, json_build_object('method', $2::text,
+            'path', $3::text, 'body', nullif(convert_from($4, 'UTF8'), '')::json))`, [key, method, originalUrl, body]);
+    if (begun.outcome !== "new") {
+        const { status, headers, body } = begun.response;
+        return { status, headers: { ...headers, "idempotent-replayed": "true" }, body };
+    }
+
+    const answer = await undoable(request, response, routes);
+    if (answer.status >= 500) {
+        await db.query("SELECT idem_release($1)", [key]);
+    } else {
+        const text = answer.body.toString();
+        if (!answer.body.equals(Buffer.from(text))) throw new Error("only text can be replayed");
+        const kept = Object.entries(answer.headers).filter(([name]) => KEPT.includes(name));
+        const end = answer.status < 400 ? "idem_complete" : "idem_fail";
+        await db.query(`SELECT ${end}($1, $2)`,
+            [key, JSON.stringify({ status: answer.status, headers: Object.fromEntries(kept), body: text })]);
+    }
+    return answer;
+}
+
+// Runs the route, and undoes what it did unless its answer is below 400.
+async function undoable(request, response, routes) {
+    await request.db.query("SAVEPOINT route");
+    const answer = await held(request, response, routes);
+    await request.db.query(`${answer.status < 400 ? "RELEASE" : "ROLLBACK TO"} SAVEPOINT route`);
+    return answer;
+}
+
+// Runs the route with a response of its own, and keeps its answer back.
+function held(request, { locals, app }, routes) {
+    return new Promise((resolve, reject) => {
+        const response = Object.assign(Object.setPrototypeOf(new ServerResponse(request), app.response), { locals });
+        const chunks = [];
+        response.write = (chunk, encoding) => chunks.push(Buffer.from(chunk, encoding)) > 0;
+        response.end = (chunk, encoding) => {
+            if (chunk) response.write(chunk, encoding);
+            resolve({ status: response.statusCode, headers: { ...response.getHeaders() }, body: Buffer.concat(chunks) });
+            return response;
+        };
+        routes(request, response, (error) => reject(error ?? Object.assign(new Error("no such route"), { status: 404 })));
+    });
+}
+
+// The answer to an error of the database.
+function refusal(error) {
+    const state = error instanceof pg.DatabaseError ? error.code : "";
+    let status;
+    if (state.startsWith("ID")) {
+        status = Number(state.slice(2));
+    } else if (/^(22|54|23502|23514)/.test(state)) {
+        status = 400;                           // malformed; more than PostgreSQL takes; what a table's CHECK refuses
+    } else if (error instanceof Unavailable || /^(08|25006|40|53|55|57|58)/.test(state)) {
+        status = 503;                           // it may have been done or not: again, with the same key
+    } else {
+        throw error;                            // Express's, as any error of a route
+    }
+    const headers = { "content-type": "application/json; charset=utf-8" };
+    if (status === 409 || status === 503) headers["retry-after"] = "1";
+    const answer = { error: status === 503 ? "try again" : error.message };
+    if (/^(ID|22)/.test(state)) answer.detail = error.detail;   // others' may show rows
+    return { status, headers, body: JSON.stringify(answer) };
+}
