@@ -14,7 +14,7 @@ sub test_over_http
 	my @command = @_;
 	my $node = PostgreSQL::Test::Cluster->new('main');
 	$node->init;
-	$node->append_conf('postgresql.conf', 'max_connections = 100');
+	$node->append_conf('postgresql.conf', "max_connections = 100\nrestart_after_crash = on\n");
 	$node->start;
 	$node->safe_psql('postgres', slurp_file('examples/http/setup.sql'));
 
