@@ -93,7 +93,9 @@ routes.patch("/payments/:id/points", async (request, response) => {
 // Makes something new, as any POST; nothing in here but the middleware prevents a second parcel.
 routes.post("/payments/:id/parcels", async (request, response) => {
     const { id } = request.params;
-    const { status } = await one(request, "SELECT status FROM idem_payment($1::uuid)", id);
+    const { status, closed } = await one(request,
+        "SELECT status, EXISTS (SELECT FROM closed) AS closed FROM idem_payment($1::uuid)", id);
+    if (closed) return response.status(503).json({ error: "closed" });      // not for good: the key stays free
     if (status !== "succeeded") return response.status(409).json({ error: "not paid, or given back" });
     const { parcel, parcel_id } = await one(request, `
         INSERT INTO parcel (payment_id, address)

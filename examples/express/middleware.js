@@ -5,7 +5,8 @@
 //
 // POST and PATCH need an Idempotency-Key. The key, what the route did and its answer are one transaction:
 // whoever sends the request again gets that answer again, byte for byte. An exception, an error of the
-// database or a 5xx leaves the key free; a 4xx that the route itself gave is its answer from then on.
+// database, a 5xx, or a 4xx that another try may not meet, leaves the key free; any other 4xx that the route itself
+// gave is its answer from then on.
 
 import { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,6 +14,7 @@ import pg from "pg";
 
 const KEYED = ["POST", "PATCH"];
 const KEPT = ["content-type", "location"];      // what is replayed of an answer's headers
+const FOR_NOW = [401, 403, 408, 425, 429];      // no answer for good, and neither is a 5xx
 const AGAIN = ["40001", "40P01"];               // the whole transaction is run again
 
 // Runs the routes of a router. request.body is to be what express.raw() makes of it: the bytes. Of the paths
@@ -82,13 +84,13 @@ async function once(request, response, routes) {
     const { rows: [begun] } = await db.query(
         `SELECT outcome, response FROM idem_begin($1, json_build_object('method', $2::text,
             'path', $3::text, 'body', nullif(convert_from($4, 'UTF8'), '')::json))`, [key, method, originalUrl, body]);
-    if (begun.outcome !== "new") {
+    if (["completed", "failed"].includes(begun.outcome)) {
         const { status, headers, body } = begun.response;
         return { status, headers: { ...headers, "idempotent-replayed": "true" }, body };
     }
 
     const answer = await undoable(request, response, routes);
-    if (answer.status >= 500) {
+    if (answer.status >= 500 || FOR_NOW.includes(answer.status)) {
         await db.query("SELECT idem_release($1)", [key]);
     } else {
         const text = answer.body.toString();

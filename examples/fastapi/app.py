@@ -100,7 +100,10 @@ async def add_points(request: Request, payment_id: str):
 # Makes something new, as any POST; nothing in here but the middleware prevents a second parcel.
 @app.post("/payments/{payment_id}/parcels")
 async def send_parcel(request: Request, payment_id: str):
-    status, = await run(request, "SELECT status FROM idem_payment(%(id)s::uuid)", id=payment_id)
+    status, closed = await run(request, """
+        SELECT status, EXISTS (SELECT FROM closed) FROM idem_payment(%(id)s::uuid)""", id=payment_id)
+    if closed:
+        return answer('{"error": "closed"}', 503)   # not for good: the key stays free
     if status != "succeeded":
         return answer('{"error": "not paid, or given back"}', 409)
     parcel, parcel_id = await run(request, """

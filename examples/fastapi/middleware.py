@@ -5,7 +5,8 @@ the client hears anything. Unless the answer is below 400, all that the route di
 
 POST and PATCH need an Idempotency-Key. The key, what the route did and its answer are one transaction:
 whoever sends the request again gets that answer again, byte for byte. An exception, an error of the
-database or a 5xx leaves the key free; a 4xx that the route itself gave is its answer from then on.
+database, a 5xx, or a 4xx that another try may not meet, leaves the key free; any other 4xx that the route itself
+gave is its answer from then on.
 """
 import asyncio
 import json
@@ -15,6 +16,7 @@ import psycopg
 
 KEYED = ("POST", "PATCH")
 KEPT = (b"content-type", b"location")   # what is replayed of an answer's headers
+FOR_NOW = (401, 403, 408, 425, 429)     # no answer for good, and neither is a 5xx
 AGAIN = ("40001", "40P01")              # the whole transaction is run again
 
 
@@ -56,10 +58,10 @@ class Idempotency:
                 key = dict(scope["headers"]).get(b"idempotency-key", b"").decode("latin-1")
                 begun = await connection.execute(
                     """SELECT outcome, response FROM idem_begin(%s, json_build_object('method', %s::text,
-                        'path', %s::text, 'body', nullif(convert_from(%s, 'UTF8'), '')::json))""",
-                    [key, scope["method"], scope["path"] + "?" + scope["query_string"].decode("latin-1"), body])
+                        'path', %s::text, 'query', %s::text, 'body', nullif(convert_from(%s, 'UTF8'), '')::json))""",
+                    [key, scope["method"], scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1"), body])
                 outcome, stored = await begun.fetchone()
-                if outcome != "new":
+                if outcome in ("completed", "failed"):
                     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in stored["headers"]]
                     return stored["status"], headers + [(b"idempotent-replayed", b"true")], stored["body"].encode()
 
@@ -68,7 +70,7 @@ class Idempotency:
                 if status >= 400:
                     raise psycopg.Rollback(work)
 
-            if status >= 500:
+            if status >= 500 or status in FOR_NOW:
                 await connection.rollback()
             elif keyed:
                 kept = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers if name in KEPT]

@@ -21,4 +21,7 @@ CREATE TABLE shop.parcel (
 	sent_at			timestamptz NOT NULL DEFAULT now()
 );
 
+-- no parcels are sent while there is a row
+CREATE TABLE shop.closed (since timestamptz NOT NULL DEFAULT now());
+
 RESET ROLE;
