@@ -496,7 +496,8 @@ COMMENT ON FUNCTION idempotency.expire_hold(text, text, uuid) IS
 	'releases what an expired authorization still holds; false if it has to be tried again';
 
 -- In the name of the bootstrap superuser, to whom the table belongs. Neither a
--- payment that is being worked on nor another call of this is waited for.
+-- payment that is being worked on nor another call of this is waited for. One that
+-- cannot be released (somebody meddled with its rows) is not in the others' way.
 CREATE FUNCTION @extschema@.idem_expire(max_holds integer DEFAULT 1000)
 RETURNS integer
 LANGUAGE plpgsql
@@ -504,25 +505,37 @@ SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	h record;
+	h idempotency.hold;
 	until timestamptz := clock_timestamp();
-	n integer := 0;
+	broken uuid[] := '{}';
+	n integer;
 BEGIN
 	IF max_holds <= 0 THEN
 		RAISE EXCEPTION 'max_holds must be greater than zero' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	FOR h IN
-		SELECT * FROM idempotency.hold WHERE expires_at <= until
-		ORDER BY expires_at, payment_id, scope
-		FOR UPDATE SKIP LOCKED
 	LOOP
-		CONTINUE WHEN NOT idempotency.expire_hold(h.scope, h.key, h.payment_id);
-		DELETE FROM idempotency.hold
-		WHERE expires_at = h.expires_at AND payment_id = h.payment_id AND scope = h.scope;
-		n := n + 1;
-		EXIT WHEN n >= coalesce(max_holds, 1000);
+		n := 0;
+		BEGIN
+			FOR h IN
+				SELECT * FROM idempotency.hold WHERE expires_at <= until AND payment_id <> ALL (broken)
+				ORDER BY expires_at, payment_id, scope
+				FOR UPDATE SKIP LOCKED
+			LOOP
+				CONTINUE WHEN NOT idempotency.expire_hold(h.scope, h.key, h.payment_id);
+				DELETE FROM idempotency.hold
+				WHERE expires_at = h.expires_at AND payment_id = h.payment_id AND scope = h.scope;
+				n := n + 1;
+				EXIT WHEN n >= coalesce(max_holds, 1000);
+			END LOOP;
+			RETURN n;
+		EXCEPTION WHEN OTHERS THEN
+			IF h.payment_id IS NULL OR SQLSTATE ^@ '40' OR cardinality(broken) >= 10 OR h.payment_id = ANY (broken) THEN
+				RAISE;
+			END IF;
+			RAISE WARNING 'hold of payment % cannot be released: %', h.payment_id, SQLERRM USING ERRCODE = SQLSTATE;
+			broken := broken || h.payment_id;
+		END;
 	END LOOP;
-	RETURN n;
 END
 $$;
 REVOKE ALL ON FUNCTION @extschema@.idem_expire(integer) FROM PUBLIC;

@@ -356,12 +356,10 @@ find_function(const char *name, int nargs, Oid *function, Oid *owner)
 		" AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'e'"
 		" WHERE e.extname = 'idempotency' AND p.proname = $1 AND p.pronargs = $2"
 		" ORDER BY p.oid";
-	Oid			types[] = {NAMEOID, INT2OID};
-	NameData	name_data;
-	Datum		values[] = {NameGetDatum(&name_data), Int16GetDatum(nargs)};
+	Oid			types[] = {TEXTOID, INT2OID};
+	Datum		values[] = {CStringGetTextDatum(name), Int16GetDatum(nargs)};
 	bool		found;
 
-	namestrcpy(&name_data, name);
 
 	SPI_connect();
 	if (SPI_execute_with_args(query, lengthof(types), types, values, NULL, true, 1) != SPI_OK_SELECT)

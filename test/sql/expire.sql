@@ -94,6 +94,17 @@ SELECT idem_expire(3), idem_expire(NULL);
 SELECT idem_expire(0);
 SELECT idem_expire(-1);
 
+-- one that cannot be released is told of, and not in the way of others
+SELECT count(idem_authorize('broken ' || i, i, expires_in => '1 microsecond')) FROM generate_series(1, 3) i;
+SELECT FROM idem_pay('in the way', 1);
+UPDATE idempotency.operation SET key = 'idem_expire:broken 2' WHERE key = 'in the way';
+\set VERBOSITY sqlstate
+SELECT idem_expire();
+\set VERBOSITY default
+SELECT key FROM idempotency.hold WHERE scope = 'expire' AND key ^@ 'broken';
+UPDATE idempotency.operation SET key = 'in the way' WHERE key = 'idem_expire:broken 2';
+SELECT idem_expire();
+
 -- in a transaction, with savepoints
 BEGIN;
 SELECT payment_id AS p FROM idem_authorize('own', 100, expires_in => '1 microsecond') \gset

@@ -103,8 +103,12 @@ $node->safe_psql('shop', q(CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgs
 	CREATE TRIGGER fail BEFORE DELETE ON idempotency.hold FOR EACH ROW EXECUTE FUNCTION fail()));
 ok($node->poll_query_until('shop', $nothing_left =~ s/SELECT FROM idempotency.hold UNION ALL//r), 'requests are purged though holds cannot be released');
 done_in('Two words', 'and another database has its turn');
-like(slurp_file($node->logfile), qr/ERROR:  not today/, 'the error is logged');
-$node->safe_psql('shop', 'DROP TRIGGER fail ON idempotency.hold');
+like(slurp_file($node->logfile), qr/WARNING:  hold of payment [-0-9a-f]{36} cannot be released: not today/, 'which is logged');
+$node->safe_psql('shop', q(DROP TRIGGER fail ON idempotency.hold; ALTER TABLE idempotency.hold RENAME COLUMN expires_at TO e;
+	SELECT idem_execute('fifth and a half', 'SELECT 1')));
+ok($node->poll_query_until('shop', $nothing_left =~ s/SELECT FROM idempotency.hold UNION ALL//r), 'not even if nothing of it can be done');
+like(slurp_file($node->logfile), qr/ERROR:  column "expires_at" does not exist/, 'which is logged, too');
+$node->safe_psql('shop', 'ALTER TABLE idempotency.hold RENAME COLUMN e TO expires_at');
 done_in('shop', 'it goes on when it can');
 
 # Who owns a database gets no more rights by what he puts in the worker's way
