@@ -20,6 +20,7 @@
 #include "utils/syscache.h"
 
 #include "access.h"
+#include "bytes.h"
 #include "compat.h"
 
 /* the current role's name, till a role changes */
@@ -41,8 +42,7 @@ access_allowed(const text *stored_role)
 	const char *current = current_role_name();
 	Oid			role;
 
-	if (VARSIZE_ANY_EXHDR(stored_role) == strlen(current) &&
-		memcmp(VARDATA_ANY(stored_role), current, strlen(current)) == 0)
+	if (bytes_equal_cstring(stored_role, current))
 		return true;
 
 	role = get_role_oid(text_to_cstring(stored_role), true);

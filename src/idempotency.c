@@ -36,6 +36,7 @@
  *	maintenance.c	the background worker
  *	settings.c	the configuration parameters
  *	errors.h	the SQLSTATEs
+ *	bytes.h		comparing texts
  *	compat.h	what differs between PostgreSQL versions
  *
  * Nothing needs to be preloaded: the library is loaded at the first call.  If it

@@ -39,6 +39,7 @@
 #include "utils/typcache.h"
 
 #include "access.h"
+#include "bytes.h"
 #include "compat.h"
 #include "currency.h"
 #include "errors.h"
@@ -84,7 +85,6 @@ static void init(Operation *op, const Key *key, const char *kind,
 static void set_text(Operation *op, int column, const text *value);
 static void set_request(Operation *op, const OperationRequest *request);
 static bool may_act_for(Datum role);
-static Refusal *forbidden(const char *what);
 static const char *payment_status(const Operation *op, Numeric left,
 								  Numeric refundable, TimestampTz at);
 static Datum receipt(FunctionCallInfo fcinfo, const Operation *op,
@@ -92,8 +92,6 @@ static Datum receipt(FunctionCallInfo fcinfo, const Operation *op,
 static bool same_text(const Operation *op, int column, const text *asked);
 static bool same_metadata(const Operation *op, Jsonb *asked);
 static char *duration_text(int64 us);
-static Refusal *differs(const char *field, const char *stored,
-						const char *asked);
 
 #define numeric(op, column)	DatumGetNumeric(operation_get(op, column))
 
@@ -218,10 +216,7 @@ operation_currency(const Operation *op)
 bool
 operation_is(const Operation *op, const char *kind)
 {
-	text	   *stored = DatumGetTextPP(operation_get(op, operation));
-
-	return VARSIZE_ANY_EXHDR(stored) == strlen(kind) &&
-		memcmp(VARDATA_ANY(stored), kind, strlen(kind)) == 0;
+	return bytes_equal_cstring(DatumGetTextPP(operation_get(op, operation)), kind);
 }
 
 bool
@@ -287,68 +282,68 @@ operation_check_request(const Operation *op, const OperationRequest *request)
 		return NULL;
 
 	if (!operation_is(op, request->operation))
-		return differs("operation",
-					   text_to_cstring(DatumGetTextPP(operation_get(op, operation))),
-					   request->operation);
+		return refusal_different("operation",
+								 text_to_cstring(DatumGetTextPP(operation_get(op, operation))),
+								 request->operation);
 
 	if (request->payment_id &&
 		memcmp(request->payment_id, DatumGetUUIDP(operation_get(op, payment_id)),
 			   UUID_LEN) != 0)
-		return differs("payment_id",
-					   DatumGetCString(DirectFunctionCall1(uuid_out, operation_get(op, payment_id))),
-					   DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(request->payment_id))));
+		return refusal_different("payment_id",
+								 DatumGetCString(DirectFunctionCall1(uuid_out, operation_get(op, payment_id))),
+								 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(request->payment_id))));
 
 	if (whole != (request->amount == NULL) ||
 		(!whole && money_compare(numeric(op, amount), request->amount) != 0))
-		return differs("amount",
-					   whole ? "all that is left" : money_digits(numeric(op, amount)),
-					   request->amount ? money_digits(request->amount) : "all that is left");
+		return refusal_different("amount",
+								 whole ? "all that is left" : money_digits(numeric(op, amount)),
+								 request->amount ? money_digits(request->amount) : "all that is left");
 
 	if (request->currency &&
 		!same_text(op, Anum_operation_currency, request->currency))
-		return differs("currency",
-					   text_to_cstring(operation_currency(op)),
-					   text_to_cstring(currency_clip(request->currency)));
+		return refusal_different("currency",
+								 text_to_cstring(operation_currency(op)),
+								 text_to_cstring(currency_clip(request->currency)));
 
 	if (!operation_is_null(op, final) &&
 		DatumGetBool(operation_get(op, final)) != request->final)
-		return differs("final", request->final ? "false" : "true",
-					   request->final ? "true" : "false");
+		return refusal_different("final", request->final ? "false" : "true",
+								 request->final ? "true" : "false");
 
 	if (request->expires_in != 0 && !operation_is_null(op, expires_at) &&
 		DatumGetTimestampTz(operation_get(op, expires_at)) !=
 		DatumGetTimestampTz(operation_get(op, created_at)) + request->expires_in)
-		return differs("expires_in",
-					   duration_text(DatumGetTimestampTz(operation_get(op, expires_at)) -
+		return refusal_different("expires_in",
+								 duration_text(DatumGetTimestampTz(operation_get(op, expires_at)) -
 									 DatumGetTimestampTz(operation_get(op, created_at))),
-					   duration_text(request->expires_in));
+								 duration_text(request->expires_in));
 
 	/* free text is named, but not shown: it may be personal, and logs are not */
 	if (request->payment_id == NULL)
 	{
 		if (!same_text(op, Anum_operation_from_account, request->from_account))
-			return differs("from_account", NULL, NULL);
+			return refusal_different("from_account", NULL, NULL);
 		if (!same_text(op, Anum_operation_to_account, request->to_account))
-			return differs("to_account", NULL, NULL);
+			return refusal_different("to_account", NULL, NULL);
 	}
 	if (!same_text(op, Anum_operation_reference, request->reference))
-		return differs("reference", NULL, NULL);
+		return refusal_different("reference", NULL, NULL);
 	if (!same_metadata(op, request->metadata))
-		return differs("metadata", NULL, NULL);
+		return refusal_different("metadata", NULL, NULL);
 	return NULL;
 }
 
 Refusal *
 operation_check_access(const Operation *op)
 {
-	return may_act_for(operation_get(op, role)) ? NULL : forbidden("idempotency key");
+	return may_act_for(operation_get(op, role)) ? NULL : refusal_forbidden("idempotency key");
 }
 
 Refusal *
 operation_check_payment_access(const Operation *op)
 {
 	return may_act_for(operation_is_null(op, owner) ? operation_get(op, role)
-					   : operation_get(op, owner)) ? NULL : forbidden("payment");
+					   : operation_get(op, owner)) ? NULL : refusal_forbidden("payment");
 }
 
 const char *
@@ -439,14 +434,6 @@ static bool
 may_act_for(Datum role)
 {
 	return access_allowed(DatumGetTextPP(role));
-}
-
-static Refusal *
-forbidden(const char *what)
-{
-	return refusal_make(ERRCODE_IDEM_FORBIDDEN,
-						psprintf("permission denied for %s", what),
-						"It belongs to another role.", NULL);
 }
 
 /*
@@ -545,13 +532,8 @@ receipt(FunctionCallInfo fcinfo, const Operation *op, TimestampTz at,
 static bool
 same_text(const Operation *op, int column, const text *asked)
 {
-	text	   *stored;
-
-	if (op->nulls[column - 1] || asked == NULL)
-		return op->nulls[column - 1] && asked == NULL;
-	stored = DatumGetTextPP(op->values[column - 1]);
-	return VARSIZE_ANY_EXHDR(stored) == VARSIZE_ANY_EXHDR(asked) &&
-		memcmp(VARDATA_ANY(stored), VARDATA_ANY(asked), VARSIZE_ANY_EXHDR(asked)) == 0;
+	return bytes_equal(op->nulls[column - 1] ? NULL : DatumGetTextPP(op->values[column - 1]),
+					   asked);
 }
 
 /* As jsonb's "=": the order of members and the way numbers are written do not matter. */
@@ -570,16 +552,4 @@ duration_text(int64 us)
 	Interval	interval = {.time = us};
 
 	return DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(&interval)));
-}
-
-static Refusal *
-differs(const char *field, const char *stored, const char *asked)
-{
-	return refusal_make(ERRCODE_IDEM_DIFFERENT_REQUEST,
-						"idempotency key was used with a different request",
-						stored
-						? psprintf("Field \"%s\" differs: the key was used with %s, and now with %s.",
-								   field, stored, asked)
-						: psprintf("Field \"%s\" differs.", field),
-						"If this is the same request, send it as it was; only if it is another one, use a new key.");
 }

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "errors.h"
 #include "refusal.h"
 
 Refusal *
@@ -21,6 +22,26 @@ refusal_make(int sqlstate, const char *message, const char *detail,
 	refusal->detail = detail;
 	refusal->hint = hint;
 	return refusal;
+}
+
+Refusal *
+refusal_forbidden(const char *what)
+{
+	return refusal_make(ERRCODE_IDEM_FORBIDDEN,
+						psprintf("permission denied for %s", what),
+						"It belongs to another role.", NULL);
+}
+
+Refusal *
+refusal_different(const char *field, const char *stored, const char *asked)
+{
+	return refusal_make(ERRCODE_IDEM_DIFFERENT_REQUEST,
+						"idempotency key was used with a different request",
+						stored
+						? psprintf("Field \"%s\" differs: the key was used with %s, and now with %s.",
+								   field, stored, asked)
+						: psprintf("Field \"%s\" differs.", field),
+						"If this is the same request, send it as it was; only if it is another one, use a new key.");
 }
 
 void

@@ -27,6 +27,16 @@ typedef struct Refusal
 extern Refusal *refusal_make(int sqlstate, const char *message,
 							 const char *detail, const char *hint);
 
+/* ID403: what it is about ("payment") belongs to another role. */
+extern Refusal *refusal_forbidden(const char *what);
+
+/*
+ * ID422: the key was used with a request that differs in this field.  stored and
+ * asked are what it was and is, both NULL if they are not to be shown.
+ */
+extern Refusal *refusal_different(const char *field, const char *stored,
+								  const char *asked);
+
 /* Raise it as an error; NULL is no refusal, and none is raised. */
 extern void refusal_raise(const Refusal *refusal);
 

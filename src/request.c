@@ -33,8 +33,8 @@
 #include "utils/snapmgr.h"
 
 #include "access.h"
+#include "bytes.h"
 #include "compat.h"
-#include "errors.h"
 #include "request.h"
 #include "settings.h"
 
@@ -176,10 +176,7 @@ request_insert(RequestClaim *rc, Request *row)
 bool
 request_is(const Request *row, const char *status)
 {
-	text	   *stored = DatumGetTextPP(request_get(row, status));
-
-	return VARSIZE_ANY_EXHDR(stored) == strlen(status) &&
-		memcmp(VARDATA_ANY(stored), status, strlen(status)) == 0;
+	return bytes_equal_cstring(DatumGetTextPP(request_get(row, status)), status);
 }
 
 bool
@@ -191,29 +188,16 @@ request_is_answer(const Request *row)
 Refusal *
 request_check_access(const Request *row)
 {
-	if (access_allowed(DatumGetTextPP(request_get(row, role))))
-		return NULL;
-	return refusal_make(ERRCODE_IDEM_FORBIDDEN,
-						"permission denied for idempotency key",
-						"The key belongs to another role.", NULL);
+	return access_allowed(DatumGetTextPP(request_get(row, role)))
+		? NULL : refusal_forbidden("idempotency key");
 }
 
 Refusal *
 request_check_fingerprint(const Request *row, const bytea *asked)
 {
-	const bytea *stored = request_is_null(row, fingerprint)
-		? NULL : DatumGetByteaPP(request_get(row, fingerprint));
-
-	if (stored == NULL && asked == NULL)
-		return NULL;
-	if (stored && asked &&
-		VARSIZE_ANY_EXHDR(stored) == VARSIZE_ANY_EXHDR(asked) &&
-		memcmp(VARDATA_ANY(stored), VARDATA_ANY(asked), VARSIZE_ANY_EXHDR(asked)) == 0)
-		return NULL;
-	return refusal_make(ERRCODE_IDEM_DIFFERENT_REQUEST,
-						"idempotency key was used with a different request",
-						"Field \"request\" differs.",
-						"If this is the same request, send it as it was; only if it is another one, use a new key.");
+	return bytes_equal(request_is_null(row, fingerprint)
+					   ? NULL : DatumGetByteaPP(request_get(row, fingerprint)), asked)
+		? NULL : refusal_different("request", NULL, NULL);
 }
 
 /*

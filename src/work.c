@@ -38,6 +38,7 @@
 #include "utils/builtins.h"
 
 #include "begun.h"
+#include "bytes.h"
 #include "call.h"
 #include "compat.h"
 #include "errors.h"
@@ -517,16 +518,9 @@ take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
 static bool
 is_same_end(const Request *row, const char *status, text *response)
 {
-	text	   *stored;
-
-	if (!request_is(row, status) ||
-		request_is_null(row, response) != (response == NULL))
-		return false;
-	if (response == NULL)
-		return true;
-	stored = DatumGetTextPP(request_get(row, response));
-	return VARSIZE_ANY_EXHDR(stored) == VARSIZE_ANY_EXHDR(response) &&
-		memcmp(VARDATA_ANY(stored), VARDATA_ANY(response), VARSIZE_ANY_EXHDR(stored)) == 0;
+	return request_is(row, status) &&
+		bytes_equal(request_is_null(row, response)
+					? NULL : DatumGetTextPP(request_get(row, response)), response);
 }
 
 static void
