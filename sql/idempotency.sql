@@ -181,6 +181,10 @@ COMMENT ON TABLE idempotency.request_1 IS
 CREATE TABLE idempotency.request_2 (LIKE idempotency.request_0 INCLUDING ALL);
 COMMENT ON TABLE idempotency.request_2 IS
 	'as request_0';
+-- rows are also deleted, which may be published
+ALTER TABLE idempotency.request_0 REPLICA IDENTITY USING INDEX request_0_key_scope_seq_key;
+ALTER TABLE idempotency.request_1 REPLICA IDENTITY USING INDEX request_1_key_scope_seq_key;
+ALTER TABLE idempotency.request_2 REPLICA IDENTITY USING INDEX request_2_key_scope_seq_key;
 
 -- One row, or none before the first purge.
 CREATE TABLE idempotency.request_purge (
@@ -484,60 +488,10 @@ COMMENT ON VIEW idempotency.payment IS
 	'one row for each payment: its state now';
 GRANT SELECT ON idempotency.payment TO @extowner@ WITH GRANT OPTION;
 
-CREATE FUNCTION idempotency.expire_hold(
-	scope text,
-	key text,
-	payment_id uuid)
-RETURNS boolean
-LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idem_expire_hold';
-REVOKE ALL ON FUNCTION idempotency.expire_hold(text, text, uuid) FROM PUBLIC;
-COMMENT ON FUNCTION idempotency.expire_hold(text, text, uuid) IS
-	'releases what an expired authorization still holds; false if it has to be tried again';
-
--- In the name of the bootstrap superuser, to whom the table belongs. Neither a
--- payment that is being worked on nor another call of this is waited for. One that
--- cannot be released (somebody meddled with its rows) is not in the others' way.
 CREATE FUNCTION @extschema@.idem_expire(max_holds integer DEFAULT 1000)
 RETURNS integer
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	h idempotency.hold;
-	until timestamptz := clock_timestamp();
-	broken uuid[] := '{}';
-	n integer;
-BEGIN
-	IF max_holds <= 0 THEN
-		RAISE EXCEPTION 'max_holds must be greater than zero' USING ERRCODE = 'invalid_parameter_value';
-	END IF;
-	LOOP
-		n := 0;
-		BEGIN
-			FOR h IN
-				SELECT * FROM idempotency.hold WHERE expires_at <= until AND payment_id <> ALL (broken)
-				ORDER BY expires_at, payment_id, scope
-				FOR UPDATE SKIP LOCKED
-			LOOP
-				CONTINUE WHEN NOT idempotency.expire_hold(h.scope, h.key, h.payment_id);
-				DELETE FROM idempotency.hold
-				WHERE expires_at = h.expires_at AND payment_id = h.payment_id AND scope = h.scope;
-				n := n + 1;
-				EXIT WHEN n >= coalesce(max_holds, 1000);
-			END LOOP;
-			RETURN n;
-		EXCEPTION WHEN OTHERS THEN
-			IF h.payment_id IS NULL OR SQLSTATE ^@ '40' OR cardinality(broken) >= 10 OR h.payment_id = ANY (broken) THEN
-				RAISE;
-			END IF;
-			RAISE WARNING 'hold of payment % cannot be released: %', h.payment_id, SQLERRM USING ERRCODE = SQLSTATE;
-			broken := broken || h.payment_id;
-		END;
-	END LOOP;
-END
-$$;
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_expire(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_expire(integer)
 	TO @extowner@ WITH GRANT OPTION;
@@ -687,85 +641,10 @@ COMMENT ON VIEW idempotency.request IS
 	'one row for each request that has not expired: its state now';
 GRANT SELECT ON idempotency.request TO @extowner@ WITH GRANT OPTION;
 
--- The tables belong to the bootstrap superuser, so emptying them is done in its name.
---
--- Behind a lock that is waited for, others wait too: not for long, and if it is not
--- to be had, the next purge is soon enough. While it waits, a purge has no table
--- locked that others may want: it waits for the first one alone.
 CREATE FUNCTION @extschema@.idem_purge()
 RETURNS integer
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '400ms'
-AS $$
-DECLARE
-	tab text;
-	live_until timestamptz;
-	oldest record;
-	deleted integer;
-	emptied integer := 0;
-BEGIN
-	-- in a snapshot of before, rows that came since would not be seen
-	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
-		RAISE EXCEPTION 'idem_purge() must be called at isolation level READ COMMITTED'
-			USING ERRCODE = 'active_sql_transaction';
-	END IF;
-
-	-- one at a time
-	BEGIN
-		LOCK TABLE idempotency.request_purge IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
-	EXCEPTION WHEN lock_not_available THEN
-		RETURN 0;
-	END;
-
-	FOREACH tab IN ARRAY ARRAY['request_0', 'request_1', 'request_2'] LOOP
-		BEGIN
-			EXECUTE format('SELECT max(expires_at) FROM idempotency.%I', tab) INTO live_until;
-			CONTINUE WHEN live_until IS NULL OR live_until > clock_timestamp();
-
-			EXECUTE format('LOCK TABLE idempotency.%I IN ACCESS EXCLUSIVE MODE %s', tab,
-				CASE WHEN emptied > 0 THEN 'NOWAIT' END);
-			EXECUTE format('SELECT max(expires_at) FROM idempotency.%I', tab) INTO live_until;
-			IF live_until > clock_timestamp() THEN
-				RAISE EXCEPTION USING ERRCODE = 'lock_not_available';
-			END IF;
-			EXECUTE format('TRUNCATE idempotency.%I', tab);
-			emptied := emptied + 1;
-		EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-			NULL;
-		END;
-	END LOOP;
-
-	-- A row that lives far longer than others, by its lease or its retention, keeps
-	-- its table from being emptied: then some of the others are deleted. That is
-	-- told by the oldest, which in due course would be gone.
-	IF emptied = 0 THEN
-		FOREACH tab IN ARRAY ARRAY['request_0', 'request_1', 'request_2'] LOOP
-			BEGIN
-				EXECUTE format('SELECT created_at, expires_at FROM idempotency.%I ORDER BY expires_at LIMIT 1', tab) INTO oldest;
-				CONTINUE WHEN oldest IS NULL
-					OR oldest.expires_at + 2 * (oldest.expires_at - oldest.created_at) > clock_timestamp();
-				EXECUTE format('DELETE FROM idempotency.%1$I WHERE ctid = ANY (ARRAY('
-					'SELECT ctid FROM idempotency.%1$I WHERE expires_at <= $1 ORDER BY expires_at LIMIT 10000))', tab)
-					USING clock_timestamp();
-				GET DIAGNOSTICS deleted = ROW_COUNT;
-				EXIT WHEN deleted > 0;
-			EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-				NULL;
-			END;
-		END LOOP;
-	END IF;
-
-	IF emptied > 0 OR deleted > 0 THEN
-		UPDATE idempotency.request_purge SET purged_until = greatest(purged_until, clock_timestamp());
-		IF NOT FOUND THEN
-			INSERT INTO idempotency.request_purge VALUES (clock_timestamp());
-		END IF;
-	END IF;
-	RETURN emptied;
-END
-$$;
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_purge() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_purge()
 	TO @extowner@ WITH GRANT OPTION;

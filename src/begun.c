@@ -12,8 +12,8 @@
  * statement.  When the request ends in that same (sub)transaction, its row
  * guards the key, and the lock goes, so that the number of locks does not grow
  * with the number of requests in a transaction.  If it ends in a deeper one, the
- * lock is kept: that one may be rolled back, and its row with it.  When it was
- * not, the lock goes with the beginning of the next request.
+ * lock is kept until that has become part of the one that began it: before, it
+ * may be rolled back, and the row with it.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,6 +22,7 @@
 #include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "begun.h"
 #include "claim.h"
@@ -30,11 +31,12 @@
 static dlist_head list = DLIST_STATIC_INIT(list);
 
 static void drop(Begun *begun);
-static void drop_ended(void);
+static void forget(Begun *begun);
 static void register_callbacks(void);
 static void at_end_of_transaction(XactEvent event, void *arg);
 static void at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
 									 SubTransactionId parent, void *arg);
+static void drop_in_parent(Begun *begun);
 static text *copy_text(const text *t);
 
 void
@@ -46,7 +48,6 @@ begun_add(const Key *key, const Request *row, const LOCKTAG *tag)
 	Begun	   *begun = palloc(sizeof(Begun));
 
 	register_callbacks();
-	drop_ended();
 	begun->context = context;
 	begun->key.key = copy_text(key->key);
 	begun->key.scope = copy_text(key->scope);
@@ -112,23 +113,14 @@ static void
 drop(Begun *begun)
 {
 	claim_unlock(&begun->tag);
-	dlist_delete(&begun->node);
-	MemoryContextDelete(begun->context);
+	forget(begun);
 }
 
 static void
-drop_ended(void)
+forget(Begun *begun)
 {
-	dlist_mutable_iter iter;
-
-	dlist_foreach_modify(iter, &list)
-	{
-		Begun	   *begun = dlist_container(Begun, node, iter.cur);
-
-		if (begun->ended_in == begun->begun_in &&
-			begun->begun_in == GetCurrentSubTransactionId())
-			drop(begun);
-	}
+	dlist_delete(&begun->node);
+	MemoryContextDelete(begun->context);
 }
 
 static void
@@ -188,13 +180,31 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
 			if (begun->begun_in == mine)
 				begun->begun_in = parent;
 			if (begun->ended_in == mine)
+			{
 				begun->ended_in = parent;
+				if (begun->begun_in == parent)
+					drop_in_parent(begun);
+			}
 		}
 		else if (begun->begun_in == mine)
-			dlist_delete(&begun->node);
+			forget(begun);
 		else if (begun->ended_in == mine)
 			begun->ended_in = InvalidSubTransactionId;
 	}
+}
+
+/*
+ * Likewise, where that is the parent of the subtransaction that is being
+ * committed: it has the lock.
+ */
+static void
+drop_in_parent(Begun *begun)
+{
+	ResourceOwner owner = CurTransactionResourceOwner;
+
+	CurTransactionResourceOwner = ResourceOwnerGetParent(owner);
+	drop(begun);
+	CurTransactionResourceOwner = owner;
 }
 
 static text *

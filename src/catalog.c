@@ -12,6 +12,9 @@
  * CONCURRENTLY and DROP INDEX wait for all holders of a lock on the table
  * before an index goes away.
  *
+ * The schema must be the extension's own: its tables are then those of the
+ * install script, and belong to a superuser.
+ *
  * Indexes are told by what they are, not by what they are called: a unique
  * index on just these columns, whatever an administrator or a restore named
  * it.
@@ -22,11 +25,14 @@
 
 #include "access/genam.h"
 #include "access/table.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_collation_d.h"
+#include "catalog/pg_namespace_d.h"
 #include "catalog/pg_opfamily_d.h"
 #include "catalog/pg_type_d.h"
+#include "commands/extension.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -46,6 +52,7 @@ typedef struct TableShape
 typedef struct IndexShape
 {
 	CatalogTable table;
+	bool		unique;			/* must it be? */
 	const char *columns;		/* for messages */
 	int			nkeys;
 	AttrNumber	keys[3];
@@ -74,8 +81,10 @@ static const Oid request_types[Natts_request] = {
 
 #define REQUEST_SHAPE(name)	{name, Natts_request, request_types, "..?......??????"}
 #define REQUEST_INDEX_SHAPE(n) \
-	{TABLE_REQUEST + n, "key, scope, seq", 3, \
+	{TABLE_REQUEST + n, true, "key, scope, seq", 3, \
 	{Anum_request_key, Anum_request_scope, Anum_request_seq}}
+#define REQUEST_EXPIRY_SHAPE(n) \
+	{TABLE_REQUEST + n, false, "expires_at", 1, {Anum_request_expires_at}}
 
 static const TableShape table_shapes[N_TABLES] = {
 	[TABLE_OPERATION] = {"operation", Natts_operation, operation_types,
@@ -90,13 +99,20 @@ static const TableShape table_shapes[N_TABLES] = {
 };
 
 static const IndexShape index_shapes[N_INDEXES] = {
-	[INDEX_OPERATION_KEY] = {TABLE_OPERATION, "key, scope", 2,
+	[INDEX_OPERATION_KEY] = {TABLE_OPERATION, true, "key, scope", 2,
 	{Anum_operation_key, Anum_operation_scope}},
-	[INDEX_OPERATION_PAYMENT] = {TABLE_OPERATION, "scope, payment_id, seq", 3,
+	[INDEX_OPERATION_PAYMENT] = {TABLE_OPERATION, true, "scope, payment_id, seq", 3,
 	{Anum_operation_scope, Anum_operation_payment_id, Anum_operation_seq}},
+	[INDEX_HOLD_EXPIRY] = {TABLE_HOLD, true, "expires_at, payment_id, scope", 3,
+	{Anum_hold_expires_at, Anum_hold_payment_id, Anum_hold_scope}},
+	[INDEX_REQUEST_PURGE] = {TABLE_REQUEST_PURGE, true, "purged_until", 1,
+	{Anum_request_purge_purged_until}},
 	[INDEX_REQUEST_KEY] = REQUEST_INDEX_SHAPE(0),
 	[INDEX_REQUEST_KEY + 1] = REQUEST_INDEX_SHAPE(1),
 	[INDEX_REQUEST_KEY + 2] = REQUEST_INDEX_SHAPE(2),
+	[INDEX_REQUEST_EXPIRY] = REQUEST_EXPIRY_SHAPE(0),
+	[INDEX_REQUEST_EXPIRY + 1] = REQUEST_EXPIRY_SHAPE(1),
+	[INDEX_REQUEST_EXPIRY + 2] = REQUEST_EXPIRY_SHAPE(2),
 };
 
 /* InvalidOid: to be looked up */
@@ -148,6 +164,12 @@ catalog_open(CatalogTable table, LOCKMODE lockmode)
 	return heap;
 }
 
+int
+catalog_natts(CatalogTable table)
+{
+	return table_shapes[table].natts;
+}
+
 Oid
 catalog_index(Relation heap, CatalogIndex index)
 {
@@ -175,10 +197,12 @@ catalog_index(Relation heap, CatalogIndex index)
 	if (!OidIsValid(found))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" has no valid unique index on (%s)",
+				 errmsg("table \"%s.%s\" has no valid %sindex on (%s)",
 						IDEM_SCHEMA, table_shapes[shape->table].name,
-						shape->columns),
-				 errhint("Without it nothing keeps a key unique. Restore it, or reindex it if it is invalid.")));
+						shape->unique ? "unique " : "", shape->columns),
+				 shape->unique
+				 ? errhint("Without it nothing keeps a key unique. Restore it, or reindex it if it is invalid.")
+				 : errhint("Restore it, or reindex it if it is invalid.")));
 
 	index_oids[index] = found;
 	return found;
@@ -226,8 +250,14 @@ find_table(CatalogTable table)
 {
 	Oid			schema = get_namespace_oid(IDEM_SCHEMA, true);
 	Oid			oid = InvalidOid;
+	Oid			extension = get_extension_oid("idempotency", true);
 
-	if (OidIsValid(schema))
+	/*
+	 * Where the extension was dropped, anyone who may can make a schema of that
+	 * name, with tables and triggers.
+	 */
+	if (OidIsValid(schema) && OidIsValid(extension) &&
+		getExtensionOfObject(NamespaceRelationId, schema) == extension)
 		oid = get_relname_relid(table_shapes[table].name, schema);
 	if (!OidIsValid(oid))
 		ereport(ERROR,
@@ -252,11 +282,17 @@ check_shape(Relation heap, CatalogTable table)
 
 	ok = heap->rd_rel->relkind == RELKIND_RELATION &&
 		!heap->rd_rel->relispartition &&
-		desc->natts == shape->natts;
+		desc->natts >= shape->natts;
 	for (int i = 0; ok && i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
+		if (i >= shape->natts)
+		{
+			/* a column that somebody added, and dropped again, does no harm */
+			ok = att->attisdropped;
+			continue;
+		}
 		ok = !att->attisdropped && att->atttypid == shape->types[i] &&
 			att->atttypmod == -1 &&
 			(att->attnotnull || shape->nullable[i] == '?');
@@ -269,7 +305,7 @@ check_shape(Relation heap, CatalogTable table)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s.%s\" does not have the columns that the library expects",
 						IDEM_SCHEMA, shape->name),
-				 errhint("Run ALTER EXTENSION idempotency UPDATE; the extension's tables cannot be altered otherwise.")));
+				 errhint("Undo what was altered; or, if the library is newer than the extension, run ALTER EXTENSION idempotency UPDATE.")));
 	}
 
 	/* a crash empties an unlogged table, and rules would not be followed */
@@ -281,7 +317,10 @@ check_shape(Relation heap, CatalogTable table)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 heap->rd_rel->relhasrules
 				 ? errmsg("table \"%s.%s\" has rules", IDEM_SCHEMA, shape->name)
-				 : errmsg("table \"%s.%s\" is not logged", IDEM_SCHEMA, shape->name)));
+				 : errmsg("table \"%s.%s\" is not logged", IDEM_SCHEMA, shape->name),
+				 heap->rd_rel->relhasrules
+				 ? errhint("Drop them.")
+				 : errhint("Use ALTER TABLE ... SET LOGGED.")));
 	}
 }
 
@@ -290,7 +329,7 @@ index_matches(Relation index, const IndexShape *shape)
 {
 	Form_pg_index form = index->rd_index;
 
-	if (!form->indisunique || !form->indimmediate || !form->indisvalid ||
+	if ((shape->unique && !form->indisunique) || !form->indimmediate || !form->indisvalid ||
 		!form->indislive || form->indnkeyatts != shape->nkeys ||
 		RelationGetIndexPredicate(index) != NIL)
 		return false;

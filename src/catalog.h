@@ -92,23 +92,31 @@ typedef enum CatalogIndex
 {
 	INDEX_OPERATION_KEY,		/* UNIQUE (key, scope) */
 	INDEX_OPERATION_PAYMENT,	/* PRIMARY KEY (scope, payment_id, seq) */
+	INDEX_HOLD_EXPIRY,			/* PRIMARY KEY (expires_at, payment_id, scope) */
+	INDEX_REQUEST_PURGE,		/* PRIMARY KEY (purged_until) */
 	INDEX_REQUEST_KEY,			/* UNIQUE (key, scope, seq), of each request_n */
-	N_INDEXES = INDEX_REQUEST_KEY + N_REQUEST_TABLES
+	INDEX_REQUEST_EXPIRY = INDEX_REQUEST_KEY + N_REQUEST_TABLES,	/* (expires_at) */
+	N_INDEXES = INDEX_REQUEST_EXPIRY + N_REQUEST_TABLES
 } CatalogIndex;
 
 /*
  * Open a table, with a lock that is kept to the end of the transaction.
  *
- * Error: 55000 if it is not there, or has other columns than this library
- * knows (then ALTER EXTENSION idempotency UPDATE is wanting).
+ * Error: 55000 if it is not there, or is not the extension's, or has other
+ * columns than this library knows (then ALTER EXTENSION idempotency UPDATE is
+ * wanting).
  */
 extern Relation catalog_open(CatalogTable table, LOCKMODE lockmode);
+
+/* How many columns it has; behind them there may be dropped ones. */
+extern int	catalog_natts(CatalogTable table);
 
 /*
  * The OID of an index of a table that the caller has open and locked; it
  * stays valid as long as that lock is held.
  *
- * Error: 55000 if there is no valid unique index on these columns.
+ * Error: 55000 if there is no valid index on these columns, or none that is
+ * unique where it must be.
  */
 extern Oid	catalog_index(Relation heap, CatalogIndex index);
 

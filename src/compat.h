@@ -12,8 +12,11 @@
 #define IDEM_COMPAT_H
 
 #include "access/genam.h"
+#include "catalog/catalog.h"
+#include "commands/tablecmds.h"
 #include "executor/executor.h"
 #include "fmgr.h"
+#include "utils/rel.h"
 
 #if PG_VERSION_NUM < 150000
 #error "idempotency needs PostgreSQL 15 or later"
@@ -61,6 +64,23 @@ compat_insert_index_tuples(ResultRelInfo *rel, TupleTableSlot *slot,
 								 false);
 #else
 	return ExecInsertIndexTuples(rel, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/*
+ * Empty a table that is open, and exclusively locked; see ExecuteTruncate().
+ */
+static inline void
+compat_truncate(Relation rel)
+{
+	List	   *rels = list_make1(rel);
+	List	   *oids = list_make1_oid(RelationGetRelid(rel));
+	List	   *logged = RelationIsLogicallyLogged(rel) ? oids : NIL;
+
+#if PG_VERSION_NUM >= 160000
+	ExecuteTruncateGuts(rels, oids, logged, DROP_RESTRICT, false, false);
+#else
+	ExecuteTruncateGuts(rels, oids, logged, DROP_RESTRICT, false);
 #endif
 }
 

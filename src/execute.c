@@ -20,7 +20,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
@@ -32,21 +31,29 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "call.h"
 #include "compat.h"
 #include "errors.h"
 #include "fingerprint.h"
 #include "settings.h"
+#include "subtransaction.h"
 #include "work.h"
 
 PG_FUNCTION_INFO_V1(idem_execute);
 
+/* A command that is run in a subtransaction. */
+typedef struct Run
+{
+	const char *command;
+	Jsonb	   *args;
+	text	   *rows;			/* what comes of it */
+} Run;
+
 static bytea *fingerprint_of(text *command, Jsonb *args);
 static text *run(const char *command, Jsonb *args);
 static text *run_or_refuse(const char *command, Jsonb *args, Refusal **refusal);
+static void run_it(void *arg);
 static bool is_final(int sqlstate);
 static int	infer_types(const char *command, Oid **types);
 static void move_position(void *command);
@@ -167,7 +174,9 @@ run(const char *command, Jsonb *args)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot execute this command under a key"),
-				 errdetail("%s", SPI_result_code_string(status))));
+				 errdetail("%s", status == SPI_ERROR_TRANSACTION ? "It begins or ends a transaction."
+						   : status == SPI_ERROR_COPY ? "It copies from or to the client."
+						   : SPI_result_code_string(status))));
 	rows = rows_to_json(SPI_tuptable);
 	rows = DatumGetTextP(SPI_datumTransfer(PointerGetDatum(rows), false, -1));
 	SPI_finish();
@@ -183,40 +192,25 @@ run(const char *command, Jsonb *args)
 static text *
 run_or_refuse(const char *command, Jsonb *args, Refusal **refusal)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	text	   *volatile rows = NULL;
+	Run			r = {.command = command, .args = args};
+	ErrorData  *error = subtransaction_try(run_it, &r);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		rows = run(command, args);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
+	if (error == NULL)
+		return r.rows;
+	if (!is_final(error->sqlerrcode))
+		ReThrowError(error);
+	*refusal = refusal_make(error->sqlerrcode,
+							error->message ? error->message : "missing error text",
+							NULL, NULL);
+	return NULL;
+}
 
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+static void
+run_it(void *arg)
+{
+	Run		   *r = arg;
 
-		if (!is_final(error->sqlerrcode))
-			ReThrowError(error);
-		rows = NULL;
-		*refusal = refusal_make(error->sqlerrcode,
-								error->message ? error->message : "missing error text",
-								NULL, NULL);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-
-	return rows;
+	r->rows = run(r->command, r->args);
 }
 
 /*
@@ -227,7 +221,10 @@ is_final(int sqlstate)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
-			/* what depends on the session, the server, or the world outside */
+			/*
+			 * What depends on the session, the server, the world outside; a
+			 * table, column or right that is not there yet
+			 */
 		case ERRCODE_TO_CATEGORY(ERRCODE_CONNECTION_EXCEPTION):
 		case ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE):
 		case ERRCODE_TO_CATEGORY(ERRCODE_INVALID_SQL_STATEMENT_NAME):
@@ -235,6 +232,7 @@ is_final(int sqlstate)
 		case ERRCODE_TO_CATEGORY(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION):
 		case ERRCODE_TO_CATEGORY(ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION):
 		case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
+		case ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION):
 		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
 		case ERRCODE_TO_CATEGORY(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE):
 		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
@@ -319,7 +317,7 @@ convert_args(Jsonb *args, int n, const Oid *types, Datum *values, char *nulls)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("args does not fit the command"),
-				 errdetail("The command has %d parameters, and there are %d args.", n, given)));
+				 errdetail("Parameters of the command: %d, args: %d.", n, given)));
 
 	for (int i = 0; i < n; i++)
 	{

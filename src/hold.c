@@ -3,41 +3,69 @@
  * hold.c
  *		The list of holds, by which those that expire are found.
  *
- * idempotency.expire_hold(scope, key, payment_id)
+ * idem_expire(max_holds)
  *
  * Nothing depends on it that a hold which has run out is released: it cannot be
  * captured any more all the same (state.c).  But as long as no operation says
  * so, the payment's total released does not, and what counts these totals goes
- * on counting the hold.  So idem_expire(), in the install script, goes through
- * the list, idempotency.hold, which has a row for each authorization, in the
- * order in which they expire; expire_hold() stores what becomes of one; and its
- * row is deleted.
+ * on counting the hold.  So idem_expire() goes through the list,
+ * idempotency.hold, which has a row for each authorization, in the order in
+ * which they expire; stores the operation "expire", if something is left of the
+ * hold; and deletes the row.
  *
  * A table of its own, and not an index on idempotency.operation: that one would
  * cost every payment something, this costs authorizations alone, and it is as
  * long as there are holds to watch.  A capture does not touch it; a row of a
  * payment that has nothing left to release is deleted when its time comes.
  *
- * The operation "expire" is the payment owner's, whoever calls idem_expire(),
- * and so is its key, which is made from the authorization's.  That key needs no
- * claim: who has the payment is the only one who may use it.  Payments that
- * somebody is at work on are left for the next time, so the sweep never waits
- * for a transaction to end.
+ * The operation is the payment owner's, whoever calls idem_expire(), and so is
+ * its key, which is made from the authorization's.  That key needs no claim:
+ * who has the payment is the only one who may use it.  Payments that somebody
+ * is at work on, another sweep for instance, are left for the next time, so a
+ * sweep never waits for a transaction to end.
+ *
+ * A hold that cannot be released, since somebody has meddled with its rows, or a
+ * trigger will not have it, is told of, and left.  All is tried in one
+ * subtransaction first, as one for each would cost more than what it does.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "call.h"
 #include "claim.h"
 #include "hold.h"
 #include "key.h"
+#include "money.h"
 #include "state.h"
 #include "storage.h"
+#include "subtransaction.h"
 
-PG_FUNCTION_INFO_V1(idem_expire_hold);
+PG_FUNCTION_INFO_V1(idem_expire);
+
+#define COMMAND			"idem_expire()"
+
+typedef struct Sweep
+{
+	Store		holds;
+	TimestampTz until;
+	int			most;			/* how many to deal with */
+	bool		careful;		/* each in a subtransaction? */
+	bool		started;		/* has there been one? */
+	int			done;			/* how many have been dealt with */
+} Sweep;
+
+static void sweep(void *arg);
+static void deal_with(void *arg);
+static bool release(text *scope, text *key, const pg_uuid_t *payment_id);
+static bool is_of_hold(int sqlstate);
 
 void
 hold_add(const Operation *op)
@@ -58,21 +86,118 @@ hold_add(const Operation *op)
 }
 
 /*
- * idempotency.expire_hold: release what an authorization that has expired still
- * holds.  key: the authorization's.  All as they are in idempotency.hold, and
- * not NULL.
+ * idem_expire: release what authorizations that have expired still hold.
  *
- * Result: true if there is nothing left to do about it; false if it has not
- * expired, or somebody is at work on the payment.
+ * max_holds: how many to deal with at most; NULL is 1000.
  *
- * Errors: those of claim_idle_payment().
+ * Result: how many have been dealt with, whether they held something or not.
+ *
+ * Errors: 22023; 25006; 40001.
  */
 Datum
-idem_expire_hold(PG_FUNCTION_ARGS)
+idem_expire(PG_FUNCTION_ARGS)
 {
-	Key			key = {.scope = PG_GETARG_TEXT_PP(0),.key = PG_GETARG_TEXT_PP(1)};
-	pg_uuid_t  *payment_id = PG_GETARG_UUID_P(2);
-	Key			own_key = key_with_prefix(KEY_EXPIRE_PREFIX, &key);
+	int			most = PG_ARGISNULL(0) ? 1000 : PG_GETARG_INT32(0);
+
+	if (most <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_holds must be greater than zero")));
+	PG_RETURN_INT32(hold_expire(most));
+}
+
+int
+hold_expire(int most)
+{
+	Sweep		s = {.until = GetCurrentTimestamp(),.most = most};
+	ErrorData  *error;
+
+	PreventCommandIfReadOnly(COMMAND);
+	PreventCommandDuringRecovery(COMMAND);
+
+	error = subtransaction_try(sweep, &s);
+	if (error == NULL)
+		return s.done;
+	if (!s.started || !is_of_hold(error->sqlerrcode))
+		ReThrowError(error);
+	FreeErrorData(error);
+	s.careful = true;
+	s.done = 0;
+	sweep(&s);
+	return s.done;
+}
+
+static void
+sweep(void *arg)
+{
+	Sweep	   *s = arg;
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext,
+													  "idempotency hold",
+													  ALLOCSET_DEFAULT_SIZES);
+	bool		found;
+
+	/* as of now: the statement may have called us before */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	store_open(&s->holds, TABLE_HOLD);
+	store_prepare_write(&s->holds);
+	for (found = store_find_expired(&s->holds, s->until, ForwardScanDirection);
+		 found && s->done < s->most;
+		 found = store_find_next(&s->holds))
+	{
+		MemoryContext old_context;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(row_context);
+		old_context = MemoryContextSwitchTo(row_context);
+		s->started = true;
+		if (s->careful)
+		{
+			pg_uuid_t	payment_id = *DatumGetUUIDP(store_get(&s->holds, Anum_hold_payment_id));
+			ErrorData  *error = subtransaction_try(deal_with, s);
+
+			if (error && !is_of_hold(error->sqlerrcode))
+				ReThrowError(error);
+			if (error)
+				ereport(WARNING,
+						(errcode(error->sqlerrcode),
+						 errmsg("hold of payment %s cannot be released: %s",
+								DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&payment_id))),
+								error->message)));
+		}
+		else
+			deal_with(s);
+		MemoryContextSwitchTo(old_context);
+	}
+	store_close(&s->holds);
+	PopActiveSnapshot();
+	MemoryContextDelete(row_context);
+}
+
+/*
+ * The hold that has been found.
+ */
+static void
+deal_with(void *arg)
+{
+	Sweep	   *s = arg;
+
+	if (release(DatumGetTextPP(store_get(&s->holds, Anum_hold_scope)),
+				DatumGetTextPP(store_get(&s->holds, Anum_hold_key)),
+				DatumGetUUIDP(store_get(&s->holds, Anum_hold_payment_id))) &&
+		store_delete(&s->holds))
+		s->done++;
+}
+
+/*
+ * Release what is held for a payment.  key: the authorization's.  True: there is
+ * nothing left to do about it.  False: it has not expired, or somebody is at
+ * work on the payment.
+ */
+static bool
+release(text *scope, text *key, const pg_uuid_t *payment_id)
+{
+	Key			authorization = {.scope = scope,.key = key};
+	Key			own_key = key_with_prefix(KEY_EXPIRE_PREFIX, &authorization);
 	OperationRequest request = {.operation = OPERATION_EXPIRE};
 	Store		store;
 	Claim		claim;
@@ -80,7 +205,7 @@ idem_expire_hold(PG_FUNCTION_ARGS)
 
 	store_open(&store, TABLE_OPERATION);
 	claim_init(&claim, &store, &own_key);
-	if (claim_idle_payment(&claim, key.scope, payment_id, "idem_expire()"))
+	if (claim_idle_payment(&claim, scope, payment_id, COMMAND))
 	{
 		done = true;
 		if (claim.payment_state != ROW_ABSENT)	/* deleted by hand */
@@ -91,13 +216,32 @@ idem_expire_hold(PG_FUNCTION_ARGS)
 			operation_from_slot(&newest, store.slot);
 			operation_follow(&op, &newest, &own_key, &request);
 			operation_of_owner(&op);
-			done = operation_has_expired(&op, DatumGetTimestampTz(operation_get(&op, created_at)));
 			if (state_apply(&op, &request) == NULL)
 				store_insert(&store, op.values, op.nulls);
+			else
+				done = money_is_zero(operation_capturable(&op));
 		}
 		claim_release(&claim);
 	}
 	store_close(&store);
 
-	PG_RETURN_BOOL(done);
+	return done;
+}
+
+/*
+ * Is it likely that the error lies in the hold, and not in what is around it?
+ */
+static bool
+is_of_hold(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
+		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
+		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
+		case ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR):
+			return false;
+		default:
+			return sqlstate != ERRCODE_LOCK_NOT_AVAILABLE;
+	}
 }

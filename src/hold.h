@@ -13,4 +13,10 @@
 /* Put an authorization that has just been stored on the list. */
 extern void hold_add(const Operation *op);
 
+/*
+ * Deal with so many of those that have expired, at most; returns with how many.
+ * See idem_expire().
+ */
+extern int	hold_expire(int most);
+
 #endif							/* IDEM_HOLD_H */

@@ -14,6 +14,7 @@
  *	lookup.c	idem_lookup, idem_payment, idem_history: what only reads
  *	work.c		idem_begin, idem_complete and the like: requests
  *	execute.c	idem_execute
+ *	purge.c		idem_purge
  *	call.c		reading their arguments
  *
  * what they are made of
@@ -33,6 +34,7 @@
  *	access.c	which roles may see a row
  *	uuid7.c		payment ids
  *	refusal.c	why a request is not carried out
+ *	subtransaction.c	running what may fail
  *	maintenance.c	the background worker
  *	settings.c	the configuration parameters
  *	errors.h	the SQLSTATEs

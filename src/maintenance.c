@@ -6,17 +6,18 @@
  * It is there if the library is in shared_preload_libraries.  A launcher lives
  * as long as the server does, once that is no standby.  Every
  * idempotency.naptime it starts a worker in each of idempotency.databases, one
- * after the other; that calls idem_expire() and idem_purge(), if the extension
- * is installed there, and ends.  So no more than two processes are needed, and
+ * after the other; that does what idem_expire() and idem_purge() do, if the
+ * extension is installed there, and ends.  So no more than two processes are needed, and
  * nobody stays connected to a database, which would keep it from being dropped.
  * The launcher itself is connected to none, and sees the shared catalogs alone.
  *
- * Workers start as the bootstrap superuser, and call the functions as the owner
- * of the extension, in a security-restricted operation: that role may have made
- * the database, schemas and all, and could otherwise have its own code run with
- * more rights than it has.
+ * Workers are the bootstrap superuser's, and whoever owns a database may put
+ * into it what he likes.  So no name is looked up but those of our tables, in a
+ * schema that must be the extension's (catalog.c), and no code runs but ours
+ * and that of triggers on them, which only a superuser can have made.
  *
- * An error is logged, and the next round tries again.
+ * An error is logged, and the next round tries again.  A worker that does not end
+ * is given up, so that the other databases have their turn.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,8 +28,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_database.h"
-#include "catalog/pg_type_d.h"
-#include "executor/spi.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -36,7 +36,6 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
-#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -46,11 +45,21 @@
 #include "utils/varlena.h"
 
 #include "compat.h"
+#include "hold.h"
 #include "maintenance.h"
+#include "purge.h"
 #include "settings.h"
 
 /* How many holds are released in a transaction. */
 #define HOLDS_AT_ONCE	1000
+
+/*
+ * For how long a worker goes on, in milliseconds: shorter than DROP DATABASE
+ * waits for others to be gone.  And when it is given up: one may wait for a lock
+ * even before it has connected.
+ */
+#define WORK_MS			2000
+#define GIVE_UP_MS		60000
 
 extern PGDLLEXPORT void idem_maintenance_launcher(Datum arg);
 extern PGDLLEXPORT void idem_maintenance_worker(Datum arg);
@@ -60,11 +69,14 @@ static void fill_worker(BackgroundWorker *worker, const char *name,
 static void go_round(bool tell);
 static Oid	find_database(const char *name);
 static void visit(Oid database, const char *name);
+static bool wait_for_end(BackgroundWorkerHandle *handle);
 static void nap(TimestampTz until);
 static void settle_session(void);
-static int	attempt(const char *function, int argument);
-static int	call_as_owner(const char *function, int argument);
-static bool find_function(const char *name, int nargs, Oid *function, Oid *owner);
+static void attempt_again(const char *activity, bool (*work) (void));
+static bool attempt(const char *activity, bool (*work) (void));
+static void tell_database(void *name);
+static bool expire(void);
+static bool purge(void);
 
 void
 maintenance_register(void)
@@ -116,9 +128,8 @@ idem_maintenance_worker(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	settle_session();
 
-	while (attempt("idem_expire", HOLDS_AT_ONCE) == HOLDS_AT_ONCE)
-		CHECK_FOR_INTERRUPTS();
-	attempt("idem_purge", 0);
+	attempt_again("idem_expire()", expire);
+	attempt_again("idem_purge()", purge);
 }
 
 static void
@@ -191,7 +202,8 @@ find_database(const char *name)
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 
-		if (form->datallowconn)
+		/* DATCONNLIMIT_INVALID_DB: it is being dropped */
+		if (form->datallowconn && form->datconnlimit != -2)
 			database = form->oid;
 	}
 	systable_endscan(scan);
@@ -214,6 +226,7 @@ visit(Oid database, const char *name)
 	fill_worker(&worker, "idempotency worker", "idem_maintenance_worker");
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_main_arg = ObjectIdGetDatum(database);
+	strlcpy(worker.bgw_extra, name, BGW_EXTRALEN);
 	worker.bgw_notify_pid = MyProcPid;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
@@ -223,8 +236,36 @@ visit(Oid database, const char *name)
 				 errhint("You may need to increase max_worker_processes.")));
 		return;
 	}
-	if (WaitForBackgroundWorkerShutdown(handle) == BGWH_POSTMASTER_DIED)
-		proc_exit(1);
+	if (!wait_for_end(handle))
+	{
+		ereport(LOG,
+				(errmsg("maintenance of database \"%s\" does not end, and is given up", name)));
+		TerminateBackgroundWorker(handle);
+	}
+	pfree(handle);
+}
+
+/*
+ * False: it has not ended in time.
+ */
+static bool
+wait_for_end(BackgroundWorkerHandle *handle)
+{
+	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), GIVE_UP_MS);
+
+	for (;;)
+	{
+		pid_t		pid;
+
+		CHECK_FOR_INTERRUPTS();
+		if (GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED)
+			return true;
+		if (GetCurrentTimestamp() >= give_up)
+			return false;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 1000, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
 }
 
 /*
@@ -279,24 +320,44 @@ settle_session(void)
 }
 
 /*
- * Call one of the extension's functions in a transaction, and return its
- * result; 0 if it fails, which is logged.
+ * Do it as long as there is more to do, and time.
  */
-static int
-attempt(const char *function, int argument)
+static void
+attempt_again(const char *activity, bool (*work) (void))
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WORK_MS / 2);
+
+	while (attempt(activity, work) && GetCurrentTimestamp() < end)
+		CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * Do it in a transaction, if the extension is there.  Returns whether there is
+ * more to do; if it fails, which is logged, there is not.
+ */
+static bool
+attempt(const char *activity, bool (*work) (void))
 {
 	MemoryContext context = CurrentMemoryContext;
-	volatile int result = 0;
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = tell_database,
+		.arg = MyBgworkerEntry->bgw_extra,
+	};
+	volatile bool result = false;
 
 	PG_TRY();
 	{
+		error_context_stack = &callback;
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
 		PushActiveSnapshot(GetTransactionSnapshot());
-		pgstat_report_activity(STATE_RUNNING, function);
-		result = call_as_owner(function, argument);
+		pgstat_report_activity(STATE_RUNNING, activity);
+		if (OidIsValid(get_extension_oid("idempotency", true)))
+			result = work();
 		PopActiveSnapshot();
 		CommitTransactionCommand();
+		error_context_stack = callback.previous;
 	}
 	PG_CATCH();
 	{
@@ -304,7 +365,7 @@ attempt(const char *function, int argument)
 		EmitErrorReport();
 		AbortCurrentTransaction();
 		FlushErrorState();
-		result = 0;
+		result = false;
 		RESUME_INTERRUPTS();
 	}
 	PG_END_TRY();
@@ -314,65 +375,23 @@ attempt(const char *function, int argument)
 	return result;
 }
 
-/*
- * argument: 0 if the function takes none.
- */
-static int
-call_as_owner(const char *name, int argument)
+static void
+tell_database(void *name)
 {
-	Oid			function;
-	Oid			owner;
-	Oid			user;
-	int			sec_context;
-	Datum		result;
-
-	if (!find_function(name, argument == 0 ? 0 : 1, &function, &owner))
-		return 0;
-
-	/* an error ends the transaction, and with it this */
-	GetUserIdAndSecContext(&user, &sec_context);
-	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	result = argument == 0 ? OidFunctionCall0(function)
-		: OidFunctionCall1(function, Int32GetDatum(argument));
-	SetUserIdAndSecContext(user, sec_context);
-
-	return DatumGetInt32(result);
+	errcontext("maintenance of database \"%s\"", (const char *) name);
 }
 
-/*
- * Find a function of the extension, and the extension's owner.  False: it is not
- * installed here.
- */
 static bool
-find_function(const char *name, int nargs, Oid *function, Oid *owner)
+expire(void)
 {
-	static const char query[] =
-		"SELECT p.oid, e.extowner"
-		" FROM pg_catalog.pg_extension e"
-		" JOIN pg_catalog.pg_proc p ON p.pronamespace = e.extnamespace"
-		" JOIN pg_catalog.pg_depend d ON d.refobjid = e.oid AND d.objid = p.oid"
-		" AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass"
-		" AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'e'"
-		" WHERE e.extname = 'idempotency' AND p.proname = $1 AND p.pronargs = $2"
-		" ORDER BY p.oid";
-	Oid			types[] = {TEXTOID, INT2OID};
-	Datum		values[] = {CStringGetTextDatum(name), Int16GetDatum(nargs)};
-	bool		found;
+	return hold_expire(HOLDS_AT_ONCE) == HOLDS_AT_ONCE;
+}
 
+static bool
+purge(void)
+{
+	bool		more;
 
-	SPI_connect();
-	if (SPI_execute_with_args(query, lengthof(types), types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not look up function %s", name);
-	found = SPI_processed == 1;
-	if (found)
-	{
-		bool		isnull;
-		HeapTuple	row = SPI_tuptable->vals[0];
-
-		*function = DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
-		*owner = DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
-	}
-	SPI_finish();
-	return found;
+	(void) purge_requests(&more);
+	return more;
 }

@@ -106,8 +106,13 @@ operation_from_slot(Operation *op, TupleTableSlot *slot)
 void
 operation_copy(Operation *op, TupleTableSlot *slot)
 {
-	heap_deform_tuple(ExecCopySlotHeapTuple(slot), slot->tts_tupleDescriptor,
-					  op->values, op->nulls);
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+	Datum	   *values = palloc(sizeof(Datum) * desc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * desc->natts);
+
+	heap_deform_tuple(ExecCopySlotHeapTuple(slot), desc, values, nulls);
+	memcpy(op->values, values, sizeof(op->values));
+	memcpy(op->nulls, nulls, sizeof(op->nulls));
 }
 
 void

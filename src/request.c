@@ -234,6 +234,28 @@ request_now(void)
 	return Max(GetCurrentTimestamp(), purged_until);
 }
 
+void
+request_note_purge(Store *mark)
+{
+	TimestampTz until = GetCurrentTimestamp();
+	Datum		value;
+	bool		isnull = false;
+	bool		found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	store_prepare_write(mark);
+	for (found = store_find_expired(mark, DT_NOEND, ForwardScanDirection);
+		 found;
+		 found = store_find_next(mark))
+	{
+		until = Max(until, DatumGetTimestampTz(store_get(mark, Anum_request_purge_purged_until)));
+		(void) store_delete(mark);
+	}
+	value = TimestampTzGetDatum(until);
+	store_insert(mark, &value, &isnull);	/* whose trigger tells all sessions */
+	PopActiveSnapshot();
+}
+
 static void
 read_purge(void)
 {

@@ -49,6 +49,12 @@ extern void request_open(RequestClaim *rc, const Key *key);
 extern void request_close(RequestClaim *rc);
 
 /*
+ * Note that requests which had expired by now have been purged.  mark: the table
+ * for that, which no other purge writes to.
+ */
+extern void request_note_purge(Store *mark);
+
+/*
  * The row that the claim has found, if it has not expired; it lives as long as
  * the tables are open.  False: there is none.
  */

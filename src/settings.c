@@ -70,7 +70,7 @@ settings_define(void)
 							 NULL, NULL, NULL);
 
 	DefineCustomEnumVariable("idempotency.declines",
-							 "Sets what becomes of a request that the state of the payment does not allow.",
+							 "Sets what becomes of a request that the state of the payment does not allow, and of a command of idem_execute() that fails.",
 							 "\"raise\" raises an error and leaves the key free, \"record\" stores the refusal as the key's answer.",
 							 &setting_declines,
 							 DECLINES_RAISE,
@@ -95,8 +95,8 @@ settings_define(void)
 							   check_databases, NULL, NULL);
 
 	DefineCustomIntVariable("idempotency.naptime",
-							"Sets how often that is done.",
-							NULL,
+							"Sets how often expired requests are purged and expired holds released.",
+							"It takes effect if the library is in shared_preload_libraries.",
 							&setting_naptime,
 							60, 1, 24 * 60 * 60,
 							PGC_SIGHUP, GUC_UNIT_S,

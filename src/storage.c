@@ -51,6 +51,7 @@
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "storage.h"
@@ -166,6 +167,19 @@ bool
 store_find_next(Store *store)
 {
 	return index_getnext_slot(store->scan, store->direction, store->slot);
+}
+
+bool
+store_find_expired(Store *store, TimestampTz until, ScanDirection direction)
+{
+	CatalogIndex index = store->table == TABLE_HOLD ? INDEX_HOLD_EXPIRY
+		: store->table == TABLE_REQUEST_PURGE ? INDEX_REQUEST_PURGE
+		: INDEX_REQUEST_EXPIRY + (store->table - TABLE_REQUEST);
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(until));
+	return find(store, index, &key, 1, direction);
 }
 
 RowState
@@ -284,6 +298,32 @@ store_insert_many(Store *store, int n, Datum **values, bool **nulls)
 		ExecClearTuple(writer->many[i]);
 	}
 	ReleaseBulkInsertStatePin(writer->bulk);	/* VACUUM may want the page */
+}
+
+bool
+store_delete(Store *store)
+{
+	TM_FailureData failure;
+
+	return table_tuple_delete(store->heap, &store->slot->tts_tid,
+							  GetCurrentCommandId(true), GetActiveSnapshot(),
+							  InvalidSnapshot, false, &failure, false) == TM_Ok;
+}
+
+void
+store_exclude_others(CatalogTable table)
+{
+	table_close(catalog_open(table, AccessExclusiveLock), NoLock);
+}
+
+void
+store_truncate(CatalogTable table)
+{
+	Relation	heap = catalog_open(table, AccessExclusiveLock);
+
+	CheckTableNotInUse(heap, "idem_purge()");
+	compat_truncate(heap);
+	table_close(heap, NoLock);
 }
 
 /*
@@ -554,11 +594,13 @@ writer_end(Store *store)
 static void
 fill_slot(Store *store, TupleTableSlot *slot, Datum *values, bool *nulls)
 {
-	int			natts = slot->tts_tupleDescriptor->natts;
+	int			natts = catalog_natts(store->table);
 
 	ExecClearTuple(slot);
 	memcpy(slot->tts_values, values, sizeof(Datum) * natts);
 	memcpy(slot->tts_isnull, nulls, sizeof(bool) * natts);
+	for (int i = natts; i < slot->tts_tupleDescriptor->natts; i++)
+		slot->tts_isnull[i] = true;
 	ExecStoreVirtualTuple(slot);
 	slot->tts_tableOid = RelationGetRelid(store->heap);
 

@@ -15,6 +15,7 @@
 #include "access/itup.h"
 #include "access/sdir.h"
 #include "access/skey.h"
+#include "datatype/timestamp.h"
 #include "executor/tuptable.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
@@ -80,6 +81,13 @@ extern bool store_find_payment(Store *store, const text *scope,
 extern bool store_find_next(Store *store);
 
 /*
+ * Likewise, a hold, a row of a request, or a mark of a purge: of those whose time
+ * is this or earlier, the first, or backward the last; and then the next.
+ */
+extern bool store_find_expired(Store *store, TimestampTz until,
+							   ScanDirection direction);
+
+/*
  * Find out where the row of a key stands (of requests, the newest of its rows).  Takes no lock, assigns no
  * transaction id, writes no WAL.  The row, if there is one, is in store->slot.
  */
@@ -123,5 +131,25 @@ extern void store_insert(Store *store, Datum *values, bool *nulls);
 /* Insert up to STORE_MANY rows at once, likewise. */
 #define STORE_MANY	64
 extern void store_insert_many(Store *store, int n, Datum **values, bool **nulls);
+
+/*
+ * Delete the row found last, if nobody else is deleting it or has; nobody is
+ * waited for.  After store_prepare_write().
+ */
+extern bool store_delete(Store *store);
+
+/*
+ * Lock a table against all others, to the end of the (sub)transaction.
+ *
+ * Errors: 55P03 and 40P01 from waiting.
+ */
+extern void store_exclude_others(CatalogTable table);
+
+/*
+ * Empty a table that is locked so.
+ *
+ * Error: 55006 if this session has it open.
+ */
+extern void store_truncate(CatalogTable table);
 
 #endif							/* IDEM_STORAGE_H */

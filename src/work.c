@@ -68,7 +68,7 @@ static void end_leased(RequestClaim *rc, const Key *key, const char *status,
 static bool take_started(RequestClaim *rc, int attempt, Request *row,
 						 const char *command);
 static bool is_same_end(const Request *row, const char *status, text *response);
-pg_noreturn static void has_ended(const Request *row);
+pg_noreturn static void has_ended(const Request *row, const char *wanted);
 static void check_begun(const Begun *begun, int attempt);
 static void set_response(Request *row, text *response);
 static void check_attempt(int given, int current);
@@ -146,7 +146,7 @@ idem_checkpoint(PG_FUNCTION_ARGS)
 	request_open(&rc, &key);
 	if (!take_started(&rc, PG_ARGISNULL(3) ? 0 : PG_GETARG_INT32(3), &started,
 					  "idem_checkpoint()"))
-		has_ended(&started);
+		has_ended(&started, NULL);
 	request_follow(&row, &started);
 	request_date(&row, &rc, REQUEST_STARTED);
 	request_set(&row, checkpoint, PointerGetDatum(name));
@@ -211,7 +211,7 @@ idem_release(PG_FUNCTION_ARGS)
 		Request		row;
 
 		if (!take_started(&rc, attempt, &started, "idem_release()"))
-			has_ended(&started);
+			has_ended(&started, NULL);
 		request_follow(&row, &started);
 		request_date(&row, &rc, REQUEST_RELEASED);
 		request_is_null(&row, lease_until) = true;
@@ -467,7 +467,7 @@ end_leased(RequestClaim *rc, const Key *key, const char *status, text *response,
 	{
 		/* whoever did not hear that it has ended so may say so again */
 		if (!is_same_end(&started, status, response))
-			has_ended(&started);
+			has_ended(&started, status);
 		return;
 	}
 	request_follow(&row, &started);
@@ -524,13 +524,14 @@ is_same_end(const Request *row, const char *status, text *response)
 }
 
 static void
-has_ended(const Request *row)
+has_ended(const Request *row, const char *wanted)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_STATE),
 			 errmsg("request has ended already"),
-			 errdetail("It is %s.",
-					   text_to_cstring(DatumGetTextPP(request_get(row, status))))));
+			 errdetail("It is %s%s.",
+					   text_to_cstring(DatumGetTextPP(request_get(row, status))),
+					   wanted && request_is(row, wanted) ? ", with another response" : "")));
 }
 
 /*
@@ -558,6 +559,11 @@ check_attempt(int given, int current)
 {
 	if (given == current)
 		return;
+	if (given > current)
+		ereport(ERROR,
+				(errcode(ERRCODE_IDEM_STATE),
+				 errmsg("there is no such attempt"),
+				 errdetail("It is said to be attempt %d, and attempt %d has the request.", given, current)));
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_STATE),
 			 errmsg("attempt is stale"),

@@ -209,6 +209,31 @@ END
 $$;
 SELECT count(*) FROM idempotency.request WHERE key ~ '^pile ';
 
+-- nor if each begins and ends behind savepoints of its own, or is rolled back
+BEGIN;
+DO $$
+BEGIN
+	FOR i IN 1 .. 100 LOOP
+		BEGIN
+			PERFORM idem_begin('deep ' || i);
+			BEGIN
+				PERFORM idem_complete('deep ' || i, '1');
+				IF i % 2 = 0 THEN
+					RAISE 'undone';
+				END IF;
+			EXCEPTION WHEN raise_exception THEN
+				PERFORM idem_release('deep ' || i);
+			END;
+		EXCEPTION WHEN division_by_zero THEN
+			RAISE;
+		END;
+	END LOOP;
+	RAISE NOTICE 'locks: %', (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory');
+END
+$$;
+COMMIT;
+SELECT count(*) FROM idempotency.request WHERE key ~ '^deep ';
+
 -- what was looked up is there, although its table has been emptied since
 SELECT outcome FROM idem_execute('big', $$SELECT string_agg(md5(i::text), '') AS big FROM generate_series(1, 3000) i$$) e, LATERAL (SELECT 'done' AS outcome) o;
 BEGIN;

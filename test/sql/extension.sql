@@ -105,6 +105,16 @@ BEGIN;
 ALTER TABLE idempotency.operation ADD COLUMN more text;
 SELECT replayed FROM idem_pay('extension', 50);
 ROLLBACK;
+-- of one that was dropped again nothing is left
+BEGIN;
+ALTER TABLE idempotency.operation ADD COLUMN more text NOT NULL DEFAULT 'x';
+ALTER TABLE idempotency.operation DROP COLUMN more;
+SELECT replayed FROM idem_pay('extension', 50);
+SELECT replayed FROM idem_pay('more', 50);
+SELECT outcome FROM idem_pay_batch(ARRAY['more', 'still more'], ARRAY[50, 50]);
+SELECT status, refunded FROM idem_cancel('more');
+SELECT key, reason FROM idempotency.operation WHERE key ~ 'more' ORDER BY key;
+ROLLBACK;
 BEGIN;
 ALTER EXTENSION idempotency DROP VIEW idempotency.payment;
 DROP VIEW idempotency.payment;

@@ -96,47 +96,71 @@ $node->safe_psql('postgres', "ALTER DATABASE shop SET $_")
 $node->safe_psql('postgres', 'ALTER DATABASE shop RESET ALL');
 
 # One thing that fails does not keep the other from being done, and is tried again
-leave_work('Two words', 'fifth');
-$node->safe_psql('shop', q(SELECT idem_execute('fifth', 'SELECT 1')));
-$node->safe_psql('shop', q(INSERT INTO idempotency.hold SELECT expires_at, payment_id, scope, 'x' FROM idempotency.operation WHERE key = 'third'));
 $node->safe_psql('shop', q(CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not today'; END$$;
-	CREATE TRIGGER fail BEFORE DELETE ON idempotency.hold FOR EACH ROW EXECUTE FUNCTION fail()));
-ok($node->poll_query_until('shop', $nothing_left =~ s/SELECT FROM idempotency.hold UNION ALL//r), 'requests are purged though holds cannot be released');
+	CREATE TRIGGER fail AFTER INSERT ON idempotency.operation FOR EACH ROW WHEN (NEW.operation = 'expire') EXECUTE FUNCTION fail()));
+leave_work($_, 'fifth') for 'shop', 'Two words';
+my $no_requests = $nothing_left =~ s/SELECT FROM idempotency.hold UNION ALL//r;
+ok($node->poll_query_until('shop', $no_requests), 'requests are purged though a hold cannot be released');
 done_in('Two words', 'and another database has its turn');
-like(slurp_file($node->logfile), qr/WARNING:  hold of payment [-0-9a-f]{36} cannot be released: not today/, 'which is logged');
-$node->safe_psql('shop', q(DROP TRIGGER fail ON idempotency.hold; ALTER TABLE idempotency.hold RENAME COLUMN expires_at TO e;
+like(slurp_file($node->logfile), qr/WARNING:  hold of payment [-0-9a-f]{36} cannot be released: not today\n.*CONTEXT:.*maintenance of database "shop"/s,
+	'which is logged');
+$node->safe_psql('shop', q(DROP TRIGGER fail ON idempotency.operation; ALTER TABLE idempotency.hold ADD COLUMN mine text;
 	SELECT idem_execute('fifth and a half', 'SELECT 1')));
-ok($node->poll_query_until('shop', $nothing_left =~ s/SELECT FROM idempotency.hold UNION ALL//r), 'not even if nothing of it can be done');
-like(slurp_file($node->logfile), qr/ERROR:  column "expires_at" does not exist/, 'which is logged, too');
-$node->safe_psql('shop', 'ALTER TABLE idempotency.hold RENAME COLUMN e TO expires_at');
+ok($node->poll_query_until('shop', $no_requests), 'not even if nothing of it can be done');
+like(slurp_file($node->logfile), qr/ERROR:  table "idempotency.hold" does not have the columns that the library expects/, 'which is logged, too');
+$node->safe_psql('shop', 'ALTER TABLE idempotency.hold DROP COLUMN mine');
 done_in('shop', 'it goes on when it can');
 
-# Who owns a database gets no more rights by what he puts in the worker's way
+# An administrator's triggers, deferred ones too, fire as in any transaction
+$node->safe_psql('shop', q(CREATE TABLE seen (key text);
+	CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.seen VALUES (NEW.key); RETURN NULL; END$$;
+	CREATE CONSTRAINT TRIGGER see AFTER INSERT ON idempotency.operation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION see()));
+leave_work('shop', 'seen');
+done_in('shop', 'a deferred trigger is in nobody\'s way');
+is($node->safe_psql('shop', q(SELECT count(*) FROM seen WHERE key = 'idem_expire:seen')), 1, 'and fires');
+$node->safe_psql('shop', 'DROP TRIGGER see ON idempotency.operation');
+
+# Who owns a database gets no more rights by what he puts in the worker's way: neither functions of those names, which he
+# makes the extension's, nor a schema of that name, with tables like the extension's, when there is no extension
 $node->safe_psql('postgres', 'CREATE ROLE owner; CREATE DATABASE trap OWNER owner');
 $node->safe_psql('trap', <<'SQL');
 SET SESSION AUTHORIZATION owner;
 CREATE SCHEMA s;
+CREATE TABLE s.ran (as_role name);
+CREATE FUNCTION s.run() RETURNS integer LANGUAGE plpgsql AS $$BEGIN INSERT INTO s.ran VALUES (current_user); RETURN 0; END $$;
+CREATE FUNCTION s.idem_expire(x text) RETURNS integer LANGUAGE sql AS 'SELECT s.run()';
+CREATE FUNCTION s.idem_purge(VARIADIC x integer[]) RETURNS integer LANGUAGE sql AS 'SELECT s.run()';
 CREATE EXTENSION idempotency SCHEMA s;
-CREATE TABLE s.ran (as_role name, error text);
-CREATE FUNCTION s.idem_expire(x bigint) RETURNS integer LANGUAGE plpgsql AS $$
-BEGIN
-	RESET SESSION AUTHORIZATION;
-	INSERT INTO s.ran VALUES (current_user, 'none');
-	RETURN 0;
-EXCEPTION WHEN OTHERS THEN
-	INSERT INTO s.ran VALUES (current_user, SQLSTATE);
-	RETURN 0;
-END $$;
-ALTER EXTENSION idempotency ADD FUNCTION s.idem_expire(bigint);
+ALTER EXTENSION idempotency ADD FUNCTION s.idem_expire(text);
+ALTER EXTENSION idempotency ADD FUNCTION s.idem_purge(VARIADIC integer[]);
 SELECT s.idem_authorize('trap', 100, expires_in => '1 microsecond');
 SQL
-$node->append_conf('postgresql.conf', q(idempotency.databases = 'trap'));
+$node->append_conf('postgresql.conf', q(idempotency.databases = 'trap, "Two words"'));
 $node->reload;
-ok($node->poll_query_until('trap', 'SELECT count(*) = 0 FROM idempotency.hold'), 'the functions called are the extension\'s');
-is($node->safe_psql('trap', 'SELECT count(*) FROM s.ran'), 0, 'and not others of their name');
-$node->safe_psql('trap', 'ALTER EXTENSION idempotency DROP FUNCTION s.idem_expire(integer)');
-ok($node->poll_query_until('trap', 'SELECT count(*) > 0 FROM s.ran'), 'even if they were,');
-is($node->safe_psql('trap', 'SELECT DISTINCT as_role, error FROM s.ran'), 'owner|42501', 'they would have the rights of the extension\'s owner');
+ok($node->poll_query_until('trap', 'SELECT count(*) = 0 FROM idempotency.hold'), 'what is done is the extension\'s');
+my @columns = map { $node->safe_psql('trap', "SELECT string_agg(format('%I %s %s', attname, format_type(atttypid, NULL), CASE WHEN attnotnull THEN 'NOT NULL' END), ', '
+	ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'idempotency.$_'::regclass AND attnum > 0") } 'operation', 'hold';
+$node->safe_psql('trap', <<"SQL");
+SET SESSION AUTHORIZATION owner;
+ALTER EXTENSION idempotency DROP FUNCTION s.idem_expire(text);
+ALTER EXTENSION idempotency DROP FUNCTION s.idem_purge(VARIADIC integer[]);
+DROP EXTENSION idempotency;
+CREATE SCHEMA idempotency;
+CREATE TABLE idempotency.operation ($columns[0], PRIMARY KEY (scope, payment_id, seq), UNIQUE (key, scope));
+CREATE TABLE idempotency.hold ($columns[1], PRIMARY KEY (expires_at, payment_id, scope));
+CREATE FUNCTION s.note() RETURNS trigger LANGUAGE plpgsql AS \$\$BEGIN PERFORM s.run(); RETURN NULL; END \$\$;
+CREATE TRIGGER note AFTER INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION s.note();
+INSERT INTO idempotency.operation (payment_id, created_at, seq, whole, scope, key, operation, amount, currency, authorized, captured, released, refunded, expires_at, role)
+	VALUES ('01900000-0000-7000-8000-00000000000a', '2001-01-01', 1, false, '', 'k', 'authorize', 1, 'USD', 1, 0, 0, 0, '2001-01-02', 'owner');
+DELETE FROM s.ran;
+INSERT INTO idempotency.hold VALUES ('2001-01-02', '01900000-0000-7000-8000-00000000000a', '', 'k');
+SQL
+leave_work('Two words', 'after the trap');
+done_in('Two words', 'a round has been made');
+leave_work('Two words', 'once more');
+done_in('Two words', 'and another one');
+is($node->safe_psql('trap', 'SELECT count(*) FROM s.ran'), 0, 'nothing of the owner\'s has been run');
+is($node->safe_psql('trap', 'SELECT count(*) FROM idempotency.hold'), 1, 'nor have his tables been touched');
 
 # Nobody stays connected
 ok(!$node->psql('postgres', 'DROP DATABASE trap'), 'a database on the list can be dropped');
