@@ -112,6 +112,9 @@ app.use((error, request, response, next) => {
     response.status(status).json({ error: status >= 500 ? "internal error" : error.message });
 });
 
+// Of a route that did not await something; without this, it would end the process.
+process.on("unhandledRejection", console.error);
+
 const server = app.listen(process.env.PORT ?? 8000, "127.0.0.1");
 
 // What is under way is answered first.

@@ -21,6 +21,10 @@ const AGAIN = ["40001", "40P01"];               // the whole transaction is run 
 // in ownKey, the routes pass the key to the database themselves.
 export function idempotency(pool, routes, { ownKey = [] } = {}) {
     return async (request, response) => {
+        const keys = request.headersDistinct["idempotency-key"] ?? [];
+        if (KEYED.includes(request.method) && keys.length !== 1) {
+            return response.status(400).json({ error: "one Idempotency-Key header is needed" });
+        }
         const { url, baseUrl } = request;       // nested routers change them
         const run = KEYED.includes(request.method) && !ownKey.includes(request.path) ? once : undoable;
         const work = (db) => run(Object.assign(request, { db, url, baseUrl }), response, routes);
@@ -62,7 +66,8 @@ async function transaction(pool, work) {
         await db.query("BEGIN");
         const answer = await work(db);
         ended = true;
-        await client.query("COMMIT");
+        // of a transaction in which a query failed that nobody looked at, it makes a ROLLBACK
+        if ((await client.query("COMMIT")).command !== "COMMIT") throw new Error("not committed: a query had failed");
         return answer;
     };
     try {

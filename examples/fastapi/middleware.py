@@ -15,6 +15,7 @@ import random
 import psycopg
 
 KEYED = ("POST", "PATCH")
+JSON = (b"content-type", b"application/json")
 KEPT = (b"content-type", b"location")   # what is replayed of an answer's headers
 FOR_NOW = (401, 403, 408, 425, 429)     # no answer for good, and neither is a 5xx
 AGAIN = ("40001", "40P01")              # the whole transaction is run again
@@ -37,6 +38,10 @@ class Idempotency:
             body += message.get("body", b"")
             more = message.get("more_body", False)
 
+        keys = [value for name, value in scope["headers"] if name == b"idempotency-key"]
+        if scope["method"] in KEYED and len(keys) != 1:
+            return await reply(send, 400, [JSON], b'{"error": "one Idempotency-Key header is needed"}')
+
         for pause in (0.02, 0.1, 0.5, None):
             try:
                 status, headers, content = await self.transaction(scope, body, receive)
@@ -47,36 +52,41 @@ class Idempotency:
                     break
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))
 
-        headers = headers + [(b"content-length", b"%d" % len(content))]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        await reply(send, status, headers, content)
 
     async def transaction(self, scope, body, receive):
         keyed = scope["method"] in KEYED and scope["path"] not in self.own_key
-        async with await self.connect() as connection:      # commits, or on an exception rolls back
+        async with await self.connect() as connection:      # on an exception, rolls back
+            await connection.set_autocommit(True)
+            await connection.execute("BEGIN")
             if keyed:
                 key = dict(scope["headers"]).get(b"idempotency-key", b"").decode("latin-1")
                 begun = await connection.execute(
                     """SELECT outcome, response FROM idem_begin(%s, json_build_object('method', %s::text,
                         'path', %s::text, 'query', %s::text, 'body', nullif(convert_from(%s, 'UTF8'), '')::json))""",
-                    [key, scope["method"], scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1"), body])
+                    [key, scope["method"], (scope.get("raw_path") or scope["path"].encode()).decode("latin-1"), scope["query_string"].decode("latin-1"), body])
                 outcome, stored = await begun.fetchone()
                 if outcome in ("completed", "failed"):
                     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in stored["headers"]]
                     return stored["status"], headers + [(b"idempotent-replayed", b"true")], stored["body"].encode()
 
-            async with connection.transaction() as work:  # behind a key, a savepoint
-                status, headers, content = await self.route({**scope, "connection": connection}, body, receive)
+            inner = {**scope, "connection": connection}
+            async with connection.transaction() as work:    # a savepoint
+                status, headers, content = await self.route(inner, body, receive)
                 if status >= 400:
                     raise psycopg.Rollback(work)
 
-            if status >= 500 or status in FOR_NOW:
+            if status >= 500 or status in FOR_NOW or "endpoint" not in inner:   # which is no route's answer
                 await connection.rollback()
-            elif keyed:
+                return status, headers, content
+            if keyed:
                 kept = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers if name in KEPT]
                 answer = json.dumps({"status": status, "headers": kept, "body": content.decode()})
                 end = "idem_complete" if status < 400 else "idem_fail"
                 await connection.execute(f"SELECT {end}(%s, %s::json)", [key, answer])
+            # of a transaction in which a query failed that nobody looked at, it makes a ROLLBACK
+            if (await connection.execute("COMMIT")).statusmessage != "COMMIT":
+                raise RuntimeError("not committed: a query had failed")
         return status, headers, content
 
     async def route(self, scope, body, receive):
@@ -95,6 +105,12 @@ class Idempotency:
         return sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:])
 
 
+async def reply(send, status, headers, content):
+    headers = headers + [(b"content-length", b"%d" % len(content))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
 def refusal(error):
     """The answer to an error of the database."""
     state = error.sqlstate or ""
@@ -106,7 +122,7 @@ def refusal(error):
         status = 503                        # it may have been done or not: again, with the same key
     else:
         raise error                         # 500, and a traceback in the log
-    headers = [(b"content-type", b"application/json")]
+    headers = [JSON]
     if status in (409, 503):
         headers.append((b"retry-after", b"1"))
     answer = {"error": "try again" if status == 503 else error.diag.message_primary or str(error)}
