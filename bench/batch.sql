@@ -9,7 +9,7 @@ FROM (SELECT g, CASE :'pattern' WHEN 'random' THEN md5(:'round' || ' ' || g)
 	CASE :'pattern' WHEN 'random' THEN md5('copy ' || :'round' || ' ' || g)
 		ELSE to_char(:round, 'FM"t"000000') || to_char(g, 'FM00000') END AS copy_key
 	FROM generate_series(1, 8192) g) s;
-COPY (SELECT uuid7(), clock_timestamp(), 1, false, NULL, '', key, 'pay', amount, 'USD', amount, amount, 0.00, 0.00,
+COPY (SELECT uuid7(), clock_timestamp(), 1, false, NULL, NULL, '', key, 'pay', amount, 'USD', amount, amount, 0.00, 0.00,
 		NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
 	FROM batch, unnest(copy_keys, amounts) AS u(key, amount)) TO :'copy';
 CHECKPOINT;
@@ -20,7 +20,7 @@ DO $$
 DECLARE
 	ways text[] := ARRAY[
 		'SELECT count(*) FROM batch, idem_pay_batch(keys, amounts) WHERE outcome = ''new''',
-		'INSERT INTO bare SELECT uuid7(), clock_timestamp(), 1, false, NULL, '''', key, ''pay'', amount, ''USD'', amount, amount,
+		'INSERT INTO bare SELECT uuid7(), clock_timestamp(), 1, false, NULL, NULL, '''', key, ''pay'', amount, ''USD'', amount, amount,
 				0.00, 0.00, NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
 			FROM batch, unnest(keys, amounts) AS u(key, amount) ON CONFLICT DO NOTHING',
 		format('COPY bare FROM %L', current_setting('bench.copy'))];

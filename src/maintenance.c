@@ -59,7 +59,7 @@
  * even before it has connected.
  */
 #define WORK_MS			2000
-#define GIVE_UP_MS		60000
+#define GIVE_UP_MS		30000
 
 extern PGDLLEXPORT void idem_maintenance_launcher(Datum arg);
 extern PGDLLEXPORT void idem_maintenance_worker(Datum arg);

@@ -123,7 +123,7 @@ function held(request, { locals, app }, routes) {
         const chunks = [];
         response.write = (chunk, encoding) => chunks.push(Buffer.from(chunk, encoding)) > 0;
         response.end = (chunk, encoding) => {
-            if (chunk) response.write(chunk, encoding);
+            if (chunk && typeof chunk !== "function") response.write(chunk, encoding);
             resolve({ status: response.statusCode, headers: { ...response.getHeaders() }, body: Buffer.concat(chunks) });
             return response;
         };
