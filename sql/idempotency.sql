@@ -870,6 +870,11 @@ BEGIN
 		WHERE acl.grantee = role AND acl.privilege_type = 'EXECUTE'
 	LOOP
 		IF giver <> quote_ident(me)::regrole THEN
+			IF NOT pg_has_role(session_user, giver, 'MEMBER') THEN
+				RAISE EXCEPTION 'permission denied to revoke what role % has granted', giver
+					USING ERRCODE = 'insufficient_privilege',
+						HINT = format('Let %s or a superuser call idem_revoke().', giver);
+			END IF;
 			EXECUTE format('SET LOCAL ROLE %s', giver);
 		END IF;
 		EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', func, role);

@@ -169,7 +169,7 @@ COMMIT;
 SET ROLE regress_idem_app;
 SELECT outcome, response, checkpoint, checkpoint_data FROM idem_begin('r3');
 RESET ROLE;
-SELECT key, role FROM idempotency.request WHERE key ~ '^r[123]$' ORDER BY key;
+SELECT key, nullif(role, current_user) AS of FROM idempotency.request WHERE key ~ '^r[123]$' ORDER BY key;
 DROP FUNCTION end_it, begin_it;
 SELECT idem_revoke('regress_idem_app');
 SELECT idem_revoke('regress_idem_office');

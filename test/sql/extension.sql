@@ -202,8 +202,15 @@ GRANT EXECUTE ON FUNCTION idempotency.application_functions() TO regress_idem_de
 GRANT USAGE ON SCHEMA idempotency TO regress_idem_deputy;
 SET ROLE regress_idem_deputy;
 SELECT app.idem_grant('regress_idem_app');
--- what the installer gave, a superuser can take
+-- what the installer gave, a superuser can take; but not the other way round
 RESET ROLE;
+SELECT app.idem_grant('regress_idem_app');
+SET SESSION AUTHORIZATION regress_idem_owner;
+\set VERBOSITY sqlstate
+SELECT app.idem_revoke('regress_idem_app');
+\set VERBOSITY default
+RESET SESSION AUTHORIZATION;
+SELECT app.idem_revoke('regress_idem_app');
 SELECT app.idem_revoke('regress_idem_deputy');
 SELECT current_user = session_user AS still_me, current_setting('role') AS role;
 SET ROLE regress_idem_deputy;
