@@ -7,9 +7,10 @@
  * as long as the server does, once that is no standby.  Every
  * idempotency.naptime it starts a worker in each of idempotency.databases, one
  * after the other; that does what idem_expire() and idem_purge() do, if the
- * extension is installed there, and ends.  So no more than two processes are needed, and
- * nobody stays connected to a database, which would keep it from being dropped.
- * The launcher itself is connected to none, and sees the shared catalogs alone.
+ * extension is installed there, and ends.  So no more than two processes are
+ * needed, and nobody stays connected to a database, which would keep it from
+ * being dropped.  The launcher itself is connected to none, and sees the shared
+ * catalogs alone.
  *
  * Workers are the bootstrap superuser's, and whoever owns a database may put
  * into it what he likes.  So no name is looked up but those of our tables, in a

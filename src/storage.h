@@ -88,8 +88,9 @@ extern bool store_find_expired(Store *store, TimestampTz until,
 							   ScanDirection direction);
 
 /*
- * Find out where the row of a key stands (of requests, the newest of its rows).  Takes no lock, assigns no
- * transaction id, writes no WAL.  The row, if there is one, is in store->slot.
+ * Find out where the row of a key stands (of requests, the newest of its rows).
+ * Takes no lock, assigns no transaction id, writes no WAL.  The row, if there is
+ * one, is in store->slot.
  */
 extern RowState store_probe_key(Store *store, const Key *key);
 

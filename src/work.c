@@ -430,8 +430,8 @@ begin_result(FunctionCallInfo fcinfo, const char *outcome, int attempt,
 }
 
 /*
- * Errors: those of key_check(), take_started(), work_end(); ID403; ID412 if the request has ended
- * otherwise, or attempt is not the current one.
+ * Errors: those of key_check(), take_started(), work_end(); ID403; ID412 if the
+ * request has ended otherwise, or attempt is not the current one.
  */
 static void
 end_request(FunctionCallInfo fcinfo, const char *status, const char *command)
