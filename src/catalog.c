@@ -15,9 +15,9 @@
  * The schema must be the extension's own: its tables are then those of the
  * install script, and belong to a superuser.
  *
- * Indexes are told by what they are, not by what they are called: a unique
- * index on just these columns, whatever an administrator or a restore named
- * it.
+ * Indexes are told by what they are, not by what they are called: one on just
+ * these columns, and unique where that guards something, whatever an
+ * administrator or a restore named it.
  *
  *-------------------------------------------------------------------------
  */

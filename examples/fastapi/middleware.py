@@ -60,11 +60,12 @@ class Idempotency:
             await connection.set_autocommit(True)
             await connection.execute("BEGIN")
             if keyed:
-                key = dict(scope["headers"]).get(b"idempotency-key", b"").decode("latin-1")
+                key = dict(scope["headers"])[b"idempotency-key"].decode("latin-1")
                 begun = await connection.execute(
                     """SELECT outcome, response FROM idem_begin(%s, json_build_object('method', %s::text,
                         'path', %s::text, 'query', %s::text, 'body', nullif(convert_from(%s, 'UTF8'), '')::json))""",
-                    [key, scope["method"], (scope.get("raw_path") or scope["path"].encode()).decode("latin-1"), scope["query_string"].decode("latin-1"), body])
+                    [key, scope["method"], (scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
+                     scope["query_string"].decode("latin-1"), body])
                 outcome, stored = await begun.fetchone()
                 if outcome in ("completed", "failed"):
                     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in stored["headers"]]
