@@ -24,6 +24,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
@@ -34,9 +35,11 @@
 #include "catalog/pg_type_d.h"
 #include "commands/extension.h"
 #include "storage/lmgr.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "catalog.h"
@@ -119,6 +122,9 @@ static const IndexShape index_shapes[N_INDEXES] = {
 static Oid	table_oids[N_TABLES];
 static Oid	index_oids[N_INDEXES];
 
+/* Has the shape of the table been checked since? */
+static bool shape_checked[N_TABLES];
+
 static bool callback_registered = false;
 static void (*invalidation_callbacks[4]) (Oid relid);
 static int	n_invalidation_callbacks = 0;
@@ -127,13 +133,14 @@ static void relcache_callback(Datum arg, Oid relid);
 static void namespace_callback(Datum arg, int cacheid, uint32 hashvalue);
 static Oid	find_table(CatalogTable table);
 static void check_shape(Relation heap, CatalogTable table);
+static void check_kind(Relation heap, const char *name);
+static bool is_distributed(Oid relid);
 static bool index_matches(Relation index, const IndexShape *shape);
 
 Relation
 catalog_open(CatalogTable table, LOCKMODE lockmode)
 {
 	Relation	heap;
-	bool		fresh = false;
 
 	if (!callback_registered)
 	{
@@ -149,18 +156,21 @@ catalog_open(CatalogTable table, LOCKMODE lockmode)
 		if (!OidIsValid(oid))
 		{
 			oid = find_table(table);
-			fresh = true;
+			shape_checked[table] = false;
 		}
 		table_oids[table] = oid;
-		LockRelationOid(oid, lockmode);
+		LockRelationOid(oid, lockmode);	/* which may fail */
 		if (table_oids[table] == oid)
 			break;
 		UnlockRelationOid(oid, lockmode);
 	}
 
 	heap = table_open(table_oids[table], NoLock);
-	if (fresh)
+	if (!shape_checked[table])
+	{
 		check_shape(heap, table);
+		shape_checked[table] = true;
+	}
 	return heap;
 }
 
@@ -168,6 +178,16 @@ int
 catalog_natts(CatalogTable table)
 {
 	return table_shapes[table].natts;
+}
+
+int
+catalog_nindexes(CatalogTable table)
+{
+	int			n = 0;
+
+	for (int i = 0; i < N_INDEXES; i++)
+		n += index_shapes[i].table == table;
+	return n;
 }
 
 Oid
@@ -299,29 +319,84 @@ check_shape(Relation heap, CatalogTable table)
 	}
 
 	if (!ok)
-	{
-		table_oids[table] = InvalidOid;
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s.%s\" does not have the columns that the library expects",
 						IDEM_SCHEMA, shape->name),
 				 errhint("Undo what was altered; or, if the library is newer than the extension, run ALTER EXTENSION idempotency UPDATE.")));
-	}
 
-	/* a crash empties an unlogged table, and rules would not be followed */
-	if (heap->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT ||
-		heap->rd_rel->relhasrules)
+	check_kind(heap, shape->name);
+}
+
+/*
+ * A crash empties an unlogged table, rules would not be followed, and what we
+ * know of a row's transaction we know of heaps.
+ */
+static void
+check_kind(Relation heap, const char *name)
+{
+	const char *problem;
+	const char *hint;
+
+	if (heap->rd_rel->relam != HEAP_TABLE_AM_OID)
 	{
-		table_oids[table] = InvalidOid;
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 heap->rd_rel->relhasrules
-				 ? errmsg("table \"%s.%s\" has rules", IDEM_SCHEMA, shape->name)
-				 : errmsg("table \"%s.%s\" is not logged", IDEM_SCHEMA, shape->name),
-				 heap->rd_rel->relhasrules
-				 ? errhint("Drop them.")
-				 : errhint("Use ALTER TABLE ... SET LOGGED.")));
+		problem = "has another access method";
+		hint = "Use ALTER TABLE ... SET ACCESS METHOD heap.";
 	}
+	else if (heap->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+	{
+		problem = "is not logged";
+		hint = "Use ALTER TABLE ... SET LOGGED.";
+	}
+	else if (heap->rd_rel->relhasrules)
+	{
+		problem = "has rules";
+		hint = "Drop them.";
+	}
+	else if (is_distributed(RelationGetRelid(heap)))
+	{
+		problem = "is distributed over other servers";
+		hint = "Undo it with undistribute_table().";
+	}
+	else
+		return;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s.%s\" %s", IDEM_SCHEMA, name, problem),
+			 errhint("%s", hint)));
+}
+
+/*
+ * Is it a distributed table of Citus?  It looks like an ordinary one, but what
+ * we would write to it nobody would find.  Citus keeps a list of them.
+ */
+static bool
+is_distributed(Oid relid)
+{
+	Oid			list_oid = get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE);
+	AttrNumber	column;
+	Relation	list;
+	Snapshot	snapshot;
+	TableScanDesc scan;
+	ScanKeyData key;
+	bool		found;
+
+	if (!OidIsValid(list_oid) || get_rel_relkind(list_oid) != RELKIND_RELATION)
+		return false;
+	column = get_attnum(list_oid, "logicalrelid");
+	if (column == InvalidAttrNumber)
+		return false;
+
+	list = table_open(list_oid, AccessShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = table_beginscan(list, snapshot, 1, &key);
+	found = heap_getnext(scan, ForwardScanDirection) != NULL;
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(list, AccessShareLock);
+	return found;
 }
 
 static bool

@@ -111,6 +111,9 @@ extern Relation catalog_open(CatalogTable table, LOCKMODE lockmode);
 /* How many columns it has; behind them there may be dropped ones. */
 extern int	catalog_natts(CatalogTable table);
 
+/* How many indexes we know it to have. */
+extern int	catalog_nindexes(CatalogTable table);
+
 /*
  * The OID of an index of a table that the caller has open and locked; it
  * stays valid as long as that lock is held.

@@ -157,6 +157,30 @@ CREATE TABLE parent (LIKE idempotency.operation) PARTITION BY LIST (scope);
 ALTER TABLE parent ATTACH PARTITION idempotency.operation FOR VALUES IN ('');
 SELECT replayed FROM idem_pay('extension', 50);
 ROLLBACK;
+-- nor is it distributed over other servers: Citus leaves an empty table, and a row in a list of its own
+BEGIN;
+SET LOCAL allow_system_table_mods = on;
+CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass, partmethod "char");
+INSERT INTO pg_dist_partition VALUES ('pg_class', 'h');
+ALTER TABLE idempotency.operation SET (fillfactor = 100);	-- as whatever changes it does, it makes all sessions look again
+SAVEPOINT s;
+SELECT replayed FROM idem_pay('extension', 50);
+INSERT INTO pg_dist_partition VALUES ('idempotency.operation', 'h');
+ALTER TABLE idempotency.operation SET (fillfactor = 100);
+SELECT replayed FROM idem_pay('extension', 50);
+ROLLBACK TO s;
+SELECT outcome FROM idem_begin('distributed', lease => '1 second');
+INSERT INTO pg_dist_partition VALUES ('idempotency.request_1', 'h');
+ALTER TABLE idempotency.request_1 SET (fillfactor = 100);
+SELECT outcome FROM idem_begin('distributed', lease => '1 second');
+ROLLBACK;
+-- a list of that name elsewhere is not Citus'
+BEGIN;
+CREATE TABLE pg_dist_partition (logicalrelid regclass);
+INSERT INTO pg_dist_partition VALUES ('idempotency.operation');
+ALTER TABLE idempotency.operation SET (fillfactor = 100);
+SELECT replayed FROM idem_pay('extension', 50);
+ROLLBACK;
 -- a schema of another name is another's
 BEGIN;
 ALTER SCHEMA idempotency RENAME TO renamed;
