@@ -98,7 +98,8 @@ PG_FUNCTION_INFO_V1(idem_table_changed);
 text *
 currency_of_call(text *currency)
 {
-	return currency ? currency : cstring_to_text(setting_currency);
+	return currency ? currency
+		: setting_text(setting_currency, "idempotency.currency");
 }
 
 text *

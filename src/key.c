@@ -77,7 +77,7 @@ key_check_lookup(text *key, text *scope, Key *result)
 Refusal *
 key_check_scope(text *scope, text **result)
 {
-	*result = scope ? scope : cstring_to_text(setting_scope);
+	*result = scope ? scope : setting_text(setting_scope, "idempotency.scope");
 	return check_text(*result, "scope", KEY_MAX_BYTES,
 					  ERRCODE_INVALID_PARAMETER_VALUE);
 }

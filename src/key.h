@@ -36,7 +36,11 @@ typedef struct Key
  */
 extern Refusal *key_check(text *key, text *scope, Key *result);
 
-/* The scope alone, checked likewise. */
+/*
+ * The scope alone, checked likewise.
+ *
+ * Error: 22021 of setting_text().
+ */
 extern Refusal *key_check_scope(text *scope, text **result);
 
 /* The key to look up: any that key_check() lets pass, or one of ours. */

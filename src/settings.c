@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
@@ -103,6 +105,19 @@ settings_define(void)
 							NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("idempotency");
+}
+
+text *
+setting_text(const char *value, const char *name)
+{
+	int			len = strlen(value);
+
+	if (!pg_verifymbstr(value, len, true))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("setting \"%s\" is not valid in the encoding of the database", name),
+				 errhint("Set it again in this database.")));
+	return cstring_to_text_with_len(value, len);
 }
 
 static bool

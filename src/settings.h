@@ -32,4 +32,12 @@ extern int	setting_naptime;	/* idempotency.naptime, in seconds */
 
 extern void settings_define(void);
 
+/*
+ * The value of a setting, by its name, as text.
+ *
+ * Error: 22021 if it is not valid in the database's encoding: ALTER ROLE ... SET
+ * may have been run in a database that has another one.
+ */
+extern text *setting_text(const char *value, const char *name);
+
 #endif							/* IDEM_SETTINGS_H */

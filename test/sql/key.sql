@@ -77,3 +77,23 @@ SELECT pg_temp.error($$SELECT idem_payment(NULL)$$);
 
 -- none of the refused calls left anything behind
 SELECT count(*) FROM idempotency.operation WHERE key = 'k' OR key ~ '[[:cntrl:]]' OR octet_length(key) NOT BETWEEN 1 AND 255;
+
+-- a setting can be given in a database of another encoding: it is not taken for text of this one
+CREATE DATABASE regress_idem_bytes ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0;
+CREATE ROLE regress_idem_latin LOGIN SUPERUSER;
+SELECT current_database() AS here, current_user AS me \gset
+\c regress_idem_bytes
+DO $$ BEGIN EXECUTE E'ALTER ROLE regress_idem_latin SET idempotency.scope = ''caf\351'''; END $$;
+DO $$ BEGIN EXECUTE E'ALTER ROLE regress_idem_latin SET idempotency.currency = ''caf\351'''; END $$;
+\c :here regress_idem_latin
+\getenv srcdir PG_ABS_SRCDIR
+\set include :srcdir '/include/error.psql'
+\i :include
+SELECT pg_temp.error($$SELECT idem_pay('latin', 1, 'USD')$$);
+SELECT pg_temp.error($$SELECT idem_pay('latin', 1, scope => '')$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch(ARRAY['latin'], ARRAY[1], scope => '')$$);
+SELECT pg_temp.error($$SELECT idem_begin('latin')$$);
+SELECT amount FROM idem_pay('latin', 1, 'USD', scope => '');
+\c :here :me
+DROP DATABASE regress_idem_bytes;
+DROP ROLE regress_idem_latin;
