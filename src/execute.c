@@ -11,9 +11,9 @@
  *
  * An error inside is the call's, and leaves the key free; unless
  * idempotency.declines is "record": then what the command did is rolled back,
- * and the error is stored as the key's answer.  Errors that another try may not
- * meet (serialization failures, deadlocks, timeouts, a full disk) are raised
- * even so.
+ * and the error is stored as the key's answer.  Only errors that are final are:
+ * data that does not fit, a constraint, and what the command itself raises.  All
+ * others another try may not meet, and they are raised even so.
  *
  *-------------------------------------------------------------------------
  */
@@ -214,37 +214,33 @@ run_it(void *arg)
 }
 
 /*
- * Would the same command meet the same error again?
+ * Would the same command meet the same error again?  Only of what is listed here
+ * we say so: an answer that is wrong stays, and an error can be met again.
  */
 static bool
 is_final(int sqlstate)
 {
+	char		class = unpack_sql_state(sqlstate)[0];
+
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
-			/*
-			 * What depends on the session, the server, the world outside; a
-			 * table, column or right that is not there yet
-			 */
-		case ERRCODE_TO_CATEGORY(ERRCODE_CONNECTION_EXCEPTION):
-		case ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE):
-		case ERRCODE_TO_CATEGORY(ERRCODE_INVALID_SQL_STATEMENT_NAME):
-		case ERRCODE_TO_CATEGORY(ERRCODE_UNDEFINED_CURSOR):
-		case ERRCODE_TO_CATEGORY(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION):
-		case ERRCODE_TO_CATEGORY(ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION):
-		case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
-		case ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION):
-		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
-		case ERRCODE_TO_CATEGORY(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE):
-		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
-		case ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR):
-		case ERRCODE_TO_CATEGORY(MAKE_SQLSTATE('7', '2', '0', '0', '0')):	/* snapshot too old */
-		case ERRCODE_TO_CATEGORY(ERRCODE_CONFIG_FILE_ERROR):
-		case ERRCODE_TO_CATEGORY(ERRCODE_FDW_ERROR):
+			/* the data does not allow it */
+		case ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION):
+			/* but this is also a role or a setting that is not there yet */
+			return sqlstate != ERRCODE_INVALID_PARAMETER_VALUE;
+		case ERRCODE_TO_CATEGORY(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION):
+			return true;
+
+			/* the command itself raises it */
+		case ERRCODE_TO_CATEGORY(ERRCODE_PLPGSQL_ERROR):
+			return true;
+		case ERRCODE_TO_CATEGORY(ERRCODE_IDEM_STATE):
+			return sqlstate != ERRCODE_IDEM_IN_FLIGHT;
 		case ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR):
 			return false;
 		default:
-			return sqlstate != ERRCODE_STATEMENT_TOO_COMPLEX &&
-				sqlstate != ERRCODE_IDEM_IN_FLIGHT;
+			/* ISO 9075 leaves these classes to whoever writes the command */
+			return class >= 'I' && class <= 'Z';
 	}
 }
 

@@ -28,7 +28,20 @@ SELECT * FROM idem_execute('x6', 'SELECT count(*) FROM job');
 SELECT pg_temp.error($$SELECT idem_execute('x10', 'EXECUTE not_prepared')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x10', 'DO ''BEGIN RAISE ''''disk on fire'''' USING ERRCODE = ''''58030''''; END''')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x10', 'DO ''BEGIN RAISE ''''not now'''' USING ERRCODE = ''''55006''''; END''')$$);
+-- nor one that is gone when somebody has made a schema, a role, a plan anew
+SELECT pg_temp.error($$SELECT idem_execute('x10', 'CREATE TABLE no_such_schema.t (i integer)')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x10', 'DO ''BEGIN RAISE ''''no such database'''' USING ERRCODE = ''''3D000''''; END''')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x10', 'SELECT set_config(''role'', ''regress_idem_no_such_role'', true)')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x10', 'DO ''BEGIN RAISE ''''cached plan must not change result type'''' USING ERRCODE = ''''0A000''''; END''')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x10', 'DO ''BEGIN RAISE ''''of another system'''' USING ERRCODE = ''''HV000''''; END''')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x10', 'SELECT idem_pay(''x10'', 1, ''no currency'')')$$);
 SELECT count(*) FROM idem_lookup_request('x10');
+-- final is what lies in the data, and what the command raises itself
+SELECT sqlstate, message FROM idem_execute('final-1', 'SELECT 1 / $1::integer', '[0]');
+SELECT sqlstate, message FROM idem_execute('final-2', 'DO ''BEGIN RAISE ''''too young''''; END''');
+SELECT sqlstate, message FROM idem_execute('final-3', 'DO ''BEGIN RAISE ''''sold out'''' USING ERRCODE = ''''SHOP1''''; END''');
+SELECT sqlstate, message FROM idem_execute('final-4', 'SELECT idem_pay('''', 1)');
+SELECT replayed, sqlstate, message FROM idem_execute('final-3', 'DO ''BEGIN RAISE ''''sold out'''' USING ERRCODE = ''''SHOP1''''; END''');
 RESET idempotency.declines;
 -- what it will not do
 SELECT pg_temp.error($$SELECT idem_execute('x7', NULL)$$);
