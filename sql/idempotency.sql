@@ -409,7 +409,7 @@ CREATE FUNCTION @extschema@.idem_lookup(
 	key text,
 	scope text DEFAULT NULL)
 RETURNS SETOF @extschema@.idem_receipt
-LANGUAGE C STABLE PARALLEL SAFE ROWS 1
+LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 1
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_lookup(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_lookup(text, text)
@@ -421,7 +421,7 @@ CREATE FUNCTION @extschema@.idem_payment(
 	payment_id uuid,
 	scope text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_payment(uuid, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_payment(uuid, text)
@@ -433,7 +433,7 @@ CREATE FUNCTION @extschema@.idem_history(
 	payment_id uuid,
 	scope text DEFAULT NULL)
 RETURNS SETOF @extschema@.idem_receipt
-LANGUAGE C STABLE PARALLEL SAFE ROWS 5
+LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 5
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_history(uuid, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_history(uuid, text)
@@ -607,7 +607,7 @@ RETURNS TABLE (
 	lease_until timestamptz,
 	created_at timestamptz,
 	expires_at timestamptz)
-LANGUAGE C STABLE PARALLEL SAFE ROWS 1
+LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 1
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_lookup_request(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_lookup_request(text, text)

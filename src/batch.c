@@ -15,6 +15,10 @@
  * out to be in flight, those before it are done with, and it is waited for
  * without a lock.
  *
+ * Where an administrator put triggers, CHECKs or further indexes on the table, a
+ * portion is inserted in a subtransaction.  If that fails, its items are inserted
+ * one by one, each in its own.
+ *
  * What the batch keeps of all items is small; the rest is forgotten with each
  * portion.
  *
@@ -28,6 +32,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/tuplestore.h"
 
 #include "call.h"
 #include "claim.h"
@@ -39,6 +44,7 @@
 #include "payment.h"
 #include "settings.h"
 #include "storage.h"
+#include "subtransaction.h"
 
 PG_FUNCTION_INFO_V1(idem_pay_batch);
 
@@ -73,10 +79,24 @@ typedef struct Batch
 	int			nsorted;
 	BatchItem **sorted;			/* those with a good key and amount, by key */
 	Store		store;
+	Unsettled	unsettled;		/* answers from other transactions */
 	MemoryContext result_context;	/* for the whole call */
 	MemoryContext portion_context;	/* for a portion */
 	const char *last_message;	/* most that fail do so alike */
 } Batch;
+
+/* A portion of the items. */
+typedef struct Portion
+{
+	Batch	   *batch;
+	int			nkeys;
+	const Key  *keys[STORE_MANY];
+	int			begin[STORE_MANY + 1];	/* where the items of a key begin */
+	bool		in_flight[STORE_MANY];
+	RowState	states[STORE_MANY];
+	int			nops;
+	Operation	ops[STORE_MANY];	/* to be inserted */
+} Portion;
 
 static void read_items(Batch *batch, FunctionCallInfo fcinfo);
 static void read_array(ArrayType *array, Oid type, const char *name, int nitems,
@@ -84,6 +104,12 @@ static void read_array(ArrayType *array, Oid type, const char *name, int nitems,
 static int	compare_items(const void *a, const void *b);
 static int	answer_known(Batch *batch, int from);
 static int	answer_portion(Batch *batch, int from);
+static void lock_portion(Portion *portion, ClaimMany *many, int from);
+static void answer_key(Portion *portion, int k);
+static void insert_portion(Portion *portion, int nkeys);
+static void insert_key(Portion *portion, int k);
+static void insert_operations(Portion *portion);
+static void insert_and_end(void *arg);
 static int	end_of_key(Batch *batch, int from);
 static bool start(Batch *batch, BatchItem *item, Operation *op);
 static void answer(Batch *batch, BatchItem *item, const Operation *op);
@@ -117,6 +143,7 @@ idem_pay_batch(PG_FUNCTION_ARGS)
 												  "idempotency batch",
 												  ALLOCSET_DEFAULT_SIZES);
 	batch.last_message = NULL;
+	batch.unsettled = (Unsettled) {0};
 	read_items(&batch, fcinfo);
 
 	store_open(&batch.store, TABLE_OPERATION);
@@ -131,6 +158,7 @@ idem_pay_batch(PG_FUNCTION_ARGS)
 		MemoryContextReset(batch.portion_context);
 	}
 	store_close(&batch.store);
+	settle(&batch.unsettled);
 
 	put_rows(&batch, (ReturnSetInfo *) fcinfo->resultinfo);
 	return (Datum) 0;
@@ -245,6 +273,7 @@ answer_known(Batch *batch, int from)
 
 		CHECK_FOR_INTERRUPTS();
 		claim_init(&claim, &batch->store, &group[0]->key);
+		claim.unsettled = &batch->unsettled;
 		if (!claim_find(&claim, COMMAND))
 			break;
 		operation_from_slot(&op, batch->store.slot);
@@ -262,72 +291,180 @@ answer_known(Batch *batch, int from)
 static int
 answer_portion(Batch *batch, int from)
 {
-	Store	   *store = &batch->store;
+	Portion    *portion = palloc(sizeof(Portion));
 	ClaimMany	many;
-	bool		in_flight[STORE_MANY];
-	int			begin[STORE_MANY + 1];	/* where the items of a key begin */
-	const Key  *keys[STORE_MANY];
-	int			nkeys;
-	Operation	ops[STORE_MANY];
-	Datum	   *values[STORE_MANY];
-	bool	   *nulls[STORE_MANY];
-	int			nops = 0;
 	bool		wait = false;
 	int			k;
 
-	claim_many_begin(&many, store, COMMAND);
+	portion->batch = batch;
+	portion->nops = 0;
+	claim_many_begin(&many, &batch->store, COMMAND);
+	many.unsettled = &batch->unsettled;
+	lock_portion(portion, &many, from);
 
-	begin[0] = from;
-	for (nkeys = 0; nkeys < STORE_MANY && begin[nkeys] < batch->nsorted; nkeys++)
+	for (k = 0; k < portion->nkeys; k++)
 	{
-		keys[nkeys] = &batch->sorted[begin[nkeys]]->key;
-		begin[nkeys + 1] = end_of_key(batch, begin[nkeys]);
-	}
-	claim_many_lock(&many, nkeys, keys, in_flight);
-
-	for (k = 0; k < nkeys; k++)
-	{
-		RowState	state = claim_many_probe(&many, keys[k]);
-		Operation  *op = &ops[nops];
-		bool		have_op = false;
+		RowState	state = claim_many_probe(&many, portion->keys[k]);
 
 		CHECK_FOR_INTERRUPTS();
-		if (in_flight[k] && state == ROW_ABSENT)
+		if (portion->in_flight[k] && state == ROW_ABSENT)
 			state = ROW_IN_PROGRESS;
 		wait = state == ROW_IN_PROGRESS && setting_in_flight == IN_FLIGHT_WAIT;
 		if (wait)
 			break;
-
-		if (state == ROW_VISIBLE)
-		{
-			operation_from_slot(op, store->slot);
-			have_op = true;
-		}
-		for (int i = begin[k]; i < begin[k + 1]; i++)
-		{
-			BatchItem  *item = batch->sorted[i];
-
-			if (state == ROW_IN_PROGRESS)
-				refuse(batch, item, claim_in_flight());
-			else if (have_op)
-				answer(batch, item, op);
-			else
-				have_op = start(batch, item, op);
-		}
-		if (state == ROW_ABSENT && have_op)
-		{
-			values[nops] = op->values;
-			nulls[nops] = op->nulls;
-			nops++;
-		}
+		portion->states[k] = state;
+		answer_key(portion, k);
 	}
 
-	if (nops > 0)
-		store_insert_many(store, nops, values, nulls);
+	if (portion->nops > 0)
+		insert_portion(portion, k);
 	claim_many_release(&many);
 	if (wait)
-		store_wait(store);
-	return begin[k];
+		store_wait(&batch->store);
+	return portion->begin[k];
+}
+
+/*
+ * Choose the keys of a portion, and lock them.
+ */
+static void
+lock_portion(Portion *portion, ClaimMany *many, int from)
+{
+	Batch	   *batch = portion->batch;
+	int			n;
+
+	portion->begin[0] = from;
+	for (n = 0; n < STORE_MANY && portion->begin[n] < batch->nsorted; n++)
+	{
+		portion->keys[n] = &batch->sorted[portion->begin[n]]->key;
+		portion->begin[n + 1] = end_of_key(batch, portion->begin[n]);
+	}
+	portion->nkeys = n;
+	claim_many_lock(many, n, portion->keys, portion->in_flight);
+}
+
+/*
+ * Answer the items of a key that has just been probed.  If it is new, the first
+ * of them that is in order becomes one of the operations to be inserted.
+ */
+static void
+answer_key(Portion *portion, int k)
+{
+	Batch	   *batch = portion->batch;
+	Operation  *op = &portion->ops[portion->nops];
+	bool		have_op = false;
+
+	if (portion->states[k] == ROW_VISIBLE)
+	{
+		operation_from_slot(op, batch->store.slot);
+		have_op = true;
+	}
+	for (int i = portion->begin[k]; i < portion->begin[k + 1]; i++)
+	{
+		BatchItem  *item = batch->sorted[i];
+
+		if (portion->states[k] == ROW_IN_PROGRESS)
+			refuse(batch, item, claim_in_flight());
+		else if (have_op)
+			answer(batch, item, op);
+		else
+			have_op = start(batch, item, op);
+	}
+	if (portion->states[k] == ROW_ABSENT && have_op)
+		portion->nops++;
+}
+
+/*
+ * Insert the operations of the first so many keys.  Where the table is as we made
+ * it, nothing is to be expected that concerns one item alone.
+ */
+static void
+insert_portion(Portion *portion, int nkeys)
+{
+	Store	   *store = &portion->batch->store;
+	ErrorData  *error;
+
+	if (!store_may_refuse(store))
+	{
+		insert_operations(portion);
+		return;
+	}
+
+	error = subtransaction_try(insert_and_end, portion);
+	if (error == NULL)
+		return;
+	store_forget_write(store);
+	if (!subtransaction_own_error(error))
+		ReThrowError(error);
+	for (int k = 0; k < nkeys; k++)
+		if (portion->states[k] == ROW_ABSENT)
+			insert_key(portion, k);
+}
+
+/*
+ * Answer the items of a new key again, one by one: an item that is refused by a
+ * trigger, a CHECK or an index fails alone.  It leaves the key to the next one.
+ */
+static void
+insert_key(Portion *portion, int k)
+{
+	Batch	   *batch = portion->batch;
+	Operation  *op = &portion->ops[0];
+	bool		have_op = false;
+
+	portion->nops = 1;
+	for (int i = portion->begin[k]; i < portion->begin[k + 1]; i++)
+	{
+		BatchItem  *item = batch->sorted[i];
+		ErrorData  *error;
+
+		CHECK_FOR_INTERRUPTS();
+		if (have_op)
+		{
+			answer(batch, item, op);
+			continue;
+		}
+		if (!start(batch, item, op))
+			continue;
+		error = subtransaction_try(insert_and_end, portion);
+		if (error == NULL)
+		{
+			have_op = true;
+			continue;
+		}
+		store_forget_write(&batch->store);
+		if (!subtransaction_own_error(error))
+			ReThrowError(error);
+		refuse(batch, item, refusal_make(error->sqlerrcode, error->message,
+										 error->detail, error->hint));
+		FreeErrorData(error);
+	}
+}
+
+static void
+insert_operations(Portion *portion)
+{
+	Datum	   *values[STORE_MANY];
+	bool	   *nulls[STORE_MANY];
+
+	for (int i = 0; i < portion->nops; i++)
+	{
+		values[i] = portion->ops[i].values;
+		nulls[i] = portion->ops[i].nulls;
+	}
+	store_insert_many(&portion->batch->store, portion->nops, values, nulls);
+}
+
+/*
+ * In a subtransaction: insert, and have the triggers fire in it.
+ */
+static void
+insert_and_end(void *arg)
+{
+	Portion    *portion = arg;
+
+	insert_operations(portion);
+	store_end_write(&portion->batch->store);
 }
 
 /*

@@ -42,7 +42,7 @@ static Datum replay(FunctionCallInfo fcinfo, Store *store);
 static Datum undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
 				  const Operation *original);
 static void undoing_operation(Operation *op, const Operation *newest,
-							  const Operation *original, const Key *key);
+							  const Operation *original, Claim *claim);
 pg_noreturn static void cannot_cancel(const char *kind, const char *hint);
 
 /*
@@ -117,7 +117,7 @@ undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
 	pg_uuid_t  *payment_id = DatumGetUUIDP(operation_get(original, payment_id));
 
 	/* the store has been used for the other key since */
-	claim->state = store_probe_key(store, claim->key);
+	claim_again(claim);
 	for (;;)
 	{
 		Operation	newest;
@@ -132,7 +132,7 @@ undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
 
 		operation_from_slot(&newest, store->slot);
 		refusal_raise(operation_check_payment_access(&newest));
-		undoing_operation(&op, &newest, original, claim->key);
+		undoing_operation(&op, &newest, original, claim);
 		store_insert(store, op.values, op.nulls);
 		claim_release(claim);
 		return operation_receipt(fcinfo, &op, false);
@@ -146,7 +146,7 @@ undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
  */
 static void
 undoing_operation(Operation *op, const Operation *newest,
-				  const Operation *original, const Key *key)
+				  const Operation *original, Claim *claim)
 {
 	OperationRequest request = {0};
 	Refusal    *refusal = NULL;
@@ -154,8 +154,12 @@ undoing_operation(Operation *op, const Operation *newest,
 	if (operation_is(original, OPERATION_AUTHORIZE))
 	{
 		if (!money_is_zero(DatumGetNumeric(operation_get(newest, captured))))
+		{
+			claim_note_payment(claim, claim->key->scope,
+							   DatumGetUUIDP(operation_get(original, payment_id)));
 			cannot_cancel("an authorization that has been captured",
 						  "Use idem_void() for what is left of it, and cancel the key of the capture or use idem_refund() for the rest.");
+		}
 		request.operation = OPERATION_VOID;
 	}
 	else if (operation_is(original, OPERATION_PAY) ||
@@ -172,7 +176,7 @@ undoing_operation(Operation *op, const Operation *newest,
 	else
 		cannot_cancel("a refund", "Make a new payment.");
 
-	operation_follow(op, newest, key, &request);
+	operation_follow(op, newest, claim->key, &request);
 	if (request.amount == NULL || !money_is_zero(request.amount))
 		refusal = state_apply(op, &request);
 	if (refusal)				/* voided, or expired */

@@ -7,9 +7,9 @@
  * The protocol, in the order in which it happens:
  *
  * 1.	Probe the unique index.  A row in the transaction's snapshot, or of the
- *		transaction itself, is the answer: replay it.  So far there is no lock,
- *		no transaction id and no WAL, so this also works in a read-only
- *		transaction and on a standby.
+ *		transaction itself, is the answer: settle it, and replay it.  So far
+ *		there is no lock, no transaction id and no WAL, so this also works in a
+ *		read-only transaction and on a standby.
  * 2.	A read-only transaction and a standby stop here, with PostgreSQL's own
  *		error.  If the probe found a row of a transaction in progress, wait for
  *		that one (or ID409) and probe again; that needs no lock of the key.
@@ -53,6 +53,10 @@
  * inserted in the order of the keys: neither can two such callers wait in a
  * circle for locks, nor for each other's transactions.
  *
+ * Before anything is waited for, all pages are let go: whoever has one pinned
+ * keeps VACUUM waiting, unseen by deadlock detection.  And before an answer is
+ * returned, it is settled (settle.c), with no lock held.
+ *
  * Two keys whose hashes are alike wait for each other, no more: keys are
  * always compared whole, by the index.  Whoever chooses the keys can make
  * hashes alike; so keys and payments have classes of locks of their own, and
@@ -90,6 +94,7 @@ typedef struct LockedKey
 } LockedKey;
 
 static void probe(Claim *claim);
+static void let_go(Claim *claim);
 static bool is_answer(const Claim *claim);
 static void take_lock(Claim *claim);
 static bool take_payment(Claim *claim, const text *scope,
@@ -110,6 +115,7 @@ claim_init(Claim *claim, Store *store, const Key *key)
 	claim->nstores = 1;
 	claim->is_answer = NULL;
 	claim->waited_for = InvalidTransactionId;
+	claim->unsettled = NULL;
 	claim->key = key;
 	claim->locked = false;
 	claim->payment_locked = false;
@@ -119,8 +125,11 @@ bool
 claim_find(Claim *claim, const char *command)
 {
 	probe(claim);
-	if (is_answer(claim) && claim->state != ROW_CONCURRENT)
+	if (claim->answered && claim->state != ROW_CONCURRENT)
+	{
+		claim_settle(claim);
 		return true;
+	}
 
 	/* a new key is work, which a parallel operation cannot even prepare */
 	PreventCommandIfParallelMode(command);
@@ -137,13 +146,13 @@ claim_take(Claim *claim, const char *command)
 
 	for (;;)
 	{
-		if (claim->state != ROW_IN_PROGRESS && !is_answer(claim))
+		if (claim->state != ROW_IN_PROGRESS && !claim->answered)
 		{
 			take_lock(claim);
 			probe(claim);
 			if (claim->state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
 				not_in_snapshot("an idempotency key");
-			if (claim->state != ROW_IN_PROGRESS && !is_answer(claim))
+			if (claim->state != ROW_IN_PROGRESS && !claim->answered)
 				return true;
 		}
 		claim_release(claim);
@@ -152,15 +161,24 @@ claim_take(Claim *claim, const char *command)
 		{
 			if (claim->state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
 				not_in_snapshot("an idempotency key");
+			store_no_write(claim->target);
+			claim_settle(claim);
 			return false;
 		}
 
 		if (setting_in_flight == IN_FLIGHT_FAIL)
 			refusal_raise(claim_in_flight());
 		claim->waited_for = claim->store->holder;
+		let_go(claim);
 		store_wait(claim->store);
 		probe(claim);
 	}
+}
+
+void
+claim_again(Claim *claim)
+{
+	probe(claim);
 }
 
 bool
@@ -189,6 +207,31 @@ claim_idle_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id,
 
 	store_prepare_write(claim->target);
 	return take_payment(claim, scope, payment_id);
+}
+
+void
+claim_settle(Claim *claim)
+{
+	Unsettled	rows = {0};
+
+	if (claim->unsettled)
+	{
+		settle_note(claim->unsettled, claim->store->slot);
+		return;
+	}
+	settle_note(&rows, claim->store->slot);
+	if (!rows.any)
+		return;
+	let_go(claim);
+	settle(&rows);
+}
+
+void
+claim_note_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
+{
+	if (IsolationIsSerializable())
+		(void) store_find_payment(claim->store, scope, payment_id,
+								  BackwardScanDirection);
 }
 
 void
@@ -223,6 +266,7 @@ claim_many_begin(ClaimMany *many, Store *store, const char *command)
 	many->store = store;
 	many->nlocks = 0;
 	many->probed = false;
+	many->unsettled = NULL;
 }
 
 void
@@ -230,6 +274,7 @@ claim_many_lock(ClaimMany *many, int n, const Key **keys, bool *in_flight)
 {
 	LockedKey	locks[STORE_MANY];
 
+	store_let_go(many->store);
 	for (int i = 0; i < n; i++)
 	{
 		make_key_tag(&locks[i].tag, many->store, keys[i]);
@@ -274,9 +319,10 @@ claim_many_probe(ClaimMany *many, const Key *key)
 	many->probed = true;
 	if (state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
 		not_in_snapshot("an idempotency key");
-	if (state == ROW_OWN || state == ROW_CONCURRENT)
-		return ROW_VISIBLE;
-	return state;
+	if (state == ROW_ABSENT || state == ROW_IN_PROGRESS)
+		return state;
+	settle_note(many->unsettled, many->store->slot);
+	return ROW_VISIBLE;
 }
 
 void
@@ -326,6 +372,17 @@ probe(Claim *claim)
 		if (state == ROW_IN_PROGRESS)
 			break;
 	}
+	claim->answered = is_answer(claim);
+}
+
+/*
+ * Let all pages go, before waiting.
+ */
+static void
+let_go(Claim *claim)
+{
+	for (int i = 0; i < claim->nstores; i++)
+		store_let_go(&claim->stores[i]);
 }
 
 /*
@@ -343,6 +400,9 @@ is_answer(const Claim *claim)
 static void
 take_lock(Claim *claim)
 {
+	/* where nothing was found, nothing is pinned */
+	if (claim->state != ROW_ABSENT)
+		let_go(claim);
 	make_key_tag(&claim->tag, &claim->stores[0], claim->key);
 	switch (acquire(&claim->tag, setting_in_flight == IN_FLIGHT_FAIL))
 	{

@@ -13,6 +13,7 @@
 
 #include "key.h"
 #include "refusal.h"
+#include "settle.h"
 #include "storage.h"
 
 typedef struct Claim
@@ -26,6 +27,8 @@ typedef struct Claim
 	TransactionId waited_for;	/* the last transaction that was waited for */
 	const Key  *key;
 	RowState	state;			/* as of the last probe */
+	bool		answered;		/* did that find an answer? */
+	Unsettled  *unsettled;		/* answers that the caller settles; NULL: we do */
 	LOCKTAG		tag;			/* the key's lock */
 	bool		locked;			/* is it held? */
 	LOCKTAG		payment_tag;	/* likewise the payment's */
@@ -38,12 +41,12 @@ extern void claim_init(Claim *claim, Store *store, const Key *key);
 
 /*
  * Look whether the key has been answered.  True: it has, the row is in the
- * store's slot, and nothing was locked or written.  False: go on with
+ * store's slot and settled, and nothing was locked or written.  False: go on with
  * claim_take().
  *
  * command: the function's name, for messages.
  *
- * Error: 25000 if it has not, in a parallel operation.
+ * Errors: 25000 if it has not, in a parallel operation; 57014 of settle().
  */
 extern bool claim_find(Claim *claim, const char *command);
 
@@ -51,7 +54,7 @@ extern bool claim_find(Claim *claim, const char *command);
  * Make the key ours.  True: it is; do the work, insert the row into the target,
  * and call claim_release().  (If state is not ROW_ABSENT then, there is a row in
  * the store's slot that is no answer.)  False: somebody else's answer came
- * first, and its row is in the store's slot.
+ * first, and its row is in the store's slot, settled.
  *
  * command: the function's name, for messages.
  *
@@ -62,6 +65,18 @@ extern bool claim_find(Claim *claim, const char *command);
  * same key already.
  */
 extern bool claim_take(Claim *claim, const char *command);
+
+/*
+ * Probe again, where the store has been used for something else.
+ */
+extern void claim_again(Claim *claim);
+
+/*
+ * Settle the row found, where it is no answer and is returned all the same.
+ *
+ * Error: 57014 of settle().
+ */
+extern void claim_settle(Claim *claim);
 
 /*
  * With the key ours, make a payment ours as well.  True: it is; its newest row
@@ -85,6 +100,15 @@ extern bool claim_idle_payment(Claim *claim, const text *scope,
 							   const char *command);
 
 /*
+ * At SERIALIZABLE, have other transactions know that the payment's newest row
+ * has been read.  For refusals: what they are decided by leaves no other trace,
+ * and the caller may survive them behind a savepoint.  The row found before is
+ * not valid any more.
+ */
+extern void claim_note_payment(Claim *claim, const text *scope,
+							   const pg_uuid_t *payment_id);
+
+/*
  * Let the locks go: from here on the inserted row guards the key, and the
  * payment.
  */
@@ -103,10 +127,11 @@ typedef struct ClaimMany
 	int			nlocks;
 	LOCKTAG		tags[STORE_MANY];
 	bool		probed;			/* since they were locked */
+	Unsettled  *unsettled;		/* answers that the caller is to settle */
 } ClaimMany;
 
 /*
- * Begin to claim.  Errors: 25006 in a read-only transaction or on a standby,
+ * Begin to claim; then set unsettled.  Errors: 25006 in a read-only transaction or on a standby,
  * 25000 in a parallel operation.
  */
 extern void claim_many_begin(ClaimMany *many, Store *store, const char *command);

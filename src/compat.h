@@ -12,10 +12,14 @@
 #define IDEM_COMPAT_H
 
 #include "access/genam.h"
+#include "access/tableam.h"
+#include "access/transam.h"
 #include "catalog/catalog.h"
 #include "commands/tablecmds.h"
 #include "executor/executor.h"
 #include "fmgr.h"
+#include "port/atomics.h"
+#include "replication/walsender_private.h"
 #include "utils/rel.h"
 
 #if PG_VERSION_NUM < 150000
@@ -45,6 +49,24 @@ compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot,
 	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0);
 #else
 	return index_beginscan(heap, index, snapshot, nkeys, 0);
+#endif
+}
+
+/*
+ * Delete a row.  If another transaction is changing it, do not wait for that.
+ */
+static inline TM_Result
+compat_tuple_delete(Relation rel, ItemPointer tid, CommandId cid,
+					Snapshot snapshot)
+{
+	TM_FailureData failure;
+
+#if PG_VERSION_NUM >= 190000
+	return table_tuple_delete(rel, tid, cid, 0, snapshot, InvalidSnapshot,
+							  false, &failure);
+#else
+	return table_tuple_delete(rel, tid, cid, snapshot, InvalidSnapshot,
+							  false, &failure, false);
 #endif
 }
 
@@ -81,6 +103,37 @@ compat_truncate(Relation rel)
 	ExecuteTruncateGuts(rels, oids, logged, DROP_RESTRICT, false, false);
 #else
 	ExecuteTruncateGuts(rels, oids, logged, DROP_RESTRICT, false);
+#endif
+}
+
+/*
+ * The next transaction id to be assigned, in 64 bits, without a lock: it may be
+ * out of date, but is beyond every id that this process has met.
+ */
+static inline uint64
+compat_next_full_xid(void)
+{
+#ifndef PG_HAVE_8BYTE_SINGLE_COPY_ATOMICITY
+	return U64FromFullTransactionId(ReadNextFullTransactionId());
+#elif PG_VERSION_NUM >= 170000
+	return U64FromFullTransactionId(TransamVariables->nextXid);
+#else
+	return U64FromFullTransactionId(ShmemVariableCache->nextXid);
+#endif
+}
+
+/*
+ * Do commits wait for synchronous standbys, if their session asks for it?  The
+ * flag came with 15.13, 16.9 and 17.5.
+ */
+static inline bool
+compat_sync_standbys_defined(void)
+{
+#ifdef SYNC_STANDBY_DEFINED
+	return (((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_status &
+			SYNC_STANDBY_DEFINED) != 0;
+#else
+	return ((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_defined;
 #endif
 }
 

@@ -154,7 +154,10 @@ next_operation(Operation *op, Claim *claim, OperationRequest *request)
 	Refusal    *refusal;
 
 	if (claim->payment_state == ROW_ABSENT)
+	{
+		claim_note_payment(claim, claim->key->scope, request->payment_id);
 		call_no_payment(request->payment_id, claim->key->scope);
+	}
 	operation_from_slot(&newest, claim->store->slot);
 	refusal_raise(operation_check_payment_access(&newest));
 	if (operation_is(&newest, OPERATION_CANCEL))
@@ -169,7 +172,10 @@ next_operation(Operation *op, Claim *claim, OperationRequest *request)
 	operation_follow(op, &newest, claim->key, request);
 	refusal = state_apply(op, request);
 	if (refusal && setting_declines == DECLINES_RAISE)
+	{
+		claim_note_payment(claim, claim->key->scope, request->payment_id);
 		refusal_raise(refusal);
+	}
 	if (refusal)
 		operation_decline(op, refusal);
 }

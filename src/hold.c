@@ -59,13 +59,13 @@ typedef struct Sweep
 	int			most;			/* how many to deal with */
 	bool		careful;		/* each in a subtransaction? */
 	bool		started;		/* has there been one? */
+	bool		released;		/* is there nothing left to do about this one? */
 	int			done;			/* how many have been dealt with */
 } Sweep;
 
 static void sweep(void *arg);
 static void deal_with(void *arg);
 static bool release(text *scope, text *key, const pg_uuid_t *payment_id);
-static bool is_of_hold(int sqlstate);
 
 void
 hold_add(const Operation *op)
@@ -118,7 +118,7 @@ hold_expire(int most)
 	error = subtransaction_try(sweep, &s);
 	if (error == NULL)
 		return s.done;
-	if (!s.started || !is_of_hold(error->sqlerrcode))
+	if (!s.started || !subtransaction_own_error(error))
 		ReThrowError(error);
 	FreeErrorData(error);
 	s.careful = true;
@@ -150,12 +150,13 @@ sweep(void *arg)
 		MemoryContextReset(row_context);
 		old_context = MemoryContextSwitchTo(row_context);
 		s->started = true;
+		s->released = false;
 		if (s->careful)
 		{
 			pg_uuid_t	payment_id = *DatumGetUUIDP(store_get(&s->holds, Anum_hold_payment_id));
 			ErrorData  *error = subtransaction_try(deal_with, s);
 
-			if (error && !is_of_hold(error->sqlerrcode))
+			if (error && !subtransaction_own_error(error))
 				ReThrowError(error);
 			if (error)
 				ereport(WARNING,
@@ -166,6 +167,9 @@ sweep(void *arg)
 		}
 		else
 			deal_with(s);
+		/* not in the subtransaction: its triggers fire when the table is closed */
+		if (s->released && store_delete(&s->holds))
+			s->done++;
 		MemoryContextSwitchTo(old_context);
 	}
 	store_close(&s->holds);
@@ -181,11 +185,9 @@ deal_with(void *arg)
 {
 	Sweep	   *s = arg;
 
-	if (release(DatumGetTextPP(store_get(&s->holds, Anum_hold_scope)),
-				DatumGetTextPP(store_get(&s->holds, Anum_hold_key)),
-				DatumGetUUIDP(store_get(&s->holds, Anum_hold_payment_id))) &&
-		store_delete(&s->holds))
-		s->done++;
+	s->released = release(DatumGetTextPP(store_get(&s->holds, Anum_hold_scope)),
+						  DatumGetTextPP(store_get(&s->holds, Anum_hold_key)),
+						  DatumGetUUIDP(store_get(&s->holds, Anum_hold_payment_id)));
 }
 
 /*
@@ -226,22 +228,4 @@ release(text *scope, text *key, const pg_uuid_t *payment_id)
 	store_close(&store);
 
 	return done;
-}
-
-/*
- * Is it likely that the error lies in the hold, and not in what is around it?
- */
-static bool
-is_of_hold(int sqlstate)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlstate))
-	{
-		case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
-		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
-		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
-		case ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR):
-			return false;
-		default:
-			return sqlstate != ERRCODE_LOCK_NOT_AVAILABLE;
-	}
 }

@@ -7,7 +7,8 @@
  * idem_payment(payment_id, scope)
  * idem_history(payment_id, scope)
  *
- * They see what a SELECT sees, wait for nobody and write nothing.
+ * They see what a SELECT sees, wait for no other transaction and write nothing.
+ * What they return is settled first (settle.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -17,11 +18,13 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
 
 #include "call.h"
 #include "catalog.h"
 #include "key.h"
 #include "operation.h"
+#include "settle.h"
 #include "storage.h"
 
 PG_FUNCTION_INFO_V1(idem_lookup);
@@ -35,7 +38,7 @@ static void check_payment(const pg_uuid_t *payment_id, text *scope_arg,
 /*
  * idem_lookup: the receipt stored under a key, or no row.
  *
- * Errors: those of key_check_lookup(); ID403.
+ * Errors: those of key_check_lookup(); ID403; 57014 of settle().
  */
 Datum
 idem_lookup(PG_FUNCTION_ARGS)
@@ -45,6 +48,7 @@ idem_lookup(PG_FUNCTION_ARGS)
 	Store		store;
 	Datum		receipt = (Datum) 0;
 	bool		found;
+	Unsettled	rows = {0};
 
 	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
 		(rsinfo->allowedModes & SFRM_ValuePerCall) == 0)
@@ -56,8 +60,12 @@ idem_lookup(PG_FUNCTION_ARGS)
 	store_open(&store, TABLE_OPERATION);
 	found = store_find_key(&store, &key);
 	if (found)
+	{
+		settle_note(&rows, store.slot);
 		receipt = operation_replay(fcinfo, store.slot, NULL);
+	}
 	store_close(&store);
+	settle(&rows);
 
 	/* at most one row: the whole set in one call */
 	rsinfo->isDone = found ? ExprSingleResult : ExprEndResult;
@@ -70,7 +78,7 @@ idem_lookup(PG_FUNCTION_ARGS)
  * idem_payment: the state of a payment now, that is after its newest operation
  * that was not declined.
  *
- * Errors: 22004 if payment_id is NULL; ID404; ID403.
+ * Errors: 22004 if payment_id is NULL; ID404; ID403; 57014 of settle().
  */
 Datum
 idem_payment(PG_FUNCTION_ARGS)
@@ -81,6 +89,7 @@ idem_payment(PG_FUNCTION_ARGS)
 	Operation	op;
 	Datum		receipt;
 	bool		found;
+	Unsettled	rows = {0};
 
 	check_payment(payment_id, ARG_TEXT(1), &scope);
 
@@ -97,8 +106,10 @@ idem_payment(PG_FUNCTION_ARGS)
 	if (!found)
 		call_no_payment(payment_id, scope);
 	refusal_raise(operation_check_payment_access(&op));
+	settle_note(&rows, store.slot);
 	receipt = operation_receipt_now(fcinfo, &op);
 	store_close(&store);
+	settle(&rows);
 
 	PG_RETURN_DATUM(receipt);
 }
@@ -117,6 +128,7 @@ idem_history(PG_FUNCTION_ARGS)
 	Store		store;
 	MemoryContext row_context;
 	MemoryContext old_context;
+	Unsettled	rows = {0};
 
 	check_payment(payment_id, ARG_TEXT(1), &scope);
 	InitMaterializedSRF(fcinfo, 0);
@@ -136,6 +148,7 @@ idem_history(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(row_context);
 		old_context = MemoryContextSwitchTo(row_context);
+		settle_note(&rows, store.slot);
 		operation_from_slot(&op, store.slot);
 		refusal_raise(operation_check_payment_access(&op));
 		receipt = DatumGetHeapTupleHeader(operation_receipt(fcinfo, &op, true));
@@ -147,6 +160,7 @@ idem_history(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old_context);
 	} while (store_find_next(&store));
 	store_close(&store);
+	settle(&rows);
 	MemoryContextDelete(row_context);
 
 	return (Datum) 0;

@@ -44,6 +44,7 @@ static uint64 purge_changes = 0;	/* how often it was forgotten */
 static TimestampTz purged_until;
 static Oid	purge_table = InvalidOid;
 
+static int	turn(TimestampTz now);
 static void read_purge(void);
 static void forget_purge(Oid relid);
 static bool answers(Store *store, TransactionId waited_for);
@@ -55,19 +56,30 @@ static bool has_expired(const Request *row, TimestampTz now);
 void
 request_open(RequestClaim *rc, const Key *key)
 {
-	int64		period;
-
 	for (int i = 0; i < N_REQUEST_TABLES; i++)
 		store_open(&rc->stores[i], TABLE_REQUEST + i);
 
 	/* with the tables locked, no purge is under way */
 	rc->now = request_now();
-	period = rc->now / ((int64) setting_retention * USECS_PER_SEC);
 
 	claim_init(&rc->claim, rc->stores, key);
 	rc->claim.nstores = N_REQUEST_TABLES;
-	rc->claim.target = &rc->stores[period % N_REQUEST_TABLES];
+	rc->claim.target = &rc->stores[turn(rc->now)];
 	rc->claim.is_answer = answers;
+}
+
+/*
+ * Which table takes new rows at a time.  Before the year 2000, where a clock
+ * without a battery starts, times are negative.
+ */
+static int
+turn(TimestampTz now)
+{
+	int64		length = (int64) setting_retention * USECS_PER_SEC;
+	int64		period = now >= 0 ? now / length : -1 - (-1 - now) / length;
+	int64		remainder = period % N_REQUEST_TABLES;
+
+	return remainder >= 0 ? remainder : remainder + N_REQUEST_TABLES;
 }
 
 void
@@ -111,6 +123,7 @@ request_look_up(RequestClaim *rc, Request *row)
 			DatumGetInt32(request_get(row, seq)))
 			continue;
 		*row = candidate;
+		rc->claim.store = &rc->stores[i];
 		found = true;
 	}
 	return found && !has_expired(row, rc->now);
@@ -141,7 +154,18 @@ void
 request_follow(Request *row, const Request *newest)
 {
 	*row = *newest;
-	request_set(row, seq, Int32GetDatum(DatumGetInt32(request_get(newest, seq)) + 1));
+	request_set(row, seq, request_next_number(request_get(newest, seq)));
+}
+
+Datum
+request_next_number(Datum number)
+{
+	if (DatumGetInt32(number) == PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("request has too many rows or attempts"),
+				 errdetail("They are numbered up to %d.", PG_INT32_MAX)));
+	return Int32GetDatum(DatumGetInt32(number) + 1);
 }
 
 void

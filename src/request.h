@@ -63,7 +63,10 @@ extern bool request_found(RequestClaim *rc, Request *row);
 /* Likewise, expired or not. */
 extern bool request_last(RequestClaim *rc, Request *row);
 
-/* The row with the newest state of a key, as a SELECT sees it; false: none. */
+/*
+ * The row with the newest state of a key, as a SELECT sees it; it is in the slot
+ * of the claim's store.  False: there is none.
+ */
 extern bool request_look_up(RequestClaim *rc, Request *row);
 
 /*
@@ -75,8 +78,19 @@ extern void request_note_read(RequestClaim *rc);
 /* The first row of a request, not dated. */
 extern void request_make(Request *row, const Key *key);
 
-/* The row that follows another one, which it takes everything over from. */
+/*
+ * The row that follows another one, which it takes everything over from.
+ *
+ * Error: 54000, as in the next.
+ */
 extern void request_follow(Request *row, const Request *newest);
+
+/*
+ * The number after this one, of a row or an attempt.
+ *
+ * Error: 54000 if there is none: somebody wrote the last one by hand.
+ */
+extern Datum request_next_number(Datum number);
 
 /* A copy whose values are in the current memory context. */
 extern void request_copy(Request *to, const Request *from);

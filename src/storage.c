@@ -27,10 +27,16 @@
  * other.  A look-up that is not a claim (store_find_key) does leave its
  * predicate lock: there "absent" is an answer that others may make untrue.
  *
- * Writing.  Constraints, further indexes and AFTER ROW triggers that an
- * administrator put on a table are honoured.  BEFORE triggers could change or
- * suppress the row of a payment that the caller is told was stored, and
- * statement triggers and transition tables have no statement to go with; a
+ * Many keys.  Keys in the order of their index are found by walking through its
+ * entries: position(), read_on() and what they call.  They read index entries
+ * one by one (index_getnext_tid, then index_fetch_heap), which PostgreSQL 20 may
+ * not offer to extensions any more.  Nothing else depends on how they do it, and
+ * store_probe_key() for each key would do the same, only slower.
+ *
+ * Writing.  Constraints, foreign keys, further indexes and AFTER ROW triggers
+ * that an administrator put on a table are honoured.  BEFORE triggers could
+ * change or suppress the row of a payment that the caller is told was stored,
+ * and statement triggers and transition tables have no statement to go with; a
  * table that has them is refused.
  *
  *-------------------------------------------------------------------------
@@ -72,6 +78,7 @@ typedef struct StoreWriter
 static void probe_begin(Store *store, CatalogIndex index, int nkeys);
 static RowState probe(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 					  ScanDirection direction);
+static LOCKMODE readers_lock_to_release(const Store *store);
 static void probe_end(Store *store, LOCKMODE unlock);
 static RowState probe_state(Store *store);
 static void position(Store *store, const Key *key);
@@ -86,11 +93,10 @@ static CatalogIndex key_index(const Store *store);
 static void key_scan_keys(ScanKey keys, const Key *key);
 static void scan_key(ScanKey keys, int column, RegProcedure equals, Datum value);
 static StoreWriter *writer_begin(Store *store);
-static void writer_end(Store *store);
 static void fill_slot(Store *store, TupleTableSlot *slot, Datum *values,
 					  bool *nulls);
 static void insert_index_entries(StoreWriter *writer, TupleTableSlot *slot);
-static void check_triggers(ResultRelInfo *rri);
+static void check_triggers(ResultRelInfo *rri, bool deletes);
 
 void
 store_open(Store *store, CatalogTable table)
@@ -108,11 +114,12 @@ store_open(Store *store, CatalogTable table)
 void
 store_close(Store *store)
 {
-	LOCKMODE	unlock = store->table >= TABLE_REQUEST ? AccessShareLock : NoLock;
+	LOCKMODE	unlock = readers_lock_to_release(store);
 
-	writer_end(store);
+	/* the triggers that fire now may wait for anything */
 	probe_end(store, unlock);
 	ExecDropSingleTupleTableSlot(store->slot);
+	store_end_write(store);
 	table_close(store->heap, unlock);
 }
 
@@ -139,8 +146,19 @@ store_prepare_write(Store *store)
 	 * of the index; so do not wait for the table with the index locked.
 	 */
 	probe_end(store, AccessShareLock);
+	store_let_go(store);
 	CurrentResourceOwner = CurTransactionResourceOwner;
 	LockRelationOid(relid, RowExclusiveLock);
+	CurrentResourceOwner = old_owner;
+}
+
+void
+store_no_write(Store *store)
+{
+	ResourceOwner old_owner = CurrentResourceOwner;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	UnlockRelationOid(RelationGetRelid(store->heap), RowExclusiveLock);
 	CurrentResourceOwner = old_owner;
 }
 
@@ -244,15 +262,21 @@ store_get_writer(Store *store)
 }
 
 void
+store_let_go(Store *store)
+{
+	if (!TTS_EMPTY(store->slot))
+		ExecMaterializeSlot(store->slot);
+	probe_end(store, readers_lock_to_release(store));
+}
+
+void
 store_wait(Store *store)
 {
 	TransactionId holder = store->holder;
 	uint32		token = store->token;
 	ItemPointerData tid = store->slot->tts_tid;
 
-	/* no pins on buffers while waiting: VACUUM may want them */
-	ExecClearTuple(store->slot);
-	probe_end(store, NoLock);
+	store_let_go(store);
 
 	if (token != 0)
 		SpeculativeInsertionWait(holder, token);
@@ -280,7 +304,7 @@ store_insert_many(Store *store, int n, Datum **values, bool **nulls)
 	MemoryContext old_context;
 
 	Assert(n <= STORE_MANY);
-	old_context = MemoryContextSwitchTo(store->context);
+	old_context = MemoryContextSwitchTo(writer->estate->es_query_cxt);
 	if (writer->bulk == NULL)
 		writer->bulk = GetBulkInsertState();
 	for (int i = 0; i < n; i++)
@@ -300,14 +324,60 @@ store_insert_many(Store *store, int n, Datum **values, bool **nulls)
 	ReleaseBulkInsertStatePin(writer->bulk);	/* VACUUM may want the page */
 }
 
+void
+store_end_write(Store *store)
+{
+	StoreWriter *writer = store->writer;
+
+	if (writer == NULL)
+		return;
+	AfterTriggerEndQuery(writer->estate);
+	if (writer->bulk)
+	{
+		FreeBulkInsertState(writer->bulk);
+		table_finish_bulk_insert(store->heap, 0);
+	}
+	ExecResetTupleTable(writer->estate->es_tupleTable, false);
+	ExecCloseResultRelations(writer->estate);
+	FreeExecutorState(writer->estate);
+	store->writer = NULL;
+}
+
+void
+store_forget_write(Store *store)
+{
+	if (store->writer)
+		MemoryContextDelete(store->writer->estate->es_query_cxt);
+	store->writer = NULL;
+}
+
+bool
+store_may_refuse(Store *store)
+{
+	TupleConstr *constr = RelationGetDescr(store->heap)->constr;
+	List	   *indexes = RelationGetIndexList(store->heap);
+	int			n = list_length(indexes);
+
+	list_free(indexes);
+	return store->heap->trigdesc != NULL || (constr && constr->num_check > 0) ||
+		n > catalog_nindexes(store->table);
+}
+
 bool
 store_delete(Store *store)
 {
-	TM_FailureData failure;
+	StoreWriter *writer = writer_begin(store);
 
-	return table_tuple_delete(store->heap, &store->slot->tts_tid,
-							  GetCurrentCommandId(true), GetActiveSnapshot(),
-							  InvalidSnapshot, false, &failure, false) == TM_Ok;
+	if (compat_tuple_delete(store->heap, &store->slot->tts_tid, writer->cid,
+							GetActiveSnapshot()) != TM_Ok)
+		return false;
+	if (writer->rri->ri_TrigDesc)
+	{
+		ExecARDeleteTriggers(writer->estate, writer->rri,
+							 &store->slot->tts_tid, NULL, NULL, false);
+		ResetPerTupleExprContext(writer->estate);
+	}
+	return true;
 }
 
 void
@@ -337,7 +407,7 @@ probe_begin(Store *store, CatalogIndex index, int nkeys)
 		store->which == index && store->scan->numberOfKeys == nkeys)
 		return;
 
-	probe_end(store, NoLock);
+	probe_end(store, readers_lock_to_release(store));
 	store->which = index;
 	store->index = index_open(catalog_index(store->heap, index), AccessShareLock);
 	InitDirtySnapshot(store->dirty);
@@ -356,6 +426,8 @@ probe(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 	index_rescan(store->scan, keys, nkeys, NULL, 0);
 	if (index_getnext_slot(store->scan, direction, store->slot))
 		state = probe_state(store);
+	else
+		ExecClearTuple(store->slot);
 	MemoryContextSwitchTo(old_context);
 	return state;
 }
@@ -454,6 +526,17 @@ compare_entry(Store *store, const Key *key)
 }
 
 /*
+ * The lock of a reader that goes when reading ends, see store_open().  The lock
+ * on an index must not outlive the one on its table: a TRUNCATE would have the
+ * table, and wait for the index, and we the other way round.
+ */
+static LOCKMODE
+readers_lock_to_release(const Store *store)
+{
+	return store->table >= TABLE_REQUEST ? AccessShareLock : NoLock;
+}
+
+/*
  * End the scan, if there is one, and release this lock on its index.
  */
 static void
@@ -499,7 +582,7 @@ static bool
 find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 	 ScanDirection direction)
 {
-	probe_end(store, NoLock);
+	probe_end(store, readers_lock_to_release(store));
 	store->which = index;
 	store->index = index_open(catalog_index(store->heap, index), AccessShareLock);
 	store->scan = compat_index_beginscan(store->heap, store->index,
@@ -548,47 +631,30 @@ static StoreWriter *
 writer_begin(Store *store)
 {
 	StoreWriter *writer = store->writer;
+	EState	   *estate;
 	ResultRelInfo *rri;
 	MemoryContext old_context;
 
 	if (writer)
 		return writer;
 
+	/* all of it lives and goes with the executor state */
 	old_context = MemoryContextSwitchTo(store->context);
+	estate = CreateExecutorState();
+	MemoryContextSwitchTo(estate->es_query_cxt);
 	writer = palloc0(sizeof(StoreWriter));
-	writer->estate = CreateExecutorState();
+	writer->estate = estate;
 	writer->rri = rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(rri, store->heap, 0, NULL, 0);
 	if (rri->ri_TrigDesc)
-		check_triggers(rri);
+		check_triggers(rri, store->table != TABLE_OPERATION);
 	ExecOpenIndices(rri, false);
-	writer->estate->es_opened_result_relations =
-		lappend(writer->estate->es_opened_result_relations, rri);
-	writer->cid = writer->estate->es_output_cid = GetCurrentCommandId(true);
+	estate->es_opened_result_relations =
+		lappend(estate->es_opened_result_relations, rri);
+	writer->cid = estate->es_output_cid = GetCurrentCommandId(true);
 	AfterTriggerBeginQuery();
 	MemoryContextSwitchTo(old_context);
 	return store->writer = writer;
-}
-
-static void
-writer_end(Store *store)
-{
-	StoreWriter *writer = store->writer;
-
-	if (writer == NULL)
-		return;
-	AfterTriggerEndQuery(writer->estate);
-	if (writer->bulk)
-	{
-		FreeBulkInsertState(writer->bulk);
-		table_finish_bulk_insert(store->heap, 0);
-	}
-	ExecResetTupleTable(writer->estate->es_tupleTable, false);
-	ExecCloseResultRelations(writer->estate);
-	FreeExecutorState(writer->estate);
-	pfree(writer->rri);
-	pfree(writer);
-	store->writer = NULL;
 }
 
 static void
@@ -621,7 +687,7 @@ insert_index_entries(StoreWriter *writer, TupleTableSlot *slot)
 }
 
 static void
-check_triggers(ResultRelInfo *rri)
+check_triggers(ResultRelInfo *rri, bool deletes)
 {
 	TriggerDesc *triggers = rri->ri_TrigDesc;
 
@@ -634,4 +700,15 @@ check_triggers(ResultRelInfo *rri)
 				 errmsg("table \"%s.%s\" has a BEFORE INSERT trigger, a statement-level one or a transition table",
 						IDEM_SCHEMA, RelationGetRelationName(rri->ri_RelationDesc)),
 				 errhint("Use an AFTER INSERT trigger FOR EACH ROW.")));
+
+	/* from the table of payments nothing is deleted */
+	if (deletes && (triggers->trig_delete_before_row ||
+					triggers->trig_delete_before_statement ||
+					triggers->trig_delete_after_statement ||
+					triggers->trig_delete_old_table))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s.%s\" has a BEFORE DELETE trigger, a statement-level one or a transition table",
+						IDEM_SCHEMA, RelationGetRelationName(rri->ri_RelationDesc)),
+				 errhint("Use an AFTER DELETE trigger FOR EACH ROW.")));
 }

@@ -58,12 +58,15 @@ typedef struct Store
 /*
  * Open a table for reading, and with store_prepare_write() for writing too.  The
  * locks are those of a SELECT and of an INSERT, kept to the end of the
- * transaction as theirs are; but of the tables of requests the reader's are
- * released by store_close(), as purging has to wait for them.
+ * transaction as theirs are.  But purging has to wait for readers of requests:
+ * their locks on the tables go with store_close(), and on an index with its scan.
  */
 extern void store_open(Store *store, CatalogTable table);
 extern void store_close(Store *store);
 extern void store_prepare_write(Store *store);
+
+/* Nothing is written after all: give the writer's lock back. */
+extern void store_no_write(Store *store);
 
 /*
  * Look a key up as a SELECT would: with the statement's snapshot, and at
@@ -114,6 +117,13 @@ extern Datum store_get(Store *store, AttrNumber column);
 extern TransactionId store_get_writer(Store *store);
 
 /*
+ * Let go of the pages that the scan and the row found last are on; the row can
+ * still be read.  To be called before whatever may wait: VACUUM waits for those
+ * who have a page pinned, and no deadlock detection sees that.
+ */
+extern void store_let_go(Store *store);
+
+/*
  * Wait for the transaction that the last probe found in progress; then probe
  * again.  Obeys lock_timeout and takes part in deadlock detection.
  */
@@ -122,7 +132,7 @@ extern void store_wait(Store *store);
 /*
  * Insert a row and its index entries.  values and nulls have an entry for
  * every column.  AFTER triggers that an administrator put on the table fire in
- * store_close().
+ * store_close() or store_end_write().
  *
  * Error: 23505 if a row with that key came in past the claim (a plain INSERT
  * by an administrator, say).
@@ -134,8 +144,22 @@ extern void store_insert(Store *store, Datum *values, bool *nulls);
 extern void store_insert_many(Store *store, int n, Datum **values, bool **nulls);
 
 /*
+ * May rows be refused by what an administrator put on the table: a trigger, a
+ * CHECK, an index?
+ */
+extern bool store_may_refuse(Store *store);
+
+/*
+ * End writing, so that triggers fire now.  Who writes in a subtransaction calls
+ * this in it; and if it fails, the other one, after it.
+ */
+extern void store_end_write(Store *store);
+extern void store_forget_write(Store *store);
+
+/*
  * Delete the row found last, if nobody else is deleting it or has; nobody is
- * waited for.  After store_prepare_write().
+ * waited for.  After store_prepare_write().  AFTER triggers and foreign keys
+ * fire in store_close() or store_end_write().
  */
 extern bool store_delete(Store *store);
 

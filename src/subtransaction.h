@@ -14,4 +14,10 @@
  */
 extern ErrorData *subtransaction_try(void (*work) (void *arg), void *arg);
 
+/*
+ * Is it likely that an error lies in what was being done, and not in what is
+ * around it: other transactions, the server, an administrator?
+ */
+extern bool subtransaction_own_error(const ErrorData *error);
+
 #endif							/* IDEM_SUBTRANSACTION_H */

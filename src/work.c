@@ -22,10 +22,10 @@
  * synchronous_commit says.  Leases go by the clock as it is, and not by
  * request_now(), which may stand still.
  *
- * At SERIALIZABLE, two answers are read from what others may change, and leave
- * predicate locks: that a request's outcome is unknown, and that one was free
- * which was then given up.  (What is completed after it was found free conflicts
- * by the claim.)
+ * At SERIALIZABLE, what is read from what others may change leaves predicate
+ * locks: that a request's outcome is unknown, that one was free which was then
+ * given up, and every refusal, which the caller may survive behind a savepoint.
+ * (What is completed after it was found free conflicts by the claim.)
  *
  *-------------------------------------------------------------------------
  */
@@ -36,6 +36,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
 
 #include "begun.h"
 #include "bytes.h"
@@ -58,6 +59,8 @@ PG_FUNCTION_INFO_V1(idem_lookup_request);
 static const char *begin_unanswered(RequestClaim *rc, const Key *key,
 									const WorkOptions *options, int *attempt,
 									Request *row, bool *found);
+pg_noreturn static void leased_to_another(RequestClaim *rc, int attempt,
+										  TimestampTz until);
 static void insert_leased(RequestClaim *rc, Request *row);
 static Datum begin_result(FunctionCallInfo fcinfo, const char *outcome,
 						  int attempt, const Request *row);
@@ -68,11 +71,12 @@ static void end_leased(RequestClaim *rc, const Key *key, const char *status,
 static bool take_started(RequestClaim *rc, int attempt, Request *row,
 						 const char *command);
 static bool is_same_end(const Request *row, const char *status, text *response);
-pg_noreturn static void has_ended(const Request *row, const char *wanted);
-static void check_begun(const Begun *begun, int attempt);
+pg_noreturn static void has_ended(RequestClaim *rc, const Request *row,
+								  const char *wanted);
+static void check_begun(RequestClaim *rc, const Begun *begun, int attempt);
 static void set_response(Request *row, text *response);
-static void check_attempt(int given, int current);
-pg_noreturn static void no_request(void);
+static void check_attempt(RequestClaim *rc, int given, int current);
+pg_noreturn static void no_request(RequestClaim *rc);
 
 /*
  * idem_begin: begin a request, or get its answer.
@@ -146,7 +150,7 @@ idem_checkpoint(PG_FUNCTION_ARGS)
 	request_open(&rc, &key);
 	if (!take_started(&rc, PG_ARGISNULL(3) ? 0 : PG_GETARG_INT32(3), &started,
 					  "idem_checkpoint()"))
-		has_ended(&started, NULL);
+		has_ended(&rc, &started, NULL);
 	request_follow(&row, &started);
 	request_date(&row, &rc, REQUEST_STARTED);
 	request_set(&row, checkpoint, PointerGetDatum(name));
@@ -201,7 +205,7 @@ idem_release(PG_FUNCTION_ARGS)
 	request_open(&rc, &key);
 	if (begun)
 	{
-		check_begun(begun, attempt);
+		check_begun(&rc, begun, attempt);
 		request_note_read(&rc);
 		begun_end(begun);
 	}
@@ -211,7 +215,7 @@ idem_release(PG_FUNCTION_ARGS)
 		Request		row;
 
 		if (!take_started(&rc, attempt, &started, "idem_release()"))
-			has_ended(&started, NULL);
+			has_ended(&rc, &started, NULL);
 		request_follow(&row, &started);
 		request_date(&row, &rc, REQUEST_RELEASED);
 		request_is_null(&row, lease_until) = true;
@@ -225,7 +229,7 @@ idem_release(PG_FUNCTION_ARGS)
 /*
  * idem_lookup_request: what is known of a request, or no row.
  *
- * Errors: those of key_check(); ID403.
+ * Errors: those of key_check(); ID403; 57014 of settle().
  */
 Datum
 idem_lookup_request(PG_FUNCTION_ARGS)
@@ -245,6 +249,7 @@ idem_lookup_request(PG_FUNCTION_ARGS)
 	Key			key;
 	RequestClaim rc;
 	Request		row;
+	Unsettled	rows = {0};
 
 	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(1), &key));
 	InitMaterializedSRF(fcinfo, 0);
@@ -256,6 +261,7 @@ idem_lookup_request(PG_FUNCTION_ARGS)
 		bool		nulls[lengthof(columns)];
 
 		refusal_raise(request_check_access(&row));
+		settle_note(&rows, rc.claim.store->slot);
 		/* the rows of the result may be read when the table has been emptied */
 		request_copy(&row, &row);
 		for (int i = 0; i < lengthof(columns); i++)
@@ -266,6 +272,7 @@ idem_lookup_request(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	request_close(&rc);
+	settle(&rows);
 
 	return (Datum) 0;
 }
@@ -334,15 +341,12 @@ begin_unanswered(RequestClaim *rc, const Key *key, const WorkOptions *options,
 		refusal_raise(request_check_fingerprint(row, options->fingerprint));
 		*attempt = DatumGetInt32(request_get(row, attempt));
 		if (has_lease && lease_until > clock)
-			ereport(ERROR,
-					(errcode(ERRCODE_IDEM_IN_FLIGHT),
-					 errmsg("request is in flight"),
-					 errdetail("Attempt %d has it until %s.", *attempt,
-							   timestamptz_to_str(lease_until)),
-					 errhint("Retry later with the same key.")));
+			leased_to_another(rc, *attempt, lease_until);
 		if (has_lease && !options->takeover)
 		{
 			claim_release(&rc->claim);
+			store_no_write(rc->claim.target);
+			claim_settle(&rc->claim);
 			request_copy(row, row);
 			request_note_read(rc);
 			return "unknown";
@@ -361,14 +365,14 @@ begin_unanswered(RequestClaim *rc, const Key *key, const WorkOptions *options,
 		if (request_last(rc, &last))
 		{
 			request_get(&next, expires_at) = request_get(&last, expires_at);
-			request_get(&next, seq) = Int32GetDatum(DatumGetInt32(request_get(&last, seq)) + 1);
+			request_get(&next, seq) = request_next_number(request_get(&last, seq));
 			request_get(&next, attempt) = request_get(&last, attempt);
 		}
 		else
 			request_get(&next, attempt) = Int32GetDatum(0);
 	}
-	*attempt = DatumGetInt32(request_get(&next, attempt)) + 1;
-	request_get(&next, attempt) = Int32GetDatum(*attempt);
+	request_get(&next, attempt) = request_next_number(request_get(&next, attempt));
+	*attempt = DatumGetInt32(request_get(&next, attempt));
 
 	if (options->lease > 0)
 	{
@@ -383,6 +387,18 @@ begin_unanswered(RequestClaim *rc, const Key *key, const WorkOptions *options,
 		begun_add(key, &next, &rc->claim.tag);
 	}
 	return *found ? "resumed" : "new";
+}
+
+static void
+leased_to_another(RequestClaim *rc, int attempt, TimestampTz until)
+{
+	request_note_read(rc);
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_IN_FLIGHT),
+			 errmsg("request is in flight"),
+			 errdetail("Attempt %d has it until %s.", attempt,
+					   timestamptz_to_str(until)),
+			 errhint("Retry later with the same key.")));
 }
 
 /*
@@ -448,7 +464,7 @@ end_request(FunctionCallInfo fcinfo, const char *status, const char *command)
 	request_open(&rc, &key);
 	if (begun)
 	{
-		check_begun(begun, attempt);
+		check_begun(&rc, begun, attempt);
 		work_end(&rc, begun, status, response, NULL, command);
 	}
 	else
@@ -467,7 +483,7 @@ end_leased(RequestClaim *rc, const Key *key, const char *status, text *response,
 	{
 		/* whoever did not hear that it has ended so may say so again */
 		if (!is_same_end(&started, status, response))
-			has_ended(&started, status);
+			has_ended(rc, &started, status);
 		return;
 	}
 	request_follow(&row, &started);
@@ -495,7 +511,7 @@ take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
 
 	rc->now = request_now();
 	if (!(ended ? request_last(rc, row) : request_found(rc, row)))
-		no_request();
+		no_request(rc);
 	refusal_raise(request_check_access(row));
 	if (attempt == 0 && !ended)
 		ereport(ERROR,
@@ -503,7 +519,7 @@ take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
 				 errmsg("attempt must not be null"),
 				 errdetail("The request was begun with a lease.")));
 	if (attempt != 0)
-		check_attempt(attempt, DatumGetInt32(request_get(row, attempt)));
+		check_attempt(rc, attempt, DatumGetInt32(request_get(row, attempt)));
 	if (ended)
 		return false;
 	if (request_is(row, REQUEST_STARTED))
@@ -524,14 +540,16 @@ is_same_end(const Request *row, const char *status, text *response)
 }
 
 static void
-has_ended(const Request *row, const char *wanted)
+has_ended(RequestClaim *rc, const Request *row, const char *wanted)
 {
+	char	   *status = text_to_cstring(DatumGetTextPP(request_get(row, status)));
+
+	request_note_read(rc);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_STATE),
 			 errmsg("request has ended already"),
-			 errdetail("It is %s%s.",
-					   text_to_cstring(DatumGetTextPP(request_get(row, status))),
-					   wanted && request_is(row, wanted) ? ", with another response" : "")));
+			 errdetail("It is %s%s.", status,
+					   wanted && strcmp(status, wanted) == 0 ? ", with another response" : "")));
 }
 
 /*
@@ -540,11 +558,11 @@ has_ended(const Request *row, const char *wanted)
  * role's to end.
  */
 static void
-check_begun(const Begun *begun, int attempt)
+check_begun(RequestClaim *rc, const Begun *begun, int attempt)
 {
 	refusal_raise(request_check_access(&begun->row));
 	if (attempt != 0)
-		check_attempt(attempt, DatumGetInt32(request_get(&begun->row, attempt)));
+		check_attempt(rc, attempt, DatumGetInt32(request_get(&begun->row, attempt)));
 }
 
 static void
@@ -555,10 +573,11 @@ set_response(Request *row, text *response)
 }
 
 static void
-check_attempt(int given, int current)
+check_attempt(RequestClaim *rc, int given, int current)
 {
 	if (given == current)
 		return;
+	request_note_read(rc);
 	if (given > current)
 		ereport(ERROR,
 				(errcode(ERRCODE_IDEM_STATE),
@@ -572,8 +591,9 @@ check_attempt(int given, int current)
 }
 
 static void
-no_request(void)
+no_request(RequestClaim *rc)
 {
+	request_note_read(rc);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_NOT_FOUND),
 			 errmsg("no request was begun with this key"),

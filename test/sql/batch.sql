@@ -108,7 +108,7 @@ SELECT count(*) FROM idem_pay_batch((SELECT array_agg('trigger-' || g) FROM gene
 	(SELECT array_agg(g) FROM generate_series(1, 100) g));
 SELECT count(*), count(DISTINCT key) FROM seen;
 ALTER TABLE idempotency.operation ADD CONSTRAINT no_99 CHECK (amount <> 99.99) NOT VALID;
-SELECT pg_temp.error($$SELECT idem_pay_batch('{check-1,check-2}', '{1,99.99}')$$) ~ '^23514 ' AS refused;
+SELECT key, outcome, sqlstate FROM idem_pay_batch('{check-1,check-2}', '{1,99.99}');
 SELECT count(*) FROM idem_lookup('check-1');
 ALTER TABLE idempotency.operation DROP CONSTRAINT no_99;
 DROP TRIGGER see ON idempotency.operation;
@@ -152,3 +152,41 @@ INSERT INTO idempotency.operation (payment_id, created_at, seq, scope, key, oper
 SELECT status FROM idem_pay('m-z', 1);
 SELECT key, outcome FROM idem_pay_batch('{m-a,m-lonf,m-lonh,m-z}', '{1,1,1,1}');
 ROLLBACK;
+
+-- what an administrator put on the table refuses an item alone, with its SQLSTATE
+ALTER TABLE idempotency.operation ADD CONSTRAINT at_most_1000 CHECK (amount <= 1000) NOT VALID;
+SELECT item, outcome, status, sqlstate, message FROM idem_pay_batch(
+	ARRAY['cap-1', 'cap-2', 'cap-3', 'cap-2', 'cap-3'], ARRAY[1000, 1001, 3, 1001, 4]);
+-- it leaves the key to the next item that has it
+SELECT item, outcome, status, sqlstate FROM idem_pay_batch(ARRAY['cap-4', 'cap-4', 'cap-4', 'cap-4'], ARRAY[1001, 4, 1001, 4]);
+ALTER TABLE idempotency.operation DROP CONSTRAINT at_most_1000;
+CREATE UNIQUE INDEX one_reference ON idempotency.operation (reference) WHERE key LIKE 'unique-%';
+SELECT item, outcome, sqlstate, message, detail FROM idem_pay_batch(ARRAY['unique-1', 'unique-2', 'unique-3'], ARRAY[1, 2, 3],
+	NULL, ARRAY['bill 1', 'bill 2', 'bill 1']);
+DROP INDEX idempotency.one_reference;
+CREATE FUNCTION no_sevens() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.amount = 7 THEN
+		RAISE EXCEPTION 'no sevens' USING ERRCODE = 'SHOP7', DETAIL = 'They bring bad luck.';
+	ELSIF NEW.amount = 8 THEN
+		RAISE EXCEPTION 'not now' USING ERRCODE = '40001';
+	END IF;
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER no_sevens AFTER INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION no_sevens();
+SELECT item, key, outcome, status, sqlstate, message, detail
+FROM idem_pay_batch(ARRAY['seven-1', 'seven-2', 'seven-3'], ARRAY[1, 7, 3]);
+SELECT key, amount FROM idempotency.operation WHERE key ~ '^(cap|unique|seven)-' ORDER BY key;
+-- all of a large batch, some of it in each portion
+SELECT outcome, sqlstate, count(*) FROM (SELECT array_agg('large-' || g ORDER BY g) AS keys, array_agg(CASE WHEN g % 50 = 0 THEN 7 ELSE 1 END ORDER BY g) AS amounts
+	FROM generate_series(1, 500) g) s, idem_pay_batch(keys, amounts) GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT count(*) FROM idempotency.operation WHERE key ~ '^large-';
+-- what concerns the transaction is still an error of the whole
+\set VERBOSITY sqlstate
+SELECT idem_pay_batch(ARRAY['seven-4', 'seven-5'], ARRAY[4, 8]);
+\set VERBOSITY default
+SELECT count(*) FROM idem_lookup('seven-4');
+DROP TRIGGER no_sevens ON idempotency.operation;
+DROP FUNCTION no_sevens;
+SELECT invariant FROM idem_check() WHERE NOT ok;

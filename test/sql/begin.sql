@@ -289,3 +289,14 @@ INSERT INTO idempotency.request_0 (created_at, expires_at, seq, attempt, scope, 
 SELECT idem_purge();
 SELECT count(*) FROM idempotency.request_0;
 ROLLBACK;
+
+-- the numbers of rows and attempts end, if somebody has written the last ones by hand
+INSERT INTO idempotency.request_0 (created_at, expires_at, lease_until, seq, attempt, scope, key, status, role)
+VALUES (now(), now() + interval '1 day', now() + interval '1 hour', 2147483647, 1, '', 'last row', 'started', current_user),
+	(now(), now() + interval '1 day', now() - interval '1 hour', 1, 2147483647, '', 'last attempt', 'started', current_user),
+	(now(), now() - interval '1 hour', NULL, 2147483647, 1, '', 'last and expired', 'completed', current_user);
+SELECT pg_temp.error($$SELECT idem_complete('last row', '1', 1)$$);
+SELECT pg_temp.error($$SELECT idem_checkpoint('last row', 'half', '1', 1)$$);
+SELECT pg_temp.error($$SELECT idem_begin('last attempt')$$);
+SELECT pg_temp.error($$SELECT idem_begin('last and expired')$$);
+DELETE FROM idempotency.request_0 WHERE key ~ '^last ';

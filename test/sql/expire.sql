@@ -163,3 +163,29 @@ BEGIN;
 UPDATE idempotency.operation SET expired = NULL WHERE scope = 'expire' AND key = 'part 2';
 SELECT invariant, detail FROM idem_check() WHERE NOT ok;
 ROLLBACK;
+
+-- what is on the list of holds for others' sake: foreign keys and AFTER triggers, which a release fires
+CREATE TABLE watched (expires_at timestamptz, payment_id uuid, scope text, FOREIGN KEY (expires_at, payment_id, scope) REFERENCES idempotency.hold);
+CREATE TABLE gone (key text);
+CREATE FUNCTION note_gone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO gone VALUES (OLD.key); RETURN NULL; END $$;
+CREATE TRIGGER note_gone AFTER DELETE ON idempotency.hold FOR EACH ROW EXECUTE FUNCTION note_gone();
+SELECT status FROM idem_authorize('watched', 10, expires_in => '1 microsecond');
+INSERT INTO watched SELECT expires_at, payment_id, scope FROM idempotency.hold WHERE key = 'watched';
+\set VERBOSITY sqlstate
+SELECT idem_expire();
+\set VERBOSITY default
+SELECT count(*) FROM idempotency.hold WHERE key = 'watched';
+DELETE FROM watched;
+SELECT idem_expire();
+SELECT * FROM gone;
+DROP TRIGGER note_gone ON idempotency.hold;
+DROP TABLE watched;
+-- but none that could change what is deleted, or has no statement
+CREATE TRIGGER note_gone BEFORE DELETE ON idempotency.hold FOR EACH ROW EXECUTE FUNCTION note_gone();
+SELECT status FROM idem_authorize('before', 10, expires_in => '1 microsecond');
+DROP TRIGGER note_gone ON idempotency.hold;
+CREATE TRIGGER note_gone AFTER DELETE ON idempotency.hold FOR EACH STATEMENT EXECUTE FUNCTION note_gone();
+SELECT status FROM idem_authorize('statement', 10, expires_in => '1 microsecond');
+DROP TRIGGER note_gone ON idempotency.hold;
+DROP FUNCTION note_gone;
+DROP TABLE gone;

@@ -1,0 +1,244 @@
+# A replay is an acknowledgement: is what it returns as durable as the session's own commits? Rows of writers that did
+# not wait for the disk, rows that no standby has yet, waits that are cancelled; and what costs nothing.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use Client;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# A writer that does not wait for the disk. The WAL writer comes late, so that nobody else flushes what it wrote.
+my $alone = PostgreSQL::Test::Cluster->new('alone');
+$alone->init;
+$alone->append_conf('postgresql.conf', <<'CONF');
+wal_writer_delay = 10s
+wal_writer_flush_after = 0
+autovacuum = off
+CONF
+$alone->start;
+$alone->safe_psql('postgres', 'CREATE EXTENSION idempotency');
+
+sub crash
+{
+	$alone->stop('immediate');
+	$alone->start;
+	return;
+}
+
+# Each way to be given an answer: what writes it, and what reads it.
+my @ways = (
+	[ 'idem_pay', q(SELECT idem_pay('k', 1)), q(SELECT r::text FROM idem_pay('k', 1) r) ],
+	[ 'idem_lookup', q(SELECT idem_pay('k', 1)), q(SELECT r::text FROM idem_lookup('k') r) ],
+	[ 'idem_cancel of an unused key', q(SELECT idem_cancel('k')), q(SELECT r::text FROM idem_cancel('k') r) ],
+	[ 'idem_pay_batch', q(SELECT idem_pay('k', 1)),
+		q(SELECT payment_id, outcome FROM idem_pay_batch(ARRAY['k'], ARRAY[1])) ],
+	[ 'idem_payment', q(SELECT idem_pay('k', 1)), q(SELECT r::text FROM idem_payment('%s') r) ],
+	[ 'idem_history', q(SELECT idem_pay('k', 1)), q(SELECT r::text FROM idem_history('%s') r) ],
+	[ 'idem_begin', q(SELECT idem_begin('k'), idem_complete('k', '"done"')),
+		q(SELECT outcome, attempt, response FROM idem_begin('k')) ],
+	[ 'idem_execute', q(SELECT idem_execute('k', 'SELECT 1')), q(SELECT rows FROM idem_execute('k', 'SELECT 1')) ],
+	[ 'idem_lookup_request', q(SELECT idem_execute('k', 'SELECT 1')), q(SELECT created_at FROM idem_lookup_request('k')) ]);
+
+for my $level ('local', 'on')
+{
+	for my $way (@ways)
+	{
+		my ($name, $write, $read) = @$way;
+		my $key = "$name $level";
+		s/'k'/'$key'/g for $write, $read;
+		my $writer = Client->new($alone, set => { synchronous_commit => 'off' });
+		my $reader = Client->new($alone, set => { synchronous_commit => $level });
+		$writer->row($write);
+		my $id = $name =~ /idem_(?:payment|history)/ && $writer->value('SELECT payment_id FROM idem_lookup($1)', $key);
+		my $ask = $id ? sprintf($read, $id) : $read;
+		my @given = $reader->row($ask);
+		crash();
+		my $after = Client->new($alone);
+		is_deeply([ $after->row($ask) ], \@given, "$name, synchronous_commit = $level: what was answered survives a crash");
+	}
+}
+
+# Who asks for nothing is given nothing: that the first try was lost shows that the others were no accident.
+my $writer = Client->new($alone, set => { synchronous_commit => 'off' });
+my ($receipt) = $writer->pay('lost', 1);
+is_deeply([ $writer->pay('lost', 1) ], [ $receipt, 't' ], 'a replay with synchronous_commit = off');
+crash();
+$writer = Client->new($alone);
+is(($writer->pay('lost', 1))[1], 'f', 'is lost with what it replayed');
+$alone->stop;
+
+# A primary and a synchronous standby
+my $primary = PostgreSQL::Test::Cluster->new('primary');
+$primary->init(allows_streaming => 1);
+$primary->append_conf('postgresql.conf', <<'CONF');
+autovacuum = off
+max_prepared_transactions = 5
+max_connections = 60
+CONF
+$primary->start;
+$primary->safe_psql('postgres', 'CREATE EXTENSION idempotency');
+$primary->backup('backup');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'backup', has_streaming => 1);
+$standby->start;
+
+sub synchronous
+{
+	my ($names) = @_;
+	$primary->append_conf('postgresql.conf', "synchronous_standby_names = '$names'");
+	$primary->reload;
+	return;
+}
+
+# A session that waits for the standby
+sub waits_for_standby
+{
+	my ($control, $client) = @_;
+	return Client::wait_until(
+		sub { ($control->value('SELECT wait_event FROM pg_stat_activity WHERE pid = $1', $client->pid) // '') eq 'SyncRep' });
+}
+
+synchronous('standby');
+ok($primary->poll_query_until('postgres', q(SELECT sync_state = 'sync' FROM pg_stat_replication)), 'there is a synchronous standby');
+my $control = Client->new($primary, set => { synchronous_commit => 'local' });
+my $old = Client->new($primary);
+my ($old_receipt) = $old->pay('old', 1);
+is_deeply([ $old->pay('old', 1) ], [ $old_receipt, 't' ], 'with its standby, a replay is answered');
+$old->pay('old', 1);
+
+# The standby goes away; a payment waits for it, and the server crashes in that wait.
+$standby->stop;
+my $payer = Client->new($primary);
+$payer->send_pay('in doubt', 5);
+ok(waits_for_standby($control, $payer), 'a payment waits for the standby that is away');
+is($control->value(q(SELECT count(*) FROM idem_lookup('in doubt'))), 0, 'and is not seen by others');
+
+# What was settled before needs no standby, and leaves nothing behind.
+is_deeply([ $old->pay('old', 1) ], [ $old_receipt, 't' ], 'a key that was settled is answered without the standby');
+is($old->value('SELECT pg_current_xact_id_if_assigned()'), undef, 'without a transaction id');
+
+$primary->stop('immediate');
+$primary->start;
+$control = Client->new($primary, set => { synchronous_commit => 'local' });
+is($control->value(q(SELECT count(*) FROM idem_lookup('in doubt'))), 1, 'after the crash the payment is there');
+
+# Whoever asks waits as the payment did, in every way there is.
+my $id = $control->value(q(SELECT payment_id FROM idem_lookup('in doubt')));
+my %asking = map { $_ => Client->new($primary) } (
+	q(SELECT r::text FROM idem_pay('in doubt', 5) r),
+	q(SELECT r::text FROM idem_lookup('in doubt') r),
+	q(SELECT outcome FROM idem_pay_batch(ARRAY['in doubt'], ARRAY[5])),
+	"SELECT r::text FROM idem_payment('$id') r",
+	"SELECT r::text FROM idem_history('$id') r");
+for my $call (sort keys %asking)
+{
+	$asking{$call}->send($call);
+	ok(waits_for_standby($control, $asking{$call}), "$call waits for the standby");
+}
+is($control->value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 0, 'they hold no key');
+
+# No page is pinned meanwhile: VACUUM can have each of them. (It would wait for ever.)
+ok(eval { $control->do('VACUUM (FREEZE, DISABLE_PAGE_SKIPPING) idempotency.operation'); 1 }, 'VACUUM does not wait for them');
+
+# Cancelled, it is an error and no receipt; a frozen row is no safer.
+my ($replay) = grep { /idem_pay\(/ } keys %asking;
+$control->row('SELECT pg_cancel_backend($1)', $asking{$replay}->pid);
+is($asking{$replay}->error_of_answer, '57014', 'a wait that is cancelled is an error');
+$asking{$replay}->do(q(SET statement_timeout = '300ms'));
+is($asking{$replay}->error_of_pay('in doubt', 5), '57014', 'so is one that runs out of time');
+$asking{$replay}->do('BEGIN');
+is($asking{$replay}->error_of_pay('in doubt', 5), '57014', 'in a transaction too');
+$asking{$replay}->do('ROLLBACK');
+my $died = Client->new($primary);
+$died->send_pay('in doubt', 5);
+ok(waits_for_standby($control, $died), 'another one waits');
+$control->row('SELECT pg_terminate_backend($1)', $died->pid);
+isnt($died->error_of_answer, 'none', 'and is terminated: it has no receipt');
+
+# Sessions that do not ask for a standby do not wait for it.
+for my $level ('local', 'off')
+{
+	my $client = Client->new($primary, set => { synchronous_commit => $level });
+	is(($client->pay('in doubt', 5))[1], 't', "synchronous_commit = $level does not wait for the standby");
+	# and what it learned is not what another level asks for
+	$client->do(q(SET synchronous_commit = on));
+	$client->do(q(SET statement_timeout = '300ms'));
+	is($client->error_of_pay('in doubt', 5), '57014', 'but does so when it is set back');
+}
+
+# A prepared transaction whose COMMIT PREPARED did not wait
+my $two_phase = Client->new($primary, set => { synchronous_commit => 'local' });
+$two_phase->do('BEGIN');
+my ($prepared) = $two_phase->pay('prepared', 7);
+$two_phase->do(q(PREPARE TRANSACTION 'p'));
+$two_phase->do(q(COMMIT PREPARED 'p'));
+my $prepared_client = Client->new($primary);
+$prepared_client->send_pay('prepared', 7);
+ok(waits_for_standby($control, $prepared_client), 'a replay of what was prepared waits too');
+
+# A transaction's own payment is not waited for; it has not been committed.
+my $own = Client->new($primary);
+$own->do('BEGIN');
+my ($own_receipt) = $own->pay('own', 3);
+is_deeply([ $own->pay('own', 3) ], [ $own_receipt, 't' ], 'nobody waits for what he is about to commit');
+$own->do('ROLLBACK');
+
+# Without synchronous standbys there is nothing to wait for, and those who wait go on.
+delete $asking{$replay};
+my $last = Client->new($primary);
+$last->send_pay('in doubt', 5);
+ok(waits_for_standby($control, $last), 'one more waits');
+synchronous('');
+ok($last->answer, 'it goes on when the setting is taken back');
+$asking{$_}->answer for keys %asking;
+is_deeply([ Client::split_receipt($prepared_client->answer) ], [ $prepared, 't' ], 'so do the others');
+
+# Set again, it is waited for again: what was settled without a standby is on none.
+synchronous('standby');
+ok($primary->poll_query_until('postgres', q(SELECT setting = 'standby' FROM pg_settings WHERE name = 'synchronous_standby_names')), 'a standby is asked for again');
+my $again = $last;
+$again->send_pay('in doubt', 5);
+ok(waits_for_standby($control, $again), 'the same session waits now');
+
+# The standby is back: everybody gets his answer, and it is on both.
+$standby->start;
+($receipt) = Client::split_receipt($again->answer);
+$primary->wait_for_catchup($standby);
+my $s = Client->new($standby);
+is_deeply([ $s->pay('in doubt', 5) ], [ $receipt, 't' ], 'the standby gives the same receipt');
+for my $level ('remote_write', 'on', 'remote_apply')
+{
+	my $client = Client->new($primary, set => { synchronous_commit => $level });
+	is_deeply([ $client->pay('in doubt', 5) ], [ $receipt, 't' ], "synchronous_commit = $level: the standby has it");
+	my $apart = Client->new($primary, set => { synchronous_commit => 'local' });
+	my ($new) = $apart->pay("new $level", 1);
+	is_deeply([ $client->pay("new $level", 1) ], [ $new, 't' ], "$level: so has a row of one who did not wait");
+	is($s->value(q(SELECT count(*) FROM idem_lookup($1)), "new $level"), 1, 'the standby shows it') if $level eq 'remote_apply';
+}
+
+# The case that was lost: crash, replay, failover.
+$standby->stop;
+$payer = Client->new($primary);
+$payer->send_pay('failover', 9);
+ok(waits_for_standby($control, $payer), 'a payment waits');
+$primary->stop('immediate');
+$primary->start;
+my $retry = Client->new($primary);
+$retry->do(q(SET statement_timeout = '1s'));
+is($retry->error_of_pay('failover', 9), '57014', 'after the crash, whoever asks again is told nothing');
+$primary->stop('immediate');
+$standby->start;
+$standby->promote;
+$retry = Client->new($standby);
+my $replayed;
+($receipt, $replayed) = $retry->pay('failover', 9);
+is($replayed, 'f', 'the new primary does not know the key, and nobody was told that it was paid');
+is_deeply([ $retry->pay('in doubt', 5) ], [ (Client->new($standby)->pay('in doubt', 5))[0], 't' ], 'what was acknowledged is there');
+is($retry->value('SELECT count(*) FROM idem_check() WHERE NOT ok'), 0, 'idem_check finds nothing wrong');
+
+$standby->stop;
+done_testing();
