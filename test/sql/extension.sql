@@ -3,7 +3,9 @@
 -- DROP and CREATE EXTENSION in one session, which has the old tables cached
 SELECT replayed FROM idem_pay('extension', 50);
 DROP EXTENSION idempotency;
+\set VERBOSITY terse
 SELECT idem_pay('extension', 50);
+\set VERBOSITY default
 CREATE EXTENSION idempotency;
 SELECT replayed FROM idem_pay('extension', 50);
 SELECT replayed FROM idem_pay('extension', 50);

@@ -88,7 +88,7 @@ SELECT pg_temp.error($$INSERT INTO idempotency.currency VALUES ('btc', 8)$$);
 SELECT pg_temp.error($$INSERT INTO idempotency.currency VALUES ('BTC', 19)$$);
 SELECT pg_temp.error($$INSERT INTO idempotency.currency VALUES ('BTC', -1)$$);
 SELECT pg_temp.error($$INSERT INTO idempotency.currency VALUES ('BTC', NULL)$$);
-SELECT pg_temp.error($$SELECT idempotency.currency_changed()$$);
+SELECT pg_temp.error($$SELECT idempotency.table_changed()$$);
 
 -- accounts have to wait for the ledger
 SELECT pg_temp.error($$SELECT idem_pay('k', 50, from_account => 'alice')$$);
