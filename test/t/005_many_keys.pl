@@ -21,6 +21,7 @@ my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', <<'CONF');
 shared_buffers = 2MB
+max_locks_per_transaction = 64
 max_wal_size = 4GB
 checkpoint_timeout = 1h
 autovacuum = off
@@ -32,10 +33,9 @@ my $c = Client->new($node);
 my $observer = Client->new($node);
 my $advisory_locks = 'SELECT count(*) FROM pg_locks WHERE locktype = $$advisory$$ AND pid = ' . $c->pid;
 
-is($c->value('SHOW max_locks_per_transaction'), 64, 'max_locks_per_transaction is at its default');
 cmp_ok($c->value(q(SELECT current_setting('max_locks_per_transaction')::int *
 		(current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int))),
-	'<', FIRST, 'and there are fewer locks in all than keys');
+	'<', FIRST, 'there are fewer locks in all than keys');
 
 # Does the measure of locks work? A key has its lock while its row is written, so a constraint can see it; and
 # none when triggers fire, as they may do what they like.
@@ -133,15 +133,15 @@ $node->stop;
 done_testing();
 
 # Pays with keys $from to $to in one statement; how many were new, how many replayed. The numbers are made
-# in a select list, as the executor stores a whole set that comes from a function in FROM.
+# in a select list, as the executor stores a whole set that comes from a function in FROM. There is no GROUP BY,
+# as since PostgreSQL 19 the planner may group the numbers first, which takes memory for each.
 sub pay
 {
 	my ($from, $to) = @_;
 	return $c->value(<<'SQL', $from, $to);
-SELECT string_agg(n || CASE WHEN replayed THEN ' replayed' ELSE ' new' END, ', ' ORDER BY replayed)
-FROM (SELECT r.replayed, count(*) AS n
-	FROM (SELECT generate_series($1::int, $2::int) AS i) numbers, LATERAL idem_pay('payroll ' || i, 1 + i % 100) r
-	GROUP BY r.replayed) counts
+SELECT concat_ws(', ', nullif(count(*) FILTER (WHERE NOT replayed), 0) || ' new',
+	nullif(count(*) FILTER (WHERE replayed), 0) || ' replayed')
+FROM (SELECT generate_series($1::int, $2::int) AS i) numbers, LATERAL idem_pay('payroll ' || i, 1 + i % 100)
 SQL
 }
 
