@@ -20,6 +20,10 @@
  * An error is logged, and the next round tries again.  A worker that does not end
  * is given up, so that the other databases have their turn.
  *
+ * What is waited for, and for how long, goes by the monotonic clock: somebody may
+ * set the other one.  What is stored with a time, such as the end of a hold, goes
+ * by that.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -32,6 +36,7 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
@@ -42,7 +47,6 @@
 #include "utils/memutils.h"
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 #include "utils/varlena.h"
 
 #include "compat.h"
@@ -71,11 +75,12 @@ static void go_round(bool tell);
 static Oid	find_database(const char *name);
 static void visit(Oid database, const char *name);
 static bool wait_for_end(BackgroundWorkerHandle *handle);
-static void nap(TimestampTz until);
+static void nap(instr_time start);
 static void settle_session(void);
 static void attempt_again(const char *activity, bool (*work) (void));
 static bool attempt(const char *activity, bool (*work) (void));
 static void tell_database(void *name);
+static long ms_since(instr_time start);
 static bool expire(void);
 static bool purge(void);
 
@@ -105,10 +110,11 @@ idem_maintenance_launcher(Datum arg)
 
 	for (;;)
 	{
-		TimestampTz start = GetCurrentTimestamp();
+		instr_time	start;
 
+		INSTR_TIME_SET_CURRENT(start);
 		go_round(tell);
-		nap(TimestampTzPlusMilliseconds(start, setting_naptime * INT64CONST(1000)));
+		nap(start);
 		tell = ConfigReloadPending;
 		if (ConfigReloadPending)
 		{
@@ -252,8 +258,9 @@ visit(Oid database, const char *name)
 static bool
 wait_for_end(BackgroundWorkerHandle *handle)
 {
-	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), GIVE_UP_MS);
+	instr_time	start;
 
+	INSTR_TIME_SET_CURRENT(start);
 	for (;;)
 	{
 		pid_t		pid;
@@ -261,7 +268,7 @@ wait_for_end(BackgroundWorkerHandle *handle)
 		CHECK_FOR_INTERRUPTS();
 		if (GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED)
 			return true;
-		if (GetCurrentTimestamp() >= give_up)
+		if (ms_since(start) >= GIVE_UP_MS)
 			return false;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 1000, PG_WAIT_EXTENSION);
@@ -270,19 +277,18 @@ wait_for_end(BackgroundWorkerHandle *handle)
 }
 
 /*
- * Sleep until then, or until the configuration is to be read again.
+ * Sleep until the round that began then has lasted for idempotency.naptime, or
+ * the configuration is to be read again.
  */
 static void
-nap(TimestampTz until)
+nap(instr_time start)
 {
 	for (;;)
 	{
 		long		ms;
 
 		CHECK_FOR_INTERRUPTS();
-		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
-		/* if the clock was set back, the round does not wait for it to come up */
-		ms = Min(ms, setting_naptime * 1000L);
+		ms = setting_naptime * 1000L - ms_since(start);
 		if (ms <= 0 || ConfigReloadPending)
 			return;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -326,9 +332,10 @@ settle_session(void)
 static void
 attempt_again(const char *activity, bool (*work) (void))
 {
-	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WORK_MS / 2);
+	instr_time	start;
 
-	while (attempt(activity, work) && GetCurrentTimestamp() < end)
+	INSTR_TIME_SET_CURRENT(start);
+	while (attempt(activity, work) && ms_since(start) < WORK_MS / 2)
 		CHECK_FOR_INTERRUPTS();
 }
 
@@ -380,6 +387,19 @@ static void
 tell_database(void *name)
 {
 	errcontext("maintenance of database \"%s\"", (const char *) name);
+}
+
+/*
+ * How many milliseconds have passed since then, by the monotonic clock.
+ */
+static long
+ms_since(instr_time start)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, start);
+	return (long) INSTR_TIME_GET_MILLISEC(now);
 }
 
 static bool
