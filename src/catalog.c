@@ -71,7 +71,7 @@ static const Oid operation_types[Natts_operation] = {
 static const Oid currency_types[Natts_currency] = {TEXTOID, INT2OID};
 
 static const Oid hold_types[Natts_hold] = {
-	TIMESTAMPTZOID, UUIDOID, TEXTOID, TEXTOID
+	TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TEXTOID, TEXTOID
 };
 
 static const Oid request_purge_types[Natts_request_purge] = {TIMESTAMPTZOID};
@@ -93,7 +93,7 @@ static const TableShape table_shapes[N_TABLES] = {
 	[TABLE_OPERATION] = {"operation", Natts_operation, operation_types,
 	"....??....?....?????.???"},
 	[TABLE_CURRENCY] = {"currency", Natts_currency, currency_types, ".."},
-	[TABLE_HOLD] = {"hold", Natts_hold, hold_types, "...."},
+	[TABLE_HOLD] = {"hold", Natts_hold, hold_types, "....."},
 	[TABLE_REQUEST_PURGE] = {"request_purge", Natts_request_purge,
 	request_purge_types, "."},
 	[TABLE_REQUEST] = REQUEST_SHAPE("request_0"),
@@ -106,8 +106,8 @@ static const IndexShape index_shapes[N_INDEXES] = {
 	{Anum_operation_key, Anum_operation_scope}},
 	[INDEX_OPERATION_PAYMENT] = {TABLE_OPERATION, true, "scope, payment_id, seq", 3,
 	{Anum_operation_scope, Anum_operation_payment_id, Anum_operation_seq}},
-	[INDEX_HOLD_EXPIRY] = {TABLE_HOLD, true, "expires_at, payment_id, scope", 3,
-	{Anum_hold_expires_at, Anum_hold_payment_id, Anum_hold_scope}},
+	[INDEX_HOLD_DUE] = {TABLE_HOLD, true, "due_at, payment_id, scope", 3,
+	{Anum_hold_due_at, Anum_hold_payment_id, Anum_hold_scope}},
 	[INDEX_REQUEST_PURGE] = {TABLE_REQUEST_PURGE, true, "purged_until", 1,
 	{Anum_request_purge_purged_until}},
 	[INDEX_REQUEST_KEY] = REQUEST_INDEX_SHAPE(0),

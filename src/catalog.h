@@ -48,11 +48,12 @@
 #define Natts_currency				2
 
 /* idempotency.hold */
-#define Anum_hold_expires_at		1
-#define Anum_hold_payment_id		2
-#define Anum_hold_scope				3
-#define Anum_hold_key				4
-#define Natts_hold					4
+#define Anum_hold_due_at			1
+#define Anum_hold_expires_at		2
+#define Anum_hold_payment_id		3
+#define Anum_hold_scope				4
+#define Anum_hold_key				5
+#define Natts_hold					5
 
 /* idempotency.request_0 and its like */
 #define Anum_request_created_at			1
@@ -92,7 +93,7 @@ typedef enum CatalogIndex
 {
 	INDEX_OPERATION_KEY,		/* UNIQUE (key, scope) */
 	INDEX_OPERATION_PAYMENT,	/* PRIMARY KEY (scope, payment_id, seq) */
-	INDEX_HOLD_EXPIRY,			/* PRIMARY KEY (expires_at, payment_id, scope) */
+	INDEX_HOLD_DUE,				/* PRIMARY KEY (due_at, payment_id, scope) */
 	INDEX_REQUEST_PURGE,		/* PRIMARY KEY (purged_until) */
 	INDEX_REQUEST_KEY,			/* UNIQUE (key, scope, seq), of each request_n */
 	INDEX_REQUEST_EXPIRY = INDEX_REQUEST_KEY + N_REQUEST_TABLES,	/* (expires_at) */

@@ -14,8 +14,8 @@
 extern void hold_add(const Operation *op);
 
 /*
- * Deal with so many of those that have expired, at most; returns with how many.
- * See idem_expire().
+ * Look at so many of those that are due, at most; returns at how many.  See
+ * idem_expire().
  */
 extern int	hold_expire(int most);
 

@@ -190,7 +190,7 @@ store_find_next(Store *store)
 bool
 store_find_expired(Store *store, TimestampTz until, ScanDirection direction)
 {
-	CatalogIndex index = store->table == TABLE_HOLD ? INDEX_HOLD_EXPIRY
+	CatalogIndex index = store->table == TABLE_HOLD ? INDEX_HOLD_DUE
 		: store->table == TABLE_REQUEST_PURGE ? INDEX_REQUEST_PURGE
 		: INDEX_REQUEST_EXPIRY + (store->table - TABLE_REQUEST);
 	ScanKeyData key;

@@ -85,7 +85,7 @@ extern bool store_find_next(Store *store);
 
 /*
  * Likewise, a hold, a row of a request, or a mark of a purge: of those whose time
- * is this or earlier, the first, or backward the last; and then the next.
+ * (a hold's due_at) is this or earlier, the first, or backward the last; and then the next.
  */
 extern bool store_find_expired(Store *store, TimestampTz until,
 							   ScanDirection direction);

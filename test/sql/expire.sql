@@ -18,7 +18,7 @@ SELECT payment_id AS voided FROM idem_authorize('voided', 100, expires_in => '1 
 SELECT payment_id AS taken FROM idem_authorize('taken', 100, expires_in => '1 second') \gset
 SELECT payment_id AS later FROM idem_authorize('later', 100) \gset
 SELECT FROM idem_authorize('untouched', 100, expires_in => '1 second');
-SELECT h.key, h.scope, h.payment_id = o.payment_id AND h.expires_at = o.expires_at AS right
+SELECT h.key, h.scope, h.payment_id = o.payment_id AND h.expires_at = o.expires_at AND h.due_at = o.expires_at AS right
 FROM idempotency.hold h LEFT JOIN idempotency.operation o USING (scope, key) WHERE scope = 'expire' ORDER BY key;
 BEGIN;
 SELECT FROM idem_authorize('rolled back', 100, expires_in => '1 second');
@@ -94,18 +94,61 @@ SELECT idem_expire(3), idem_expire(NULL);
 SELECT idem_expire(0);
 SELECT idem_expire(-1);
 
--- those that cannot be released are told of, and not in the way of others
+-- those that cannot be released are reported, and not in the way of others
 SELECT count(idem_authorize('broken ' || i, i, expires_in => '1 microsecond')) FROM generate_series(1, 4) i;
 SELECT FROM idem_pay('in the way', 1);
 UPDATE idempotency.operation SET key = 'idem_expire:broken 2' WHERE key = 'in the way';
 UPDATE idempotency.hold SET key = (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 400) i) WHERE key = 'broken 3';
-\set VERBOSITY sqlstate
+\set VERBOSITY terse
 SELECT idem_expire();
-\set VERBOSITY default
 SELECT length(key) FROM idempotency.hold WHERE scope = 'expire' AND key <> 'later' ORDER BY 1;
 UPDATE idempotency.operation SET key = 'in the way' WHERE key = 'idem_expire:broken 2';
 UPDATE idempotency.hold SET key = 'broken 3' WHERE length(key) > 1000;
 SELECT idem_expire();
+UPDATE idempotency.hold SET due_at = expires_at;
+SELECT idem_expire();
+
+-- each call looks at so many, those that cannot be released among them, gives one warning, and the next goes on from there
+CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not this one'; END$$;
+CREATE TRIGGER refuse AFTER INSERT ON idempotency.operation FOR EACH ROW WHEN (NEW.key ^@ 'idem_expire:refused') EXECUTE FUNCTION pg_temp.refuse();
+SELECT count(idem_authorize(CASE WHEN i <= 200 THEN 'refused ' ELSE 'allowed ' END || i, 100, expires_in => '1 microsecond')) FROM generate_series(1, 300) i;
+SELECT idem_expire(100);
+SELECT idem_expire(100);
+SELECT idem_expire(100);
+SELECT idem_expire(100);
+SELECT split_part(key, ' ', 1) AS payments, status, released, count(*) FROM idempotency.payment
+WHERE scope = 'expire' AND key ~ '^(refused|allowed) ' GROUP BY 1, 2, 3 ORDER BY 1;
+-- in a minute
+SELECT count(*), bool_and(due_at BETWEEN now() AND now() + interval '1 minute') AS soon, bool_and(expires_at < now()) AS expired
+FROM idempotency.hold WHERE scope = 'expire' AND key ^@ 'refused ';
+SELECT invariant, detail FROM idem_check() WHERE NOT ok;
+-- who fails for longer is looked at more rarely, but every day
+UPDATE idempotency.hold SET due_at = expires_at, expires_at = now() - CASE key WHEN 'refused 1' THEN interval '5 hours' ELSE '5 days' END
+WHERE key IN ('refused 1', 'refused 2');
+SELECT idem_expire();
+SELECT key, due_at - now() BETWEEN '4 hours' AND '6 hours' AS in_5_hours, due_at - now() BETWEEN '23 hours' AND '1 day' AS in_a_day
+FROM idempotency.hold WHERE key IN ('refused 1', 'refused 2') ORDER BY key;
+-- and is released when it can be
+DROP TRIGGER refuse ON idempotency.operation;
+SELECT idem_expire();
+UPDATE idempotency.hold SET due_at = expires_at;
+SELECT idem_expire();
+SELECT key FROM idempotency.hold WHERE scope = 'expire';
+\set VERBOSITY default
+
+-- one that is held for longer than it is listed for is not released before
+BEGIN;
+SELECT payment_id AS p FROM idem_authorize('prolonged', 100, expires_in => '1 microsecond') \gset
+UPDATE idempotency.operation SET expires_at = expires_at + interval '1 hour' WHERE payment_id = :'p';
+SELECT idem_expire();
+SELECT idem_expire();
+SELECT h.due_at = o.expires_at AS due, h.expires_at = o.expires_at AS right FROM idempotency.hold h JOIN idempotency.operation o USING (scope, payment_id)
+WHERE payment_id = :'p';
+SELECT status FROM idem_capture('prolonged 1', :'p');
+UPDATE idempotency.hold SET due_at = now() WHERE payment_id = :'p';
+SELECT idem_expire();
+SELECT FROM idempotency.hold WHERE payment_id = :'p';
+ROLLBACK;
 
 -- in a transaction, with savepoints
 BEGIN;
@@ -144,10 +187,10 @@ DROP ROLE regress_idem_shop, regress_idem_sweeper;
 
 -- rows that were meddled with: a hold that is listed too early, one of no payment, one that is listed again
 BEGIN;
-INSERT INTO idempotency.hold VALUES (now(), :'later', 'expire', 'later'), (now(), '00000000-0000-7000-8000-000000000000', 'expire', 'nothing'),
-	(now(), :'untouched', 'expire', 'untouched');
+INSERT INTO idempotency.hold VALUES (now(), now(), :'later', 'expire', 'later'), (now(), now(), '00000000-0000-7000-8000-000000000000', 'expire', 'nothing'),
+	(now(), now(), :'untouched', 'expire', 'untouched');
 SELECT idem_expire();
-SELECT key, expires_at > now() AS in_time FROM idempotency.hold WHERE scope = 'expire' ORDER BY expires_at;
+SELECT key, due_at = expires_at AND due_at > now() AS in_time FROM idempotency.hold WHERE scope = 'expire';
 SELECT seq FROM idem_history(:'later');
 ROLLBACK;
 BEGIN READ ONLY;
@@ -160,17 +203,21 @@ DELETE FROM idempotency.hold WHERE scope = 'expire' AND key = 'later';
 SELECT invariant, detail FROM idem_check() WHERE NOT ok;
 ROLLBACK;
 BEGIN;
+UPDATE idempotency.hold SET due_at = 'infinity' WHERE scope = 'expire' AND key = 'later';
+SELECT invariant, detail FROM idem_check() WHERE NOT ok;
+ROLLBACK;
+BEGIN;
 UPDATE idempotency.operation SET expired = NULL WHERE scope = 'expire' AND key = 'part 2';
 SELECT invariant, detail FROM idem_check() WHERE NOT ok;
 ROLLBACK;
 
 -- what is on the list of holds for others' sake: foreign keys and AFTER triggers, which a release fires
-CREATE TABLE watched (expires_at timestamptz, payment_id uuid, scope text, FOREIGN KEY (expires_at, payment_id, scope) REFERENCES idempotency.hold);
+CREATE TABLE watched (due_at timestamptz, payment_id uuid, scope text, FOREIGN KEY (due_at, payment_id, scope) REFERENCES idempotency.hold);
 CREATE TABLE gone (key text);
 CREATE FUNCTION note_gone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO gone VALUES (OLD.key); RETURN NULL; END $$;
 CREATE TRIGGER note_gone AFTER DELETE ON idempotency.hold FOR EACH ROW EXECUTE FUNCTION note_gone();
 SELECT status FROM idem_authorize('watched', 10, expires_in => '1 microsecond');
-INSERT INTO watched SELECT expires_at, payment_id, scope FROM idempotency.hold WHERE key = 'watched';
+INSERT INTO watched SELECT due_at, payment_id, scope FROM idempotency.hold WHERE key = 'watched';
 \set VERBOSITY sqlstate
 SELECT idem_expire();
 \set VERBOSITY default

@@ -123,6 +123,7 @@ sub play_round
 	resend($resender, @logs);
 	my $swept = $control->value('SELECT clock_timestamp()');
 	# and what will run out soon, or the next round would have rows of this one
+	$control->do('UPDATE idempotency.hold SET due_at = expires_at');
 	Client::wait_until(sub {
 		$did{'holds released'} += $control->value('SELECT idem_expire()');
 		return !$control->value("SELECT count(*) FROM idempotency.hold WHERE expires_at < now() + '1 hour'");

@@ -44,6 +44,14 @@ sub done_in
 	return ok($node->poll_query_until($dbname, $nothing_left), $what);
 }
 
+# What was put off is due again.
+sub try_again
+{
+	my ($dbname) = @_;
+	$node->safe_psql($dbname, 'UPDATE idempotency.hold SET due_at = expires_at');
+	return;
+}
+
 leave_work($_, 'first') for 'shop', 'Two words', 'other';
 done_in('shop', 'requests are purged, and holds released');
 done_in('Two words', 'in all databases that are named');
@@ -80,6 +88,7 @@ $client->close;
 leave_work('shop', 'third');
 ok($node->poll_query_until('shop', q(SELECT status = 'expired' FROM idempotency.payment WHERE key = 'third')), 'nothing waits for it');
 $node->safe_psql('shop', q(COMMIT PREPARED 'capture'));
+try_again('shop');
 done_in('shop', 'when that has ended, it is released');
 is($node->safe_psql('shop', q(SELECT status || captured || released FROM idempotency.payment WHERE key = 'many 7')), 'succeeded10.0090.00', 'as far as it is held then');
 is($node->safe_psql('shop', 'SELECT count(*) FROM idem_check() WHERE NOT ok'), 0, 'idem_check() finds nothing wrong');
@@ -102,13 +111,14 @@ leave_work($_, 'fifth') for 'shop', 'Two words';
 my $no_requests = $nothing_left =~ s/SELECT FROM idempotency.hold UNION ALL//r;
 ok($node->poll_query_until('shop', $no_requests), 'requests are purged though a hold cannot be released');
 done_in('Two words', 'and another database has its turn');
-like(slurp_file($node->logfile), qr/WARNING:  hold of payment [-0-9a-f]{36} cannot be released: not today\n.*CONTEXT:.*maintenance of database "shop"/s,
+like(slurp_file($node->logfile), qr/WARNING:  could not release 1 of 1 holds that are due\n.*The first is of payment [-0-9a-f]{36}, and failed with SQLSTATE P0001: not today\n.*CONTEXT:.*maintenance of database "shop"/s,
 	'which is logged');
 $node->safe_psql('shop', q(DROP TRIGGER fail ON idempotency.operation; ALTER TABLE idempotency.hold ADD COLUMN mine text;
 	SELECT idem_execute('fifth and a half', 'SELECT 1')));
 ok($node->poll_query_until('shop', $no_requests), 'not even if nothing of it can be done');
 like(slurp_file($node->logfile), qr/ERROR:  table "idempotency.hold" does not have the columns that the library expects/, 'which is logged, too');
 $node->safe_psql('shop', 'ALTER TABLE idempotency.hold DROP COLUMN mine');
+try_again('shop');
 done_in('shop', 'it goes on when it can');
 
 # An administrator's triggers, deferred ones too, fire as in any transaction
@@ -147,13 +157,13 @@ ALTER EXTENSION idempotency DROP FUNCTION s.idem_purge(VARIADIC integer[]);
 DROP EXTENSION idempotency;
 CREATE SCHEMA idempotency;
 CREATE TABLE idempotency.operation ($columns[0], PRIMARY KEY (scope, payment_id, seq), UNIQUE (key, scope));
-CREATE TABLE idempotency.hold ($columns[1], PRIMARY KEY (expires_at, payment_id, scope));
+CREATE TABLE idempotency.hold ($columns[1], PRIMARY KEY (due_at, payment_id, scope));
 CREATE FUNCTION s.note() RETURNS trigger LANGUAGE plpgsql AS \$\$BEGIN PERFORM s.run(); RETURN NULL; END \$\$;
 CREATE TRIGGER note AFTER INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION s.note();
 INSERT INTO idempotency.operation (payment_id, created_at, seq, whole, scope, key, operation, amount, currency, authorized, captured, released, refunded, expires_at, role)
 	VALUES ('01900000-0000-7000-8000-00000000000a', '2001-01-01', 1, false, '', 'k', 'authorize', 1, 'USD', 1, 0, 0, 0, '2001-01-02', 'owner');
 DELETE FROM s.ran;
-INSERT INTO idempotency.hold VALUES ('2001-01-02', '01900000-0000-7000-8000-00000000000a', '', 'k');
+INSERT INTO idempotency.hold VALUES ('2001-01-02', '2001-01-02', '01900000-0000-7000-8000-00000000000a', '', 'k');
 SQL
 leave_work('Two words', 'after the trap');
 done_in('Two words', 'a round has been made');
