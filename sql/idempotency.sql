@@ -288,6 +288,14 @@ COMMENT ON COLUMN @extschema@.idem_receipt.sqlstate IS 'SQLSTATE of the refusal,
 COMMENT ON COLUMN @extschema@.idem_receipt.reason IS 'message of the refusal, if the operation was declined';
 COMMENT ON COLUMN @extschema@.idem_receipt.replayed IS 'true if this call did nothing and the answer is an earlier call''s';
 
+CREATE FUNCTION idempotency.shorten_call(internal)
+RETURNS internal
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'idem_shorten_call';
+REVOKE ALL ON FUNCTION idempotency.shorten_call(internal) FROM PUBLIC;
+COMMENT ON FUNCTION idempotency.shorten_call(internal) IS
+	'planner support: a call is made without the arguments at its end that are null';
+
 CREATE FUNCTION @extschema@.idem_pay(
 	key text,
 	amount numeric,
@@ -298,7 +306,7 @@ CREATE FUNCTION @extschema@.idem_pay(
 	metadata jsonb DEFAULT NULL,
 	scope text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
-LANGUAGE C VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, jsonb, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, jsonb, text)
@@ -317,7 +325,7 @@ CREATE FUNCTION @extschema@.idem_authorize(
 	metadata jsonb DEFAULT NULL,
 	scope text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
-LANGUAGE C VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, jsonb, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, jsonb, text)
@@ -334,7 +342,7 @@ CREATE FUNCTION @extschema@.idem_capture(
 	metadata jsonb DEFAULT NULL,
 	scope text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
-LANGUAGE C VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_capture(text, uuid, numeric, boolean, text, jsonb, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_capture(text, uuid, numeric, boolean, text, jsonb, text)
@@ -349,7 +357,7 @@ CREATE FUNCTION @extschema@.idem_void(
 	metadata jsonb DEFAULT NULL,
 	scope text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
-LANGUAGE C VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_void(text, uuid, text, jsonb, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_void(text, uuid, text, jsonb, text)
@@ -365,7 +373,7 @@ CREATE FUNCTION @extschema@.idem_refund(
 	metadata jsonb DEFAULT NULL,
 	scope text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
-LANGUAGE C VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, jsonb, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, jsonb, text)
@@ -377,7 +385,7 @@ CREATE FUNCTION @extschema@.idem_cancel(
 	key text,
 	scope text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
-LANGUAGE C VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_cancel(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_cancel(text, text)
@@ -400,7 +408,7 @@ RETURNS TABLE (
 	sqlstate text,
 	message text,
 	detail text)
-LANGUAGE C VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], text)
@@ -412,7 +420,7 @@ CREATE FUNCTION @extschema@.idem_lookup(
 	key text,
 	scope text DEFAULT NULL)
 RETURNS SETOF @extschema@.idem_receipt
-LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 1
+LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 1 SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_lookup(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_lookup(text, text)
@@ -424,7 +432,7 @@ CREATE FUNCTION @extschema@.idem_payment(
 	payment_id uuid,
 	scope text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
-LANGUAGE C STABLE PARALLEL RESTRICTED
+LANGUAGE C STABLE PARALLEL RESTRICTED SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_payment(uuid, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_payment(uuid, text)
@@ -436,7 +444,7 @@ CREATE FUNCTION @extschema@.idem_history(
 	payment_id uuid,
 	scope text DEFAULT NULL)
 RETURNS SETOF @extschema@.idem_receipt
-LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 5
+LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 5 SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_history(uuid, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_history(uuid, text)
@@ -516,7 +524,7 @@ CREATE FUNCTION @extschema@.idem_begin(
 	OUT response json,
 	OUT checkpoint text,
 	OUT checkpoint_data json)
-LANGUAGE C VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_begin(text, json, interval, boolean, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_begin(text, json, interval, boolean, text)
@@ -531,7 +539,7 @@ CREATE FUNCTION @extschema@.idem_checkpoint(
 	attempt integer,
 	scope text DEFAULT NULL)
 RETURNS void
-LANGUAGE C VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_checkpoint(text, text, json, integer, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_checkpoint(text, text, json, integer, text)
@@ -545,7 +553,7 @@ CREATE FUNCTION @extschema@.idem_complete(
 	attempt integer DEFAULT NULL,
 	scope text DEFAULT NULL)
 RETURNS void
-LANGUAGE C VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_complete(text, json, integer, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_complete(text, json, integer, text)
@@ -559,7 +567,7 @@ CREATE FUNCTION @extschema@.idem_fail(
 	attempt integer DEFAULT NULL,
 	scope text DEFAULT NULL)
 RETURNS void
-LANGUAGE C VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_fail(text, json, integer, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_fail(text, json, integer, text)
@@ -572,7 +580,7 @@ CREATE FUNCTION @extschema@.idem_release(
 	attempt integer DEFAULT NULL,
 	scope text DEFAULT NULL)
 RETURNS void
-LANGUAGE C VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_release(text, integer, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_release(text, integer, text)
@@ -589,7 +597,7 @@ CREATE FUNCTION @extschema@.idem_execute(
 	OUT rows json,
 	OUT sqlstate text,
 	OUT message text)
-LANGUAGE C VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text)
@@ -610,7 +618,7 @@ RETURNS TABLE (
 	lease_until timestamptz,
 	created_at timestamptz,
 	expires_at timestamptz)
-LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 1
+LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 1 SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_lookup_request(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_lookup_request(text, text)

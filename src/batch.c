@@ -173,10 +173,10 @@ read_items(Batch *batch, FunctionCallInfo fcinfo)
 	text	   *scope;
 	text	   *default_currency = currency_of_call(NULL);
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	if (ARG_IS_NULL(0) || ARG_IS_NULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "keys" : "amounts")));
+				 errmsg("%s must not be null", ARG_IS_NULL(0) ? "keys" : "amounts")));
 	refusal_raise(key_check_scope(ARG_TEXT(4), &scope));
 
 	keys = PG_GETARG_ARRAYTYPE_P(0);
@@ -193,7 +193,7 @@ read_items(Batch *batch, FunctionCallInfo fcinfo)
 	for (int i = 2; i < 4; i++)
 	{
 		values[i] = NULL;
-		if (!PG_ARGISNULL(i))
+		if (!ARG_IS_NULL(i))
 			read_array(PG_GETARG_ARRAYTYPE_P(i), TEXTOID,
 					   i == 2 ? "currencies" : "references", batch->nitems,
 					   &values[i], &nulls[i]);

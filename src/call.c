@@ -3,15 +3,59 @@
  * call.c
  *		Reading the arguments of a call.
  *
+ * Our functions have many arguments, and most calls name few of them.  For each
+ * argument the executor evaluates an expression at every call, which for the six
+ * that idem_pay() leaves null costs as much as forming the receipt.  So the
+ * functions have a planner support function, which cuts off the arguments at the
+ * end that are constant and null.  ARG_IS_NULL() takes for null what is not there.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "nodes/makefuncs.h"
+#include "nodes/supportnodes.h"
 #include "utils/builtins.h"
 
 #include "call.h"
 #include "errors.h"
+
+PG_FUNCTION_INFO_V1(idem_shorten_call);
+
+/*
+ * idempotency.shorten_call(internal) returns internal: the support function, see
+ * SupportRequestSimplify in nodes/supportnodes.h.
+ */
+Datum
+idem_shorten_call(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+	FuncExpr   *call;
+	FuncExpr   *shorter;
+	int			n;
+
+	if (!IsA(request, SupportRequestSimplify))
+		PG_RETURN_POINTER(NULL);
+
+	call = ((SupportRequestSimplify *) request)->fcall;
+	for (n = list_length(call->args); n > 0; n--)
+	{
+		Node	   *arg = list_nth(call->args, n - 1);
+
+		if (!IsA(arg, Const) || !((Const *) arg)->constisnull)
+			break;
+	}
+	if (n == list_length(call->args))
+		PG_RETURN_POINTER(NULL);
+
+	shorter = makeFuncExpr(call->funcid, call->funcresulttype,
+						   list_truncate(list_copy(call->args), n),
+						   call->funccollid, call->inputcollid, call->funcformat);
+	shorter->funcretset = call->funcretset;
+	shorter->location = call->location;
+	PG_RETURN_POINTER(shorter);
+}
 
 void
 call_check_payment_id(const pg_uuid_t *payment_id)

@@ -16,7 +16,10 @@
 
 #include "compat.h"
 
-#define ARG_OR_NULL(get, n)		(PG_ARGISNULL(n) ? NULL : get(n))
+/* The planner leaves out arguments at the end that are null: see call.c. */
+#define ARG_IS_NULL(n)			(PG_NARGS() <= (n) || PG_ARGISNULL(n))
+
+#define ARG_OR_NULL(get, n)		(ARG_IS_NULL(n) ? NULL : get(n))
 #define ARG_TEXT(n)				ARG_OR_NULL(PG_GETARG_TEXT_PP, n)
 #define ARG_NUMERIC(n)			ARG_OR_NULL(PG_GETARG_NUMERIC, n)
 #define ARG_JSONB(n)			ARG_OR_NULL(PG_GETARG_JSONB_P, n)

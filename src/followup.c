@@ -50,7 +50,7 @@ idem_capture(PG_FUNCTION_ARGS)
 		.operation = OPERATION_CAPTURE,
 		.payment_id = ARG_UUID(1),
 		.amount = ARG_NUMERIC(2),
-		.final = PG_ARGISNULL(3) ? true : PG_GETARG_BOOL(3),
+		.final = ARG_IS_NULL(3) ? true : PG_GETARG_BOOL(3),
 		.reference = ARG_TEXT(4),
 		.metadata = ARG_JSONB(5),
 	};

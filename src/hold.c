@@ -143,7 +143,7 @@ hold_add(const Operation *op)
 Datum
 idem_expire(PG_FUNCTION_ARGS)
 {
-	int			most = PG_ARGISNULL(0) ? 1000 : PG_GETARG_INT32(0);
+	int			most = ARG_IS_NULL(0) ? 1000 : PG_GETARG_INT32(0);
 
 	if (most <= 0)
 		ereport(ERROR,

@@ -15,12 +15,13 @@
  *	work.c		idem_begin, idem_complete and the like: requests
  *	execute.c	idem_execute
  *	purge.c		idem_purge
- *	call.c		reading their arguments
+ *	call.c		reading their arguments, and having the planner leave some out
  *
  * what they are made of
  *	key.c		what a key and a scope may be
  *	claim.c		finding out, safely, whether a key is new, in flight or answered;
  *				and claiming a payment
+ *	settle.c	making a stored row as durable as the session's own commits
  *	storage.c	the way to the tables: the only file that reads or writes one
  *	catalog.c	which tables and indexes those are
  *	operation.c	the row of an operation, its comparison with a request, the receipt

@@ -178,7 +178,7 @@ idem_payment_status(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i < 7; i++)
 	{
-		if (PG_ARGISNULL(i) && i != 4 && i != 5)
+		if (ARG_IS_NULL(i) && i != 4 && i != 5)
 			PG_RETURN_NULL();
 	}
 	memset(op.nulls, true, sizeof(op.nulls));
@@ -187,9 +187,9 @@ idem_payment_status(PG_FUNCTION_ARGS)
 	operation_set(&op, captured, PG_GETARG_DATUM(1));
 	operation_set(&op, released, PG_GETARG_DATUM(2));
 	operation_set(&op, refunded, PG_GETARG_DATUM(3));
-	if (!PG_ARGISNULL(4))
+	if (!ARG_IS_NULL(4))
 		operation_set(&op, expires_at, PG_GETARG_DATUM(4));
-	if (!PG_ARGISNULL(5))
+	if (!ARG_IS_NULL(5))
 		operation_set(&op, expired, PG_GETARG_DATUM(5));
 
 	PG_RETURN_TEXT_P(cstring_to_text(operation_payment_status(&op, PG_GETARG_TIMESTAMPTZ(6))));

@@ -17,12 +17,26 @@
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
+#include "bytes.h"
 #include "currency.h"
 #include "money.h"
 
 static Numeric zeros[CURRENCY_MAX_EXPONENT + 1];
 static Numeric limit = NULL;
 
+/*
+ * A number is stored as digits of base 10,000 after a header: two bytes, or four
+ * where they do not suffice.  Zero has no digits.  See NumericShort and NumericLong
+ * (utils/adt/numeric.c), of which we need this much of the two bytes.
+ */
+#define FORM_MASK		0xC000
+#define FORM_SHORT		0x8000	/* 00 and 01 are long, 11 is no finite number */
+#define SHORT_NEGATIVE	0x2000
+#define SHORT_WEIGHT_NEGATIVE	0x0040
+#define SHORT_WEIGHT_MASK		0x003F	/* of the first digit */
+
+static int	read_header(Datum amount, uint16 *header);
+static bool is_plain(Datum amount);
 static Numeric set_decimals(Numeric amount, int n);
 
 Refusal *
@@ -31,6 +45,8 @@ money_check(Numeric amount)
 	if (amount == NULL)
 		return refusal_make(ERRCODE_NULL_VALUE_NOT_ALLOWED,
 							"amount must not be null", NULL, NULL);
+	if (is_plain(NumericGetDatum(amount)))
+		return NULL;
 	if (numeric_is_nan(amount) || numeric_is_inf(amount))
 		return refusal_make(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
 							"amount must be a finite number", NULL, NULL);
@@ -120,9 +136,6 @@ money_add(Numeric a, Numeric b)
 Numeric
 money_subtract(Numeric a, Numeric b)
 {
-	/* most totals are zero most of the time, and a receipt has three differences */
-	if (money_is_zero(b))
-		return a;
 	return DatumGetNumeric(DirectFunctionCall2(numeric_sub, NumericGetDatum(a),
 											   NumericGetDatum(b)));
 }
@@ -138,6 +151,36 @@ bool
 money_is_zero(Numeric a)
 {
 	return money_compare(a, money_zero(0)) == 0;
+}
+
+bool
+money_stored_is_zero(Datum a)
+{
+	uint16		header;
+	int			size = read_header(a, &header);
+	bool		zero = size == 2 ? (header & FORM_MASK) == FORM_SHORT
+		: size == 4 && (header & FORM_SHORT) == 0;
+
+	Assert(zero == money_is_zero(DatumGetNumeric(a)));
+	return zero;
+}
+
+bool
+money_stored_equal(Datum a, Datum b)
+{
+	return bytes_equal(DatumGetPointer(a), DatumGetPointer(b)) ||
+		money_compare(DatumGetNumeric(a), DatumGetNumeric(b)) == 0;
+}
+
+Datum
+money_stored_subtract(Datum a, Datum b, Datum zero)
+{
+	/* most totals are all there is, or zero */
+	if (bytes_equal(DatumGetPointer(a), DatumGetPointer(b)))
+		return zero;
+	if (money_stored_is_zero(b))
+		return a;
+	return NumericGetDatum(money_subtract(DatumGetNumeric(a), DatumGetNumeric(b)));
 }
 
 char *
@@ -156,6 +199,33 @@ money_digits(Numeric a)
 	if (strlen(digits) > 80)
 		strcpy(digits + 77, "...");
 	return digits;
+}
+
+/*
+ * The header of a number, and how many bytes there are with the digits.
+ */
+static int
+read_header(Datum amount, uint16 *header)
+{
+	const struct varlena *bytes = (struct varlena *) DatumGetPointer(amount);
+
+	memcpy(header, VARDATA_ANY(bytes), sizeof(*header));
+	return VARSIZE_ANY_EXHDR(bytes);
+}
+
+/*
+ * Is it what most amounts are: above zero, and far below the limit?
+ */
+static bool
+is_plain(Datum amount)
+{
+	uint16		header;
+	int			size = read_header(amount, &header);
+
+	return (header & FORM_MASK) == FORM_SHORT && size > 2 &&
+		(header & SHORT_NEGATIVE) == 0 &&
+		((header & SHORT_WEIGHT_NEGATIVE) != 0 ||
+		 (header & SHORT_WEIGHT_MASK) < MONEY_MAX_DIGITS / 4);
 }
 
 static Numeric

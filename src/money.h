@@ -46,6 +46,16 @@ extern Numeric money_subtract(Numeric a, Numeric b);
 extern int	money_compare(Numeric a, Numeric b);	/* <0, 0, >0 */
 extern bool money_is_zero(Numeric a);
 
+/*
+ * The same of stored amounts, taken as they are, with a short header or not.  Of
+ * most it is enough to look at their bytes.
+ */
+extern bool money_stored_is_zero(Datum a);
+extern bool money_stored_equal(Datum a, Datum b);
+
+/* a - b; zero, one with as many decimals, is returned if there is no difference. */
+extern Datum money_stored_subtract(Datum a, Datum b, Datum zero);
+
 /* "50.00", for messages; the first with its currency: "50.00 USD" */
 extern char *money_text(Numeric a, const text *currency);
 extern char *money_digits(Numeric a);

@@ -85,8 +85,12 @@ static void init(Operation *op, const Key *key, const char *kind,
 static void set_text(Operation *op, int column, const text *value);
 static void set_request(Operation *op, const OperationRequest *request);
 static bool may_act_for(Datum role);
-static const char *payment_status(const Operation *op, Numeric left,
-								  Numeric refundable, TimestampTz at);
+static Datum capturable(const Operation *op);
+static Datum refundable(const Operation *op);
+static Datum stored_zero(const Operation *op);
+static const char *payment_status(const Operation *op, Datum left,
+								  Datum to_refund, TimestampTz at);
+static TupleDesc receipt_desc(FunctionCallInfo fcinfo);
 static Datum receipt(FunctionCallInfo fcinfo, const Operation *op,
 					 TimestampTz at, const char *status, bool replayed);
 static bool same_text(const Operation *op, int column, const text *asked);
@@ -262,20 +266,13 @@ operation_is_expired(const Operation *op)
 Numeric
 operation_capturable(const Operation *op)
 {
-	Numeric		authorized = numeric(op, authorized);
-	Numeric		captured = numeric(op, captured);
-	Numeric		released = numeric(op, released);
-
-	/* most payments are captured whole, and nothing was released */
-	if (money_compare(authorized, captured) == 0)
-		return released;
-	return money_subtract(money_subtract(authorized, captured), released);
+	return DatumGetNumeric(capturable(op));
 }
 
 Numeric
 operation_refundable(const Operation *op)
 {
-	return money_subtract(numeric(op, captured), numeric(op, refunded));
+	return DatumGetNumeric(refundable(op));
 }
 
 Refusal *
@@ -299,7 +296,7 @@ operation_check_request(const Operation *op, const OperationRequest *request)
 								 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(request->payment_id))));
 
 	if (whole != (request->amount == NULL) ||
-		(!whole && money_compare(numeric(op, amount), request->amount) != 0))
+		(!whole && !money_stored_equal(operation_get(op, amount), NumericGetDatum(request->amount))))
 		return refusal_different("amount",
 								 whole ? "all that is left" : money_digits(numeric(op, amount)),
 								 request->amount ? money_digits(request->amount) : "all that is left");
@@ -354,7 +351,7 @@ operation_check_payment_access(const Operation *op)
 const char *
 operation_payment_status(const Operation *op, TimestampTz at)
 {
-	return payment_status(op, operation_capturable(op), operation_refundable(op), at);
+	return payment_status(op, capturable(op), refundable(op), at);
 }
 
 const char *
@@ -442,27 +439,59 @@ may_act_for(Datum role)
 }
 
 /*
+ * What is left to be captured, and refunded, in the form in which amounts are
+ * stored.
+ */
+static Datum
+capturable(const Operation *op)
+{
+	Datum		zero = stored_zero(op);
+
+	return money_stored_subtract(money_stored_subtract(operation_get(op, authorized),
+													   operation_get(op, captured), zero),
+								 operation_get(op, released), zero);
+}
+
+static Datum
+refundable(const Operation *op)
+{
+	return money_stored_subtract(operation_get(op, captured),
+								 operation_get(op, refunded), stored_zero(op));
+}
+
+/*
+ * Zero, with the decimals of the payment: most payments have one at hand.
+ */
+static Datum
+stored_zero(const Operation *op)
+{
+	if (money_stored_is_zero(operation_get(op, refunded)))
+		return operation_get(op, refunded);
+	return NumericGetDatum(money_zero(money_decimals(numeric(op, refunded))));
+}
+
+/*
  * The status of the payment; left is what could be captured if the hold had not
  * expired.
  */
 static const char *
-payment_status(const Operation *op, Numeric left, Numeric refundable,
-			   TimestampTz at)
+payment_status(const Operation *op, Datum left, Datum to_refund, TimestampTz at)
 {
 	bool		expired = operation_has_expired(op, at);
-	bool		capturable = !expired && !money_is_zero(left);
+	bool		has_left = !money_stored_is_zero(left);
+	bool		to_capture = !expired && has_left;
 
 	if (operation_is(op, OPERATION_CANCEL))
 		return "cancelled";
-	if (!money_is_zero(numeric(op, refunded)))
-		return capturable || !money_is_zero(refundable)
+	if (!money_stored_is_zero(operation_get(op, refunded)))
+		return to_capture || !money_stored_is_zero(to_refund)
 			? "partially_refunded" : "refunded";
-	if (!money_is_zero(numeric(op, captured)))
-		return capturable ? "partially_captured" : "succeeded";
-	if (capturable)
+	if (!money_stored_is_zero(operation_get(op, captured)))
+		return to_capture ? "partially_captured" : "succeeded";
+	if (to_capture)
 		return "authorized";
 
-	return operation_is_expired(op) || (expired && !money_is_zero(left))
+	return operation_is_expired(op) || (expired && has_left)
 		? "expired" : "voided";
 }
 
@@ -498,16 +527,15 @@ receipt(FunctionCallInfo fcinfo, const Operation *op, TimestampTz at,
 	};
 	Datum		values[N_RECEIPT];
 	bool		nulls[N_RECEIPT] = {false};
-	Numeric		capturable = operation_capturable(op);
-	Numeric		refundable = operation_refundable(op);
+	Datum		left = capturable(op);
+	Datum		to_refund = refundable(op);
 	TupleDesc	desc;
 	Datum		result;
-	bool		ok;
 
 	if (status == NULL)
-		status = payment_status(op, capturable, refundable, at);
+		status = payment_status(op, left, to_refund, at);
 	if (operation_has_expired(op, at))
-		capturable = money_subtract(capturable, capturable);
+		left = stored_zero(op);
 
 	for (int i = 0; i < lengthof(copied); i++)
 	{
@@ -515,11 +543,32 @@ receipt(FunctionCallInfo fcinfo, const Operation *op, TimestampTz at,
 		nulls[copied[i].receipt] = op->nulls[copied[i].column - 1];
 	}
 	values[RECEIPT_STATUS] = CStringGetTextDatum(status);
-	values[RECEIPT_CAPTURABLE] = NumericGetDatum(capturable);
-	values[RECEIPT_REFUNDABLE] = NumericGetDatum(refundable);
+	values[RECEIPT_CAPTURABLE] = left;
+	values[RECEIPT_REFUNDABLE] = to_refund;
 	values[RECEIPT_REPLAYED] = BoolGetDatum(replayed);
 
-	desc = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
+	desc = receipt_desc(fcinfo);
+	result = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+	ReleaseTupleDesc(desc);
+	return result;
+}
+
+/*
+ * The type of the receipt, as the function being called declares it.  Whoever
+ * reads it as a table has it at hand.
+ */
+static TupleDesc
+receipt_desc(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	TupleDesc	desc;
+	bool		ok;
+
+	if (rsinfo && IsA(rsinfo, ReturnSetInfo) && rsinfo->expectedDesc &&
+		rsinfo->expectedDesc->tdtypeid != RECORDOID)
+		desc = rsinfo->expectedDesc;
+	else
+		desc = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
 	ok = desc->natts == N_RECEIPT;
 	for (int i = 0; ok && i < N_RECEIPT; i++)
 		ok = TupleDescAttr(desc, i)->atttypid == receipt_types[i];
@@ -529,9 +578,7 @@ receipt(FunctionCallInfo fcinfo, const Operation *op, TimestampTz at,
 				 errmsg("type %s does not have the columns that the library expects",
 						format_type_be(desc->tdtypeid)),
 				 errhint("Run ALTER EXTENSION idempotency UPDATE.")));
-	result = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
-	ReleaseTupleDesc(desc);
-	return result;
+	return desc;
 }
 
 static bool

@@ -78,7 +78,7 @@ idem_authorize(PG_FUNCTION_ARGS)
 		.currency = currency_of_call(ARG_TEXT(2)),
 		.from_account = ARG_TEXT(3),
 		.to_account = ARG_TEXT(4),
-		.expires_in = PG_ARGISNULL(5) ? 7 * USECS_PER_DAY : call_duration(PG_GETARG_INTERVAL_P(5), "expires_in"),
+		.expires_in = ARG_IS_NULL(5) ? 7 * USECS_PER_DAY : call_duration(PG_GETARG_INTERVAL_P(5), "expires_in"),
 		.reference = ARG_TEXT(6),
 		.metadata = ARG_JSONB(7),
 	};

@@ -111,8 +111,11 @@ text *
 setting_text(const char *value, const char *name)
 {
 	int			len = strlen(value);
+	bool		ascii = true;
 
-	if (!pg_verifymbstr(value, len, true))
+	for (int i = 0; i < len; i++)
+		ascii = ascii && !IS_HIGHBIT_SET(value[i]);
+	if (!ascii && !pg_verifymbstr(value, len, true))
 		ereport(ERROR,
 				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
 				 errmsg("setting \"%s\" is not valid in the encoding of the database", name),

@@ -100,8 +100,8 @@ idem_begin(PG_FUNCTION_ARGS)
 	text	   *request = ARG_JSON(1);
 	WorkOptions options = {
 		.fingerprint = request ? fingerprint_make("request", request) : NULL,
-		.lease = PG_ARGISNULL(2) ? 0 : call_duration(PG_GETARG_INTERVAL_P(2), "lease"),
-		.takeover = PG_ARGISNULL(3) ? true : PG_GETARG_BOOL(3),
+		.lease = ARG_IS_NULL(2) ? 0 : call_duration(PG_GETARG_INTERVAL_P(2), "lease"),
+		.takeover = ARG_IS_NULL(3) ? true : PG_GETARG_BOOL(3),
 	};
 	Key			key;
 	RequestClaim rc;
@@ -148,7 +148,7 @@ idem_checkpoint(PG_FUNCTION_ARGS)
 				 errdetail("A checkpoint is for work that outlasts a transaction.")));
 
 	request_open(&rc, &key);
-	if (!take_started(&rc, PG_ARGISNULL(3) ? 0 : PG_GETARG_INT32(3), &started,
+	if (!take_started(&rc, ARG_IS_NULL(3) ? 0 : PG_GETARG_INT32(3), &started,
 					  "idem_checkpoint()"))
 		has_ended(&rc, &started, NULL);
 	request_follow(&row, &started);
@@ -195,7 +195,7 @@ idem_fail(PG_FUNCTION_ARGS)
 Datum
 idem_release(PG_FUNCTION_ARGS)
 {
-	int			attempt = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1);
+	int			attempt = ARG_IS_NULL(1) ? 0 : PG_GETARG_INT32(1);
 	Key			key;
 	Begun	   *begun;
 	RequestClaim rc;
@@ -453,7 +453,7 @@ static void
 end_request(FunctionCallInfo fcinfo, const char *status, const char *command)
 {
 	text	   *response = ARG_JSON(1);
-	int			attempt = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2);
+	int			attempt = ARG_IS_NULL(2) ? 0 : PG_GETARG_INT32(2);
 	Key			key;
 	RequestClaim rc;
 	Begun	   *begun;

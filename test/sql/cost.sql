@@ -125,3 +125,28 @@ ROLLBACK TO s;
 SELECT status FROM idem_cancel('cost-voided');
 SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory';
 COMMIT;
+
+-- the planner leaves out arguments at the end that are null; a call means the same as with them
+EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM idem_pay('cost-1', 50);
+EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM idem_pay('cost-1', 50, NULL, NULL, NULL, NULL, NULL, NULL);
+EXPLAIN (VERBOSE, COSTS OFF) SELECT idem_pay('cost-short', 50, reference => 'bill');
+EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM idem_lookup('cost-1');
+SELECT replayed FROM idem_pay('cost-1', 50, NULL, NULL, NULL, NULL, NULL, NULL);
+SELECT reference, metadata, replayed FROM idem_pay('cost-short', 50, reference => 'bill');
+SELECT reference, metadata, replayed FROM idem_pay('cost-short', 50, NULL, NULL, NULL, 'bill', NULL, '');
+PREPARE pay (text, text) AS SELECT reference, replayed FROM idem_pay($1, 50, reference => $2, scope => NULL);
+EXECUTE pay ('cost-short', 'bill');
+EXECUTE pay ('cost-2-short', NULL);
+SET plan_cache_mode = force_generic_plan;
+EXECUTE pay ('cost-short', 'bill');
+EXECUTE pay ('cost-2-short', NULL);
+EXPLAIN (VERBOSE, COSTS OFF) EXECUTE pay ('cost-2-short', NULL);
+RESET plan_cache_mode;
+CREATE VIEW cost_view AS SELECT r.key, r.replayed FROM idem_pay('cost-1', 50) r;
+SELECT * FROM cost_view;
+DROP VIEW cost_view;
+SELECT idem_pay(NULL, NULL);
+SELECT idem_pay('cost-null', NULL);
+SELECT idem_cancel(NULL);
+SELECT idem_begin(NULL);
+SELECT idem_pay_batch(NULL, NULL);
