@@ -5,7 +5,8 @@
 
 -- The extension is trusted: an installer without superuser rights gets objects
 -- that belong to the bootstrap superuser, so what the installer is to have, and
--- may hand on, is granted to @extowner@.
+-- may hand on, is granted to @extowner@. At the end the owner of the database gets
+-- the same.
 
 ------------------------------------------------------------------------------
 -- Data
@@ -790,115 +791,35 @@ COMMENT ON FUNCTION @extschema@.idem_check() IS
 -- Rights of application roles
 ------------------------------------------------------------------------------
 
--- The functions that an application calls, by name; those for administrators
--- are not among them. idem_grant and idem_revoke, below, go by this list.
-CREATE FUNCTION idempotency.application_functions()
-RETURNS SETOF regprocedure
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT p.oid::regprocedure
-	FROM pg_extension e
-	JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass
-		AND d.refobjid = e.oid AND d.deptype = 'e'
-		AND d.classid = 'pg_proc'::regclass
-	JOIN pg_proc p ON p.oid = d.objid
-	WHERE e.extname = 'idempotency'
-		AND p.proname IN ('idem_pay', 'idem_authorize', 'idem_capture', 'idem_void', 'idem_refund', 'idem_cancel',
-			'idem_pay_batch', 'idem_begin', 'idem_checkpoint', 'idem_complete', 'idem_fail', 'idem_release',
-			'idem_execute', 'idem_lookup_request', 'idem_lookup', 'idem_payment', 'idem_history')
-	ORDER BY p.proname
-$$;
-REVOKE ALL ON FUNCTION idempotency.application_functions() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION idempotency.application_functions()
-	TO @extowner@ WITH GRANT OPTION;
-COMMENT ON FUNCTION idempotency.application_functions() IS
-	'the functions that idem_grant gives to a role';
-
-CREATE FUNCTION @extschema@.idem_grant(role regrole)
+-- What they give is listed in rights.c.
+CREATE FUNCTION @extschema@.idem_grant(
+	role regrole,
+	kind text DEFAULT NULL)
 RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	func regprocedure;
-	functions_schema name;
-BEGIN
-	IF role IS NULL THEN
-		RAISE EXCEPTION 'role must not be null' USING ERRCODE = 'null_value_not_allowed';
-	END IF;
-	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
-		RAISE EXCEPTION 'role % does not exist', role USING ERRCODE = 'undefined_object';
-	END IF;
-
-	SELECT n.nspname INTO functions_schema
-	FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-	WHERE e.extname = 'idempotency';
-	IF NOT has_schema_privilege(role, functions_schema, 'USAGE') THEN
-		EXECUTE format('GRANT USAGE ON SCHEMA %I TO %s', functions_schema, role);
-		IF NOT has_schema_privilege(role, functions_schema, 'USAGE') THEN
-			RAISE EXCEPTION 'permission denied for schema %', functions_schema
-				USING ERRCODE = 'insufficient_privilege',
-					HINT = format('Let the owner of schema %I grant USAGE on it to %s first.', functions_schema, role);
-		END IF;
-	END IF;
-
-	FOR func IN SELECT * FROM idempotency.application_functions() LOOP
-		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', func, role);
-		-- without a right to grant it, GRANT only warns
-		IF NOT has_function_privilege(role, func, 'EXECUTE') THEN
-			RAISE EXCEPTION 'permission denied to grant function %', func
-				USING ERRCODE = 'insufficient_privilege';
-		END IF;
-	END LOOP;
-END
-$$;
-REVOKE ALL ON FUNCTION @extschema@.idem_grant(regrole) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_grant(regrole)
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION @extschema@.idem_grant(regrole, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_grant(regrole, text)
 	TO @extowner@ WITH GRANT OPTION;
-COMMENT ON FUNCTION @extschema@.idem_grant(regrole) IS
-	'gives a role EXECUTE on the functions that an application calls, USAGE on their schema, and no right on any table';
+COMMENT ON FUNCTION @extschema@.idem_grant(regrole, text) IS
+	'gives a role the rights of an application (the default), for maintenance or of an auditor, and USAGE on the schema of the functions';
 
 CREATE FUNCTION @extschema@.idem_revoke(role regrole)
 RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	func regprocedure;
-	giver regrole;
-	me name := current_user;
-	previous_role text := current_setting('role');
-BEGIN
-	IF role IS NULL THEN
-		RAISE EXCEPTION 'role must not be null' USING ERRCODE = 'null_value_not_allowed';
-	END IF;
-
-	-- a right goes only if it is revoked in the name of the role that gave it
-	FOR func, giver IN
-		SELECT f, acl.grantor
-		FROM idempotency.application_functions() f
-		JOIN pg_proc p ON p.oid = f,
-		LATERAL aclexplode(p.proacl) acl
-		WHERE acl.grantee = role AND acl.privilege_type = 'EXECUTE'
-	LOOP
-		IF giver <> quote_ident(me)::regrole THEN
-			IF NOT pg_has_role(session_user, giver, 'MEMBER') THEN
-				RAISE EXCEPTION 'permission denied to revoke what role % has granted', giver
-					USING ERRCODE = 'insufficient_privilege',
-						HINT = format('Let %s or a superuser call idem_revoke().', giver);
-			END IF;
-			EXECUTE format('SET LOCAL ROLE %s', giver);
-		END IF;
-		EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', func, role);
-		IF giver <> quote_ident(me)::regrole THEN
-			PERFORM set_config('role', previous_role, true);
-		END IF;
-	END LOOP;
-END
-$$;
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION @extschema@.idem_revoke(regrole) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_revoke(regrole)
 	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_revoke(regrole) IS
-	'takes back what idem_grant gave to a role, but for USAGE on the schema of the functions';
+	'takes from a role all rights on the extension, but for USAGE on the schema of the functions';
+
+-- What this script grants is not part of a dump. Who restores the dump runs the
+-- script, and is the installer there. So the owner of the database gets what the
+-- installer gets. This has to come last.
+CREATE FUNCTION idempotency.grant_to_database_owner(installer regrole)
+RETURNS void
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'idem_grant_to_database_owner';
+SELECT idempotency.grant_to_database_owner('@extowner@');
+DROP FUNCTION idempotency.grant_to_database_owner(regrole);

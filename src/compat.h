@@ -15,11 +15,14 @@
 #include "access/tableam.h"
 #include "access/transam.h"
 #include "catalog/catalog.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "commands/tablecmds.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "port/atomics.h"
 #include "replication/walsender_private.h"
+#include "utils/acl.h"
 #include "utils/rel.h"
 
 #if PG_VERSION_NUM < 150000
@@ -134,6 +137,23 @@ compat_sync_standbys_defined(void)
 			SYNC_STANDBY_DEFINED) != 0;
 #else
 	return ((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_defined;
+#endif
+}
+
+/*
+ * Has a role a right on a table or view, a function or a schema?
+ */
+static inline AclResult
+compat_aclcheck(Oid classid, Oid objectid, Oid role, AclMode mode)
+{
+	if (classid == RelationRelationId)
+		return pg_class_aclcheck(objectid, role, mode);
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(classid, objectid, role, mode);
+#else
+	if (classid == NamespaceRelationId)
+		return pg_namespace_aclcheck(objectid, role, mode);
+	return pg_proc_aclcheck(objectid, role, mode);
 #endif
 }
 

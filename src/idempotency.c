@@ -15,6 +15,7 @@
  *	work.c		idem_begin, idem_complete and the like: requests
  *	execute.c	idem_execute
  *	purge.c		idem_purge
+ *	rights.c	idem_grant, idem_revoke, and the list of what they give
  *	call.c		reading their arguments, and having the planner leave some out
  *
  * what they are made of
@@ -33,6 +34,7 @@
  *	money.c		what an amount may be
  *	currency.c	which currencies there are, and how many decimals they have
  *	access.c	which roles may see a row
+ *	grant.c		GRANT and REVOKE in the name of a given role
  *	uuid7.c		payment ids
  *	refusal.c	why a request is not carried out
  *	subtransaction.c	running what may fail

@@ -223,22 +223,19 @@ SET ROLE regress_idem_app;
 SELECT * FROM app.idem_lookup('trusted');
 -- who was given idem_grant without the right to grant what it grants cannot use it
 SET ROLE regress_idem_owner;
-GRANT EXECUTE ON FUNCTION app.idem_grant(regrole) TO regress_idem_deputy;
-GRANT EXECUTE ON FUNCTION idempotency.application_functions() TO regress_idem_deputy;
-GRANT USAGE ON SCHEMA idempotency TO regress_idem_deputy;
+GRANT EXECUTE ON FUNCTION app.idem_grant(regrole, text) TO regress_idem_deputy;
 SET ROLE regress_idem_deputy;
 SELECT app.idem_grant('regress_idem_app');
--- what the installer gave, a superuser can take; but not the other way round
+-- what the installer gave, a superuser can take, and the other way round
 RESET ROLE;
 SELECT app.idem_grant('regress_idem_app');
 SET SESSION AUTHORIZATION regress_idem_owner;
-\set VERBOSITY sqlstate
 SELECT app.idem_revoke('regress_idem_app');
-\set VERBOSITY default
+SELECT app.idem_grant('regress_idem_app');
 RESET SESSION AUTHORIZATION;
 SELECT app.idem_revoke('regress_idem_app');
 SELECT app.idem_revoke('regress_idem_deputy');
-SELECT current_user = session_user AS still_me, current_setting('role') AS role;
+REVOKE ALL ON FUNCTION app.idem_grant(regrole, text) FROM regress_idem_deputy;
 SET ROLE regress_idem_deputy;
 SELECT * FROM app.idem_lookup('trusted');
 RESET ROLE;

@@ -3,6 +3,7 @@ CREATE ROLE regress_idem_app;
 CREATE ROLE regress_idem_other;
 CREATE ROLE regress_idem_team;
 CREATE ROLE regress_idem_auditor;
+CREATE ROLE regress_idem_cron;
 GRANT regress_idem_app TO regress_idem_team;
 
 -- without rights: nothing
@@ -13,7 +14,6 @@ SELECT * FROM idem_payment('00000000-0000-7000-8000-000000000000');
 SELECT idem_grant('regress_idem_app');
 SELECT idem_revoke('regress_idem_app');
 SELECT * FROM idempotency.operation;
-SELECT * FROM idempotency.application_functions();
 RESET ROLE;
 
 -- nothing is open to everybody
@@ -33,6 +33,35 @@ SELECT c.oid::regclass AS table_rights FROM pg_class c
 WHERE c.relnamespace = 'idempotency'::regnamespace AND c.relkind IN ('r', 'v')
 	AND has_table_privilege('regress_idem_app', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER');
 SELECT has_schema_privilege('regress_idem_app', 'idempotency', 'USAGE, CREATE') AS schema_rights;
+
+-- for maintenance and for auditors it gives others
+SELECT idem_grant('regress_idem_cron', 'maintenance');
+SELECT idem_grant('regress_idem_auditor', kind => 'auditor');
+SELECT idem_grant('regress_idem_app', NULL);
+SELECT idem_grant('regress_idem_app', 'Auditor');
+SELECT kind, p.oid::regprocedure AS granted
+FROM pg_proc p, (VALUES ('maintenance', 'regress_idem_cron'), ('auditor', 'regress_idem_auditor')) AS r(kind, role)
+WHERE has_function_privilege(role, p.oid, 'EXECUTE') AND p.proname LIKE 'idem%' ORDER BY 1, 2;
+SELECT kind, c.oid::regclass AS table_rights, has_table_privilege(role, c.oid, 'SELECT') AS reads,
+	has_table_privilege(role, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER, SELECT WITH GRANT OPTION') AS more
+FROM pg_class c, (VALUES ('maintenance', 'regress_idem_cron'), ('auditor', 'regress_idem_auditor')) AS r(kind, role)
+WHERE c.relnamespace = 'idempotency'::regnamespace AND c.relkind IN ('r', 'v')
+	AND has_any_column_privilege(role, c.oid, 'SELECT, INSERT, UPDATE') ORDER BY 1, 2;
+SET ROLE regress_idem_auditor;
+SELECT count(*) FROM idem_check() WHERE NOT ok;
+SELECT count(*) >= 0 AS reads FROM idempotency.payment;
+SELECT idem_expire();
+SET ROLE regress_idem_cron;
+SELECT idem_expire() >= 0 AS expires, idem_purge() >= 0 AS purges;
+SELECT idem_check();
+RESET ROLE;
+-- each function is given to some kind of role, but for these
+SELECT p.oid::regprocedure AS not_by_idem_grant FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.classid = 'pg_proc'::regclass
+	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'idempotency')
+	AND p.pronamespace <> 'idempotency'::regnamespace
+	AND NOT EXISTS (SELECT FROM (VALUES ('regress_idem_app'), ('regress_idem_cron'), ('regress_idem_auditor')) AS r(role)
+		WHERE has_function_privilege(role, p.oid, 'EXECUTE'));
 
 -- another role's key: ID403, the same whatever was asked
 SET ROLE regress_idem_app;
@@ -91,9 +120,7 @@ SET ROLE regress_idem_app;
 SELECT replayed FROM idem_pay('gone', 50);
 RESET ROLE;
 
--- an auditor may read the table, by an ordinary grant
-GRANT USAGE ON SCHEMA idempotency TO regress_idem_auditor;
-GRANT SELECT ON idempotency.operation TO regress_idem_auditor;
+-- an auditor may read the table
 SET ROLE regress_idem_auditor;
 SELECT key, amount FROM idempotency.operation WHERE key = 'role' AND scope = '';
 DELETE FROM idempotency.operation;
@@ -106,11 +133,14 @@ SET ROLE regress_idem_app;
 SELECT * FROM idem_lookup('role');
 RESET ROLE;
 SELECT idem_revoke('regress_idem_app');
+SELECT idem_revoke('regress_idem_auditor');
+SELECT idem_revoke('regress_idem_cron');
 SELECT idem_grant(NULL);
 SELECT idem_revoke(NULL);
 SELECT idem_grant('regress_idem_nobody');
 SELECT idem_grant('-');
 SELECT idem_grant(1);
+SELECT idem_revoke('-');
 
 -- names that need quotes, and a search_path with traps in it
 CREATE ROLE "regress_idem ""quoted""";
@@ -141,8 +171,6 @@ SET LOCAL ROLE regress_idem_app;
 SELECT amount, replayed FROM closed.idem_pay('closed', 50);
 ROLLBACK;
 
-REVOKE ALL ON SCHEMA idempotency FROM regress_idem_auditor;
-REVOKE ALL ON idempotency.operation FROM regress_idem_auditor;
 SELECT idem_revoke('regress_idem_other');
 SELECT idem_revoke('regress_idem_team');
-DROP ROLE regress_idem_app, regress_idem_other, regress_idem_team, regress_idem_auditor, "regress_idem ""quoted""";
+DROP ROLE regress_idem_app, regress_idem_other, regress_idem_team, regress_idem_auditor, regress_idem_cron, "regress_idem ""quoted""";

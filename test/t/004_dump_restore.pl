@@ -1,5 +1,5 @@
 # pg_dump and restore: does the new database replay every key of the old one, with currencies and rights?
-# Also where a role is missing, and where nobody is a superuser.
+# Also where a role is missing, and whether a superuser installs and restores, or a role that is none.
 use strict;
 use warnings;
 
@@ -153,6 +153,69 @@ for my $format ('plain', 'custom')
 	$new_installer->close;
 }
 
+# Rights, for each pair of who installs and who restores: a superuser, and the owner of the database, who is none.
+# The new database is dumped and restored again, by either.
+$node->safe_psql('postgres', <<'SQL');
+CREATE ROLE owner LOGIN;
+CREATE ROLE cron LOGIN;
+CREATE ROLE auditor LOGIN;
+CREATE ROLE newcomer LOGIN;
+SQL
+my $super = $node->safe_psql('postgres', 'SELECT current_user');
+for my $installer ($super, 'owner')
+{
+	my $source = "by_$installer";
+	install($source, $installer);
+	give_rights($source, $installer);
+	pay_first($source);
+	for my $restorer ($super, 'owner')
+	{
+		for my $format ('plain', 'custom')
+		{
+			my $dbname = "${source}_${restorer}_$format";
+			dump_and_restore($dbname, $node, $format, from => $source, user => $restorer, owner => 'owner');
+			check_rights($dbname, 'owner');
+			for my $next ($format eq 'plain' ? ($super, 'owner') : ())
+			{
+				dump_and_restore("${dbname}_$next", $node, 'custom', from => $dbname, user => $next, owner => 'owner');
+				check_rights("${dbname}_$next", 'owner');
+			}
+		}
+	}
+}
+
+# The owner of the new database may be another: rights that idem_grant gave need no help of his.
+dump_and_restore('of_super', $node, 'custom', from => 'by_owner', user => $super);
+check_rights('of_super');
+
+# But a restore by a role that is no superuser makes that role the giver, till it calls idem_grant again.
+give_rights('by_owner_owner_plain', 'owner');
+dump_and_restore('of_super_again', $node, 'plain', from => 'by_owner_owner_plain', user => $super);
+check_rights('of_super_again');
+
+# What was granted by hand is there again, too.
+for my $giver ($super, 'owner')
+{
+	my $source = "by_hand_of_$giver";
+	install($source, $giver);
+	$node->safe_psql($source, <<'SQL', extra_params => [ '-U', $giver ]);
+GRANT USAGE ON SCHEMA money, idempotency TO newcomer;
+GRANT EXECUTE ON FUNCTION money.idem_purge() TO newcomer;
+GRANT SELECT ON idempotency.currency TO newcomer;
+SQL
+	for my $restorer ($super, 'owner')
+	{
+		my $dbname = "${source}_$restorer";
+		dump_and_restore($dbname, $node, 'custom', from => $source, user => $restorer, owner => 'owner');
+		check_rights_by_hand($dbname);
+		for my $next ($super, 'owner')
+		{
+			dump_and_restore("${dbname}_$next", $node, 'plain', from => $dbname, user => $next, owner => 'owner');
+			check_rights_by_hand("${dbname}_$next");
+		}
+	}
+}
+
 $node->stop;
 done_testing();
 
@@ -167,8 +230,8 @@ sub dump_and_restore
 	$node->command_ok(
 		[ 'pg_dump', '-U', $user, '-F', $format, '-f', $file, $options{from} // 'old' ],
 		"$dbname: dump");
-	$target->safe_psql('postgres', "CREATE DATABASE $dbname TEMPLATE template0");
-	$target->safe_psql('postgres', "GRANT CREATE ON DATABASE $dbname TO $user") if $options{user};
+	$target->safe_psql('postgres', "CREATE DATABASE $dbname TEMPLATE template0" . ($options{owner} ? " OWNER $options{owner}" : ''));
+	$target->safe_psql('postgres', "GRANT CREATE ON DATABASE $dbname TO $user") if $options{user} && !$options{owner};
 	$target->command_ok(
 		$format eq 'plain'
 		? [ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-U', $user, '-f', $file, $dbname ]
@@ -188,5 +251,94 @@ sub check_replays
 		[ $receipts[0][0], 't' ], "$what finds the payment");
 	is($client->value(sprintf("SELECT array_agg(status ORDER BY seq)::text FROM idem_history($payment)", 'hold')),
 		'{authorized,partially_captured,succeeded,partially_refunded,declined}', "$what finds its history");
+	return;
+}
+
+# A database of the role owner, in which a role installs the extension.
+sub install
+{
+	my ($dbname, $installer) = @_;
+	$node->safe_psql('postgres', "CREATE DATABASE $dbname OWNER owner");
+	$node->safe_psql($dbname, <<'SQL', extra_params => [ '-U', $installer ]);
+CREATE SCHEMA money AUTHORIZATION owner;
+CREATE EXTENSION idempotency SCHEMA money;
+SQL
+	return;
+}
+
+sub pay_first
+{
+	my ($dbname) = @_;
+	my $client = Client->new($node, dbname => $dbname, user => 'app', set => { search_path => 'money' });
+	$client->pay('paid', 50);
+	$client->close;
+	return;
+}
+
+sub give_rights
+{
+	my ($dbname, $giver) = @_;
+	$node->safe_psql($dbname, <<'SQL', extra_params => [ '-U', $giver ]);
+SELECT money.idem_grant('app');
+SELECT money.idem_grant('cron', 'maintenance');
+SELECT money.idem_grant('auditor', 'auditor');
+SQL
+	return;
+}
+
+# The roles have the rights that idem_grant gave, and no others. So has the owner of the database, if it is to have some.
+sub check_rights
+{
+	my ($dbname, $owner) = @_;
+	my %client = map { $_ => Client->new($node, dbname => $dbname, user => $_) } qw(app cron auditor stranger owner newcomer);
+	my %call = (
+		pay => "SELECT money.idem_pay('paid', 50)",
+		expire => 'SELECT money.idem_expire()',
+		purge => 'SELECT money.idem_purge()',
+		check => 'SELECT money.idem_check()',
+		operation => 'SELECT count(*) FROM idempotency.operation',
+		payment => 'SELECT count(*) FROM idempotency.payment',
+		currency => 'SELECT count(*) FROM idempotency.currency',
+		add => q(INSERT INTO idempotency.currency VALUES ('POINTS', 0)),
+		delete => 'DELETE FROM idempotency.operation',
+		grant => q(SELECT money.idem_grant('stranger')));
+	my $able = sub {
+		my ($role) = @_;
+		return join ' ', grep {
+			$client{$role}->do('BEGIN');
+			my $state = $client{$role}->error_of($call{$_});
+			$client{$role}->do('ROLLBACK');
+			$state ne '42501';
+		} sort keys %call;
+	};
+
+	$client{app}->do('SET search_path = money');
+	is(($client{app}->pay('paid', 50))[1], 't', "$dbname: the application gets its receipt again");
+	is(($client{app}->pay("new in $dbname", 1))[1], 'f', "$dbname: and pays");
+	is($able->('app'), 'pay', "$dbname: no more than that");
+	is($able->('cron'), 'expire purge', "$dbname: the role for maintenance");
+	is($able->('auditor'), 'check operation payment', "$dbname: the auditor");
+	is($able->('stranger'), '', "$dbname: a stranger");
+	is($able->('owner'), $owner ? 'add check currency expire grant operation pay payment purge' : '',
+		"$dbname: the old owner");
+	if ($owner)
+	{
+		$client{owner}->value(q(SELECT money.idem_grant('newcomer')));
+		is($able->('newcomer'), 'pay', "$dbname: the owner gives rights");
+		$client{owner}->value(q(SELECT money.idem_revoke('newcomer')));
+		is($able->('newcomer'), '', "$dbname: and takes them back");
+	}
+	$_->close for values %client;
+	return;
+}
+
+sub check_rights_by_hand
+{
+	my ($dbname) = @_;
+	my $newcomer = Client->new($node, dbname => $dbname, user => 'newcomer');
+	is($newcomer->error_of('SELECT money.idem_purge()'), 'none', "$dbname: a function granted by hand");
+	is($newcomer->error_of('SELECT count(*) FROM idempotency.currency'), 'none', "$dbname: a table granted by hand");
+	is($newcomer->error_of('SELECT count(*) FROM idempotency.operation'), '42501', "$dbname: not the others");
+	$newcomer->close;
 	return;
 }

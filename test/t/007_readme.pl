@@ -16,7 +16,7 @@ use Test::More;
 my $node = PostgreSQL::Test::Cluster->new('readme');
 $node->init(extra => [ '--locale=C', '--encoding=UTF8' ]);
 $node->start;
-$node->safe_psql('postgres', 'CREATE DATABASE shop');
+$node->safe_psql('postgres', 'CREATE ROLE shop_owner; CREATE DATABASE shop OWNER shop_owner');
 
 open(my $readme, '<', 'README.md') or die "README.md: $!";
 my $text = do { local $/; <$readme> };
