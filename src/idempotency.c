@@ -35,6 +35,7 @@
  *	currency.c	which currencies there are, and how many decimals they have
  *	access.c	which roles may see a row
  *	grant.c		GRANT and REVOKE in the name of a given role
+ *	initprivs.c	what pg_dump takes for granted by the install script
  *	uuid7.c		payment ids
  *	refusal.c	why a request is not carried out
  *	subtransaction.c	running what may fail

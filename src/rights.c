@@ -54,6 +54,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "grant.h"
+#include "initprivs.h"
 
 PG_FUNCTION_INFO_V1(idem_grant);
 PG_FUNCTION_INFO_V1(idem_revoke);
@@ -122,6 +123,7 @@ static void take_duplicates(const GrantObject *object, Oid role);
 static void take_all(const GrantObject *object, Oid role);
 static AclMode rights_of_installer(const GrantObject *object, Oid installer);
 static Oid	database_owner(void);
+static void forget_missing_roles(List *members);
 
 /*
  * idem_grant: give a role the rights of a kind; if the kind is NULL, those of an
@@ -159,6 +161,7 @@ idem_grant(PG_FUNCTION_ARGS)
 		grant_execute(object->owner, GRANT_PLAIN, object, grant_use(object), role);
 		take_duplicates(object, role);
 	}
+	forget_missing_roles(members);
 	PG_RETURN_VOID();
 }
 
@@ -181,6 +184,7 @@ idem_revoke(PG_FUNCTION_ARGS)
 	members = find_members(fcinfo->flinfo->fn_oid);
 	foreach(lc, members)
 		take_all(lfirst(lc), role);
+	forget_missing_roles(members);
 	PG_RETURN_VOID();
 }
 
@@ -503,4 +507,16 @@ database_owner(void)
 	owner = ((Form_pg_database) GETSTRUCT(tuple))->datdba;
 	ReleaseSysCache(tuple);
 	return owner;
+}
+
+/*
+ * Of all members, so that a dump restores: see initprivs.c.
+ */
+static void
+forget_missing_roles(List *members)
+{
+	ListCell   *lc;
+
+	foreach(lc, members)
+		initprivs_forget_missing_roles(&((GrantObject *) lfirst(lc))->address);
 }
