@@ -28,6 +28,14 @@ SELECT amount FROM billing.idem_lookup('elsewhere');
 ALTER EXTENSION idempotency SET SCHEMA public;
 ROLLBACK;
 
+-- no language but C and SQL is needed
+BEGIN;
+DROP EXTENSION idempotency;
+DROP EXTENSION plpgsql;
+CREATE EXTENSION idempotency;
+SELECT replayed FROM idem_pay('without plpgsql', 50);
+ROLLBACK;
+
 -- new indexes are used, lost ones are missed
 REINDEX TABLE idempotency.operation;
 SELECT replayed FROM idem_pay('extension', 50);
