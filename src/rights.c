@@ -197,6 +197,9 @@ idem_revoke(PG_FUNCTION_ARGS)
  * a dump that has GRANTs of his restores.  pg_database_owner gets it for those who
  * own the database later, and without: what they gave by it would be in the name
  * of pg_database_owner, in which only superusers can restore it, and not always.
+ *
+ * A script that updates the extension must not call this.  PostgreSQL takes all
+ * that an object's ACL then has for the script's, and no dump has it any more.
  */
 Datum
 idem_grant_to_database_owner(PG_FUNCTION_ARGS)

@@ -234,4 +234,13 @@ DROP FUNCTION giver;
 DROP EXTENSION idempotency;
 DROP OWNED BY regress_idem_installer, regress_idem_owner, regress_idem_later, regress_idem_deputy, regress_idem_app, regress_idem_other, regress_idem_new CASCADE;
 DROP ROLE regress_idem_installer, regress_idem_owner, regress_idem_later, regress_idem_deputy, regress_idem_app, regress_idem_other, regress_idem_new;
+-- an installer whose name needs quotes
+CREATE ROLE "regress_idem Installer";
+BEGIN;
+GRANT CREATE ON DATABASE :db TO "regress_idem Installer";
+SET LOCAL ROLE "regress_idem Installer";
+CREATE EXTENSION idempotency;
+SELECT replayed FROM idem_pay('of the installer', 1);
+ROLLBACK;
+DROP ROLE "regress_idem Installer";
 CREATE EXTENSION idempotency;
