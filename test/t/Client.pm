@@ -25,14 +25,16 @@ use constant PROCESS_LIMIT => 120;
 # Connections that were cut. DBI must not tidy them up, as that would tell the server of it.
 my @cut;
 
-# Client->new($node, dbname => ..., user => ..., set => { name => value, ... })
+# Client->new($node, dbname => ..., user => ..., set => { name => value, ... }). The node is a server, or says by a
+# conninfo() of its own where there may be one.
 sub new
 {
 	my ($class, $node, %options) = @_;
 	my $dbname = $options{dbname} // 'postgres';
 	local $ENV{PGOPTIONS} = '-c client_min_messages=error -c statement_timeout=' . STATEMENT_LIMIT . 's';
+	my $where = $node->can('conninfo') ? $node->conninfo : 'host=' . $node->host . ';port=' . $node->port;
 	my $dbh = DBI->connect(
-		"dbi:Pg:dbname=$dbname;host=" . $node->host . ';port=' . $node->port,
+		"dbi:Pg:dbname=$dbname;$where",
 		$options{user}, undef,
 		{ AutoCommit => 1, RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoInactiveDestroy => 1 });
 	my $self = bless { node => $node, dbh => $dbh, pid => $dbh->{pg_pid} }, $class;
@@ -138,6 +140,15 @@ sub answer
 	return ($sth->fetchrow_array)[0];
 }
 
+# The answer to what was sent: all its rows, as lists.
+sub rows
+{
+	my ($self) = @_;
+	$self->{sth}->pg_result;
+	my $sth = delete $self->{sth};
+	return $sth->{NUM_OF_FIELDS} ? $sth->fetchall_arrayref : [];
+}
+
 sub error_of_answer
 {
 	my ($self) = @_;
@@ -148,10 +159,11 @@ sub error_of_answer
 sub cut
 {
 	my ($self) = @_;
-	open(my $socket, '+<&', $self->{dbh}{pg_socket}) or croak "dup: $!";
+	my ($dbh, $sth) = delete @$self{qw(dbh sth)};
+	$_->{InactiveDestroy} = 1 for grep { $_ } $dbh, $sth;
+	push @cut, $dbh, $sth;
+	open(my $socket, '+<&', $dbh->{pg_socket}) or croak "dup: $!";
 	shutdown($socket, SHUT_RDWR) or croak "shutdown: $!";
-	$_->{InactiveDestroy} = 1 for grep { $_ } $self->{dbh}, $self->{sth};
-	push @cut, $self->{dbh}, $self->{sth};
 	%$self = ();
 	return;
 }
