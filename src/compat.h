@@ -21,6 +21,7 @@
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "port/atomics.h"
+#include "replication/syncrep.h"
 #include "replication/walsender_private.h"
 #include "utils/acl.h"
 #include "utils/rel.h"
@@ -127,14 +128,18 @@ compat_next_full_xid(void)
 
 /*
  * Do commits wait for synchronous standbys, if their session asks for it?  The
- * flag came with 15.13, 16.9 and 17.5.
+ * flags came with 15.13, 16.9 and 17.5.  Before the checkpointer has set them, a
+ * commit goes by its session's own setting.
  */
 static inline bool
 compat_sync_standbys_defined(void)
 {
 #ifdef SYNC_STANDBY_DEFINED
-	return (((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_status &
-			SYNC_STANDBY_DEFINED) != 0;
+	int			status = ((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_status;
+
+	if ((status & SYNC_STANDBY_INIT) == 0)
+		return SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0';
+	return (status & SYNC_STANDBY_DEFINED) != 0;
 #else
 	return ((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_defined;
 #endif
