@@ -17,7 +17,9 @@
  *
  * 1.	If its writer committed asynchronously, flush WAL up to that commit
  *		(TransactionIdGetCommitLSN).  All other commits were flushed before
- *		anybody could see them.
+ *		anybody could see them.  Of a row that VACUUM froze, the commit may not
+ *		be known any more; it lies before the freezing, and so before the page's
+ *		LSN.
  * 2.	So the commit lies before the end of the flushed WAL.  If this session's
  *		commits wait for standbys, wait for them to have that much, in the way
  *		of a commit (SyncRepWaitForLSN).
@@ -59,6 +61,7 @@
 #include "miscadmin.h"
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
+#include "storage/bufmgr.h"
 #include "storage/lwlock.h"
 #include "utils/snapmgr.h"
 
@@ -78,6 +81,7 @@ static Mark marks[SYNCHRONOUS_COMMIT_REMOTE_APPLY + 1];
 static int	level_asked(void);
 static uint64 full_xid(TransactionId xid);
 static void prepare_mark(Mark *mark);
+static XLogRecPtr commit_lsn(TupleTableSlot *slot);
 static void wait_for_standbys(XLogRecPtr lsn, int level);
 static bool standbys_have(XLogRecPtr lsn, int level);
 
@@ -99,15 +103,11 @@ settle_note(Unsettled *rows, TupleTableSlot *slot)
 	if (RecoveryInProgress())
 		return;
 
-	if (!HeapTupleHeaderXminFrozen(header))
-	{
-		XLogRecPtr	lsn;
+	if (!HeapTupleHeaderXminFrozen(header) &&
+		TransactionIdIsCurrentTransactionId(writer))
+		return;
 
-		if (TransactionIdIsCurrentTransactionId(writer))
-			return;
-		lsn = TransactionIdGetCommitLSN(writer);
-		rows->flush_to = Max(rows->flush_to, lsn);
-	}
+	rows->flush_to = Max(rows->flush_to, commit_lsn(slot));
 	rows->any = true;
 }
 
@@ -167,6 +167,23 @@ prepare_mark(Mark *mark)
 		return;
 	mark->next_before = full_xid(GetActiveSnapshot()->xmin);
 	mark->next_lsn = GetXLogInsertRecPtr();
+}
+
+/*
+ * How far WAL must be flushed for the commit that stored this row to be on disk.
+ */
+static XLogRecPtr
+commit_lsn(TupleTableSlot *slot)
+{
+	HeapTupleHeader header = ((HeapTupleTableSlot *) slot)->tuple->t_data;
+	Buffer		buffer = ((BufferHeapTupleTableSlot *) slot)->buffer;
+
+	if (!HeapTupleHeaderXminFrozen(header))
+		return TransactionIdGetCommitLSN(HeapTupleHeaderGetRawXmin(header));
+
+	/* a copy is made only of rows that are too new to be frozen */
+	Assert(BufferIsValid(buffer));
+	return BufferIsValid(buffer) ? BufferGetLSNAtomic(buffer) : InvalidXLogRecPtr;
 }
 
 static void

@@ -62,6 +62,22 @@ for my $level ('local', 'on')
 	}
 }
 
+# VACUUM may freeze a row before its commit is on disk. (A first one has written the pages' images, so that little WAL comes of the
+# second, and none of it is flushed by the way.)
+my $freezer = Client->new($alone, set => { synchronous_commit => 'off' });
+my $async = Client->new($alone, set => { synchronous_commit => 'off' });
+my $reader = Client->new($alone);
+$reader->pay('before', 1);
+for my $key ('frozen 1', 'frozen 2')
+{
+	$async->pay($key, 1);
+	$freezer->do('VACUUM FREEZE idempotency.operation');
+}
+my ($frozen, $replayed_frozen) = $reader->pay('frozen 2', 1);
+is($replayed_frozen, 't', 'a frozen row is replayed');
+crash();
+is_deeply([ Client->new($alone)->pay('frozen 2', 1) ], [ $frozen, 't' ], 'and survives a crash');
+
 # Who asks for nothing is given nothing: that the first try was lost shows that the others were no accident.
 my $writer = Client->new($alone, set => { synchronous_commit => 'off' });
 my ($receipt) = $writer->pay('lost', 1);
