@@ -82,7 +82,7 @@ static int	level_asked(void);
 static uint64 full_xid(TransactionId xid);
 static void prepare_mark(Mark *mark);
 static XLogRecPtr commit_lsn(TupleTableSlot *slot);
-static void wait_for_standbys(XLogRecPtr lsn, int level);
+static bool wait_for_standbys(XLogRecPtr lsn, int level);
 static bool standbys_have(XLogRecPtr lsn, int level);
 
 void
@@ -124,8 +124,8 @@ settle(const Unsettled *rows)
 	prepare_mark(mark);
 	XLogFlush(rows->flush_to);
 	settled_to = GetFlushRecPtr(NULL);
-	if (level > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
-		wait_for_standbys(settled_to, level);
+	if (level > SYNCHRONOUS_COMMIT_LOCAL_FLUSH && !wait_for_standbys(settled_to, level))
+		return;
 
 	if (mark->next_lsn != InvalidXLogRecPtr && mark->next_lsn <= settled_to)
 	{
@@ -186,7 +186,11 @@ commit_lsn(TupleTableSlot *slot)
 	return BufferIsValid(buffer) ? BufferGetLSNAtomic(buffer) : InvalidXLogRecPtr;
 }
 
-static void
+/*
+ * False: there are none any more to wait for.  Nothing is settled by that, as
+ * there may be some again.
+ */
+static bool
 wait_for_standbys(XLogRecPtr lsn, int level)
 {
 	CHECK_FOR_INTERRUPTS();
@@ -195,16 +199,19 @@ wait_for_standbys(XLogRecPtr lsn, int level)
 	RESUME_INTERRUPTS();
 	CHECK_FOR_INTERRUPTS();
 
-	if (!standbys_have(lsn, level))
+	if (standbys_have(lsn, level))
+		return true;
+	if (compat_sync_standbys_defined())
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("canceling statement before its answer is replicated"),
 				 errdetail("The answer is stored on this server, and may not be on a synchronous standby yet."),
 				 errhint("Call again with the same key.")));
+	return false;
 }
 
 /*
- * Do the standbys have WAL up to there, or are there none any more to wait for?
+ * Do the standbys have WAL up to there?
  */
 static bool
 standbys_have(XLogRecPtr lsn, int level)
@@ -215,7 +222,7 @@ standbys_have(XLogRecPtr lsn, int level)
 	bool		reached;
 
 	LWLockAcquire(SyncRepLock, LW_SHARED);
-	reached = WalSndCtl->lsn[mode] >= lsn || !compat_sync_standbys_defined();
+	reached = WalSndCtl->lsn[mode] >= lsn;
 	LWLockRelease(SyncRepLock);
 	return reached;
 }

@@ -205,7 +205,11 @@ $own->do('ROLLBACK');
 
 # Without synchronous standbys there is nothing to wait for, and those who wait go on.
 delete $asking{$replay};
-my $last = Client->new($primary);
+my $last = Client->new($primary, set => { synchronous_commit => 'off' });
+$last->pay('in doubt', 5);
+$last->do('SET synchronous_commit = on');
+# All WAL there is has been flushed, and so is what the session might note as settled.
+$control->row("SELECT pg_logical_emit_message(true, 'test', '')");
 $last->send_pay('in doubt', 5);
 ok(waits_for_standby($control, $last), 'one more waits');
 synchronous('');
