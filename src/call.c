@@ -9,19 +9,28 @@
  * functions have a planner support function, which cuts off the arguments at the
  * end that are constant and null.  ARG_IS_NULL() takes for null what is not there.
  *
+ * The planner may simplify a call twice.  The second time it fills in the defaults
+ * of what is missing.  So an argument without a default is never cut off, and the
+ * defaults mean what null means.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_proc.h"
 #include "datatype/timestamp.h"
 #include "nodes/makefuncs.h"
 #include "nodes/supportnodes.h"
 #include "utils/builtins.h"
+#include "utils/syscache.h"
 
 #include "call.h"
 #include "errors.h"
 
 PG_FUNCTION_INFO_V1(idem_shorten_call);
+
+static int	without_default(Oid function);
 
 /*
  * idempotency.shorten_call(internal) returns internal: the support function, see
@@ -33,13 +42,15 @@ idem_shorten_call(PG_FUNCTION_ARGS)
 	Node	   *request = (Node *) PG_GETARG_POINTER(0);
 	FuncExpr   *call;
 	FuncExpr   *shorter;
+	int			least;
 	int			n;
 
 	if (!IsA(request, SupportRequestSimplify))
 		PG_RETURN_POINTER(NULL);
 
 	call = ((SupportRequestSimplify *) request)->fcall;
-	for (n = list_length(call->args); n > 0; n--)
+	least = without_default(call->funcid);
+	for (n = list_length(call->args); n > least; n--)
 	{
 		Node	   *arg = list_nth(call->args, n - 1);
 
@@ -55,6 +66,24 @@ idem_shorten_call(PG_FUNCTION_ARGS)
 	shorter->funcretset = call->funcretset;
 	shorter->location = call->location;
 	PG_RETURN_POINTER(shorter);
+}
+
+/*
+ * How many arguments of a function have no default.
+ */
+static int
+without_default(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc form;
+	int			n;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	n = form->pronargs - form->pronargdefaults;
+	ReleaseSysCache(tuple);
+	return n;
 }
 
 void

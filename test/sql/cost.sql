@@ -150,3 +150,12 @@ SELECT idem_pay('cost-null', NULL);
 SELECT idem_cancel(NULL);
 SELECT idem_begin(NULL);
 SELECT idem_pay_batch(NULL, NULL);
+-- also where the planner simplifies a call twice: in an argument of a function that it inlines, and to estimate
+CREATE FUNCTION cost_text(a text) RETURNS text LANGUAGE sql AS 'SELECT a';
+BEGIN;
+SELECT outcome FROM idem_begin('cost-twice');
+SELECT cost_text(idem_complete('cost-twice', NULL)::text) IS NOT NULL AS completed;
+ROLLBACK;
+SELECT cost_text(idem_cancel(NULL)::text);
+SELECT FROM idempotency.operation WHERE key = (idem_cancel(NULL)).key;
+DROP FUNCTION cost_text;
