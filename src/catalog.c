@@ -190,6 +190,20 @@ catalog_nindexes(CatalogTable table)
 	return n;
 }
 
+bool
+catalog_has_not_null(Relation heap, CatalogTable table)
+{
+	const TableShape *shape = &table_shapes[table];
+
+	for (int i = 0; i < shape->natts; i++)
+	{
+		if (shape->nullable[i] == '?' &&
+			TupleDescAttr(RelationGetDescr(heap), i)->attnotnull)
+			return true;
+	}
+	return false;
+}
+
 Oid
 catalog_index(Relation heap, CatalogIndex index)
 {

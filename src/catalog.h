@@ -115,6 +115,9 @@ extern int	catalog_natts(CatalogTable table);
 /* How many indexes we know it to have. */
 extern int	catalog_nindexes(CatalogTable table);
 
+/* Is a column NOT NULL that the install script lets be null? */
+extern bool catalog_has_not_null(Relation heap, CatalogTable table);
+
 /*
  * The OID of an index of a table that the caller has open and locked; it
  * stays valid as long as that lock is held.

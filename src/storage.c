@@ -360,7 +360,8 @@ store_may_refuse(Store *store)
 
 	list_free(indexes);
 	return store->heap->trigdesc != NULL || (constr && constr->num_check > 0) ||
-		n > catalog_nindexes(store->table);
+		n > catalog_nindexes(store->table) ||
+		catalog_has_not_null(store->heap, store->table);
 }
 
 bool

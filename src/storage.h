@@ -145,7 +145,7 @@ extern void store_insert_many(Store *store, int n, Datum **values, bool **nulls)
 
 /*
  * May rows be refused by what an administrator put on the table: a trigger, a
- * CHECK, an index?
+ * CHECK, a NOT NULL, an index?
  */
 extern bool store_may_refuse(Store *store);
 

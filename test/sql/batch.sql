@@ -164,6 +164,11 @@ CREATE UNIQUE INDEX one_reference ON idempotency.operation (reference) WHERE key
 SELECT item, outcome, sqlstate, message, detail FROM idem_pay_batch(ARRAY['unique-1', 'unique-2', 'unique-3'], ARRAY[1, 2, 3],
 	NULL, ARRAY['bill 1', 'bill 2', 'bill 1']);
 DROP INDEX idempotency.one_reference;
+BEGIN;
+DELETE FROM idempotency.operation;
+ALTER TABLE idempotency.operation ALTER COLUMN reference SET NOT NULL;
+SELECT item, outcome, sqlstate, message FROM idem_pay_batch(ARRAY['bill-1', 'bill-2'], ARRAY[1, 2], NULL, ARRAY['bill 1', NULL]);
+ROLLBACK;
 CREATE FUNCTION no_sevens() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	IF NEW.amount = 7 THEN
