@@ -226,8 +226,10 @@ is_final(int sqlstate)
 	{
 			/* the data does not allow it */
 		case ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION):
-			/* but this is also a role or a setting that is not there yet */
-			return sqlstate != ERRCODE_INVALID_PARAMETER_VALUE;
+			/* but these are also a setting, a role or a sequence to be mended */
+			return sqlstate != ERRCODE_INVALID_PARAMETER_VALUE &&
+				sqlstate != ERRCODE_CHARACTER_NOT_IN_REPERTOIRE &&
+				sqlstate != ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED;
 		case ERRCODE_TO_CATEGORY(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION):
 			return true;
 

@@ -35,6 +35,11 @@ SELECT pg_temp.error($$SELECT idem_execute('x10', 'SELECT set_config(''role'', '
 SELECT pg_temp.error($$SELECT idem_execute('x10', 'DO ''BEGIN RAISE ''''cached plan must not change result type'''' USING ERRCODE = ''''0A000''''; END''')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x10', 'DO ''BEGIN RAISE ''''of another system'''' USING ERRCODE = ''''HV000''''; END''')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x10', 'SELECT idem_pay(''x10'', 1, ''no currency'')')$$);
+CREATE SEQUENCE short_sequence MAXVALUE 2 START 2;
+SELECT nextval('short_sequence');
+SELECT pg_temp.error($$SELECT idem_execute('x10', 'SELECT nextval(''short_sequence'')')$$);
+DROP SEQUENCE short_sequence;
+SELECT pg_temp.error($$SELECT idem_execute('x10', 'SELECT convert_from(''\xff'', ''UTF8'')')$$);
 SELECT count(*) FROM idem_lookup_request('x10');
 -- final is what lies in the data, and what the command raises itself
 SELECT sqlstate, message FROM idem_execute('final-1', 'SELECT 1 / $1::integer', '[0]');
