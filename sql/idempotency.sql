@@ -821,5 +821,7 @@ CREATE FUNCTION idempotency.grant_to_database_owner(installer regrole)
 RETURNS void
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'idem_grant_to_database_owner';
-SELECT idempotency.grant_to_database_owner('@extowner@');
+-- Who may name roles must not get his name into a string of a superuser's script.
+SELECT idempotency.grant_to_database_owner(e.extowner)
+FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'idempotency';
 DROP FUNCTION idempotency.grant_to_database_owner(regrole);
