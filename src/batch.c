@@ -101,6 +101,7 @@ typedef struct Portion
 static void read_items(Batch *batch, FunctionCallInfo fcinfo);
 static void read_array(ArrayType *array, Oid type, const char *name, int nitems,
 					   Datum **values, bool **nulls);
+static void check_item(Batch *batch, BatchItem *item, text *key, text *scope);
 static int	compare_items(const void *a, const void *b);
 static int	answer_known(Batch *batch, int from);
 static int	answer_portion(Batch *batch, int from);
@@ -171,7 +172,7 @@ read_items(Batch *batch, FunctionCallInfo fcinfo)
 	bool	   *nulls[4];
 	ArrayType  *keys;
 	text	   *scope;
-	text	   *default_currency = currency_of_call(NULL);
+	text	   *default_currency = NULL;
 
 	if (ARG_IS_NULL(0) || ARG_IS_NULL(1))
 		ereport(ERROR,
@@ -206,26 +207,22 @@ read_items(Batch *batch, FunctionCallInfo fcinfo)
 	for (int i = 0; i < batch->nitems; i++)
 	{
 		BatchItem  *item = &batch->items[i];
-		text	   *key = (text *) ELEMENT(i, 0);
-		Refusal    *refusal;
 
 		CHECK_FOR_INTERRUPTS();
 		item->amount = ELEMENT(i, 1) ? DatumGetNumeric(values[1][i]) : NULL;
 		item->currency = (text *) ELEMENT(i, 2);
 		if (item->currency == NULL)
+		{
+			/* a setting that is not valid is of no concern to those who need none */
+			if (default_currency == NULL)
+				default_currency = currency_of_call(NULL);
 			item->currency = default_currency;
+		}
 		item->reference = (text *) ELEMENT(i, 3);
 		item->outcome = OUTCOME_FAILED;
 		item->status = NULL;
 		item->sqlstate = 0;
-		refusal = key_check(key, scope, &item->key);
-		if (refusal == NULL)
-			refusal = money_check(item->amount);
-		if (refusal == NULL)
-			batch->sorted[batch->nsorted++] = item;
-		else
-			refuse(batch, item, refusal);
-		item->key.key = key;
+		check_item(batch, item, (text *) ELEMENT(i, 0), scope);
 	}
 #undef ELEMENT
 
@@ -245,6 +242,23 @@ read_array(ArrayType *array, Oid type, const char *name, int nitems,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
 				 errmsg("array \"%s\" does not have one element for each key", name)));
 	deconstruct_array(array, type, -1, false, TYPALIGN_INT, values, nulls, &n);
+}
+
+/*
+ * Check the key and the amount of an item, which fails without good ones.
+ */
+static void
+check_item(Batch *batch, BatchItem *item, text *key, text *scope)
+{
+	Refusal    *refusal = key_check(key, scope, &item->key);
+
+	if (refusal == NULL)
+		refusal = money_check(item->amount);
+	if (refusal == NULL)
+		batch->sorted[batch->nsorted++] = item;
+	else
+		refuse(batch, item, refusal);
+	item->key.key = key;
 }
 
 static int

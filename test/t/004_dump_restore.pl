@@ -64,6 +64,14 @@ my $misnamed = Client->new($node, dbname => 'old', user => "caf\351", set => { s
 is($misnamed->error_of_pay('misnamed', 1, 'USD'), '22021', 'a role whose name is not valid in the encoding pays nothing');
 $misnamed->close;
 
+# The same goes for a setting. Only those who need it are told.
+$node->safe_psql('bytes', q(CREATE ROLE missetter LOGIN SUPERUSER; DO $$ BEGIN EXECUTE E'ALTER ROLE missetter SET idempotency.currency = "\\351"'; END $$));
+my $missetter = Client->new($node, dbname => 'old', user => 'missetter', set => { search_path => 'money' });
+is($missetter->error_of(q(SELECT idem_pay('misset', 1))), '22021', 'a currency that is not valid in the encoding is refused');
+is($missetter->error_of(q(SELECT idem_pay_batch('{misset}', '{1}'))), '22021', 'a batch refuses it, too');
+$node->safe_psql('old', q(BEGIN; SELECT money.idem_pay_batch('{misset}', '{1}', '{USD}'); ROLLBACK), extra_params => [ '-U', 'missetter' ]);
+$missetter->close;
+
 dump_and_restore('plain', $node, 'plain');
 dump_and_restore('custom', $node, 'custom');
 
