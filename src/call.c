@@ -11,7 +11,9 @@
  *
  * The planner may simplify a call twice.  The second time it fills in the defaults
  * of what is missing.  So an argument without a default is never cut off, and the
- * defaults mean what null means.
+ * defaults mean what null means.  Where null shall mean something else, that
+ * argument and those before it must not be cut off either: a null that asks for
+ * nothing would become a default that asks for all.
  *
  *-------------------------------------------------------------------------
  */
