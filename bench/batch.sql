@@ -1,39 +1,60 @@
--- The same 8,192 new keys by idem_pay_batch(), by INSERT ... ON CONFLICT DO NOTHING and by COPY, in an order that changes
--- from round to round. Prints the rows a second of each. Variables: round; pattern of the keys, sequential or random;
--- copy, the file to use.
+-- 8,192 new keys by idem_pay_batch(), by INSERT ... ON CONFLICT DO NOTHING and by COPY, again and again: other keys each time,
+-- and another order of the three. Each has a table of its own, with the same rows and indexes. Each begins after a CHECKPOINT
+-- of its own, so it writes its own full-page images. The arrays and the file of COPY are there before.
+-- The first round only warms up. Variables: pair, the title; rounds; rows that are there before; pattern of the keys,
+-- sequential or random; file, for COPY.
 \set ON_ERROR_STOP on
-CREATE TEMP TABLE batch AS
-SELECT array_agg(key ORDER BY g) AS keys, array_agg(50.00 ORDER BY g) AS amounts, array_agg(copy_key ORDER BY g) AS copy_keys
-FROM (SELECT g, CASE :'pattern' WHEN 'random' THEN md5(:'round' || ' ' || g)
-		ELSE to_char(:round, 'FM"s"000000') || to_char(g, 'FM00000') END AS key,
-	CASE :'pattern' WHEN 'random' THEN md5('copy ' || :'round' || ' ' || g)
-		ELSE to_char(:round, 'FM"t"000000') || to_char(g, 'FM00000') END AS copy_key
-	FROM generate_series(1, 8192) g) s;
-COPY (SELECT uuid7(), clock_timestamp(), 1, false, NULL, NULL, '', key, 'pay', amount, 'USD', amount, amount, 0.00, 0.00,
-		NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
-	FROM batch, unnest(copy_keys, amounts) AS u(key, amount)) TO :'copy';
-CHECKPOINT;
+\o /dev/null
+CREATE FUNCTION pg_temp.key(pattern text, g integer) RETURNS text
+RETURN CASE pattern WHEN 'random' THEN md5(g::text) ELSE to_char(g, 'FM"k"000000000') END;
+TRUNCATE idempotency.operation;
+SET client_min_messages = warning;
+DROP TABLE IF EXISTS by_insert, by_copy;
+CREATE TABLE by_insert (LIKE idempotency.operation INCLUDING ALL);
+CREATE TABLE by_copy (LIKE idempotency.operation INCLUDING ALL);
+SELECT count(b) FROM (
+	SELECT array_agg(pg_temp.key(:'pattern', g) ORDER BY g) AS keys, array_agg(50.00) AS amounts
+	FROM generate_series(1, :rows) g GROUP BY g / 8192) s,
+LATERAL idem_pay_batch(keys, amounts) b;
+INSERT INTO by_insert SELECT * FROM idempotency.operation;
+INSERT INTO by_copy SELECT * FROM idempotency.operation;
+VACUUM ANALYZE idempotency.operation, by_insert, by_copy;
 
-SELECT set_config('bench.round', :'round', false), set_config('bench.copy', :'copy', false) \g /dev/null
-CREATE TEMP TABLE rate (way integer, rate numeric);
-DO $$
-DECLARE
-	ways text[] := ARRAY[
-		'SELECT count(*) FROM batch, idem_pay_batch(keys, amounts) WHERE outcome = ''new''',
-		'INSERT INTO bare SELECT uuid7(), clock_timestamp(), 1, false, NULL, NULL, '''', key, ''pay'', amount, ''USD'', amount, amount,
-				0.00, 0.00, NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
-			FROM batch, unnest(keys, amounts) AS u(key, amount) ON CONFLICT DO NOTHING',
-		format('COPY bare FROM %L', current_setting('bench.copy'))];
-	way integer;
-	start timestamptz;
-BEGIN
-	FOR i IN 0 .. 2 LOOP
-		way := (current_setting('bench.round')::integer + i) % 3 + 1;
-		start := clock_timestamp();
-		EXECUTE ways[way];
-		INSERT INTO rate VALUES (way, 8192 / extract(epoch FROM clock_timestamp() - start));
-	END LOOP;
-END
-$$;
-SELECT round(max(rate) FILTER (WHERE way = 1)), round(max(rate) FILTER (WHERE way = 2)), round(max(rate) FILTER (WHERE way = 3))
-FROM rate;
+CREATE TEMP TABLE batch (keys text[], amounts numeric[]);
+CREATE TEMP TABLE reading (round integer, way integer, cpu bigint, clock timestamptz);
+CREATE TEMP TABLE way (way integer, statement text);
+INSERT INTO way VALUES
+	(0, $$SELECT count(*) FROM batch, idem_pay_batch(keys, amounts) WHERE outcome = 'new'$$),
+	(1, $$INSERT INTO by_insert
+		SELECT uuid7(), clock_timestamp(), 1, false, NULL, NULL, '', key, 'pay', amount, 'USD', amount, amount, 0.00, 0.00,
+			NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
+		FROM batch, unnest(keys, amounts) AS u(key, amount) ON CONFLICT DO NOTHING$$),
+	(2, format('COPY by_copy FROM %L', :'file'));
+
+-- \gexec runs what this SELECT gives, each row a transaction.
+SELECT s.statement
+FROM generate_series(0, :rounds) AS round, way,
+	LATERAL (VALUES
+		(way = 0, 1, 'TRUNCATE batch'),
+		(way = 0, 2, format('INSERT INTO batch SELECT array_agg(pg_temp.key(%1$L, g) ORDER BY g), array_agg(50.00)
+			FROM generate_series(%2$s + 1, %2$s + 8192) g', :'pattern', :rows + round * 8192)),
+		(way = 0, 3, format('COPY (SELECT uuid7(), clock_timestamp(), 1, false, NULL, NULL, '''', key, ''pay'', amount, ''USD'',
+				amount, amount, 0.00, 0.00, NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
+			FROM batch, unnest(keys, amounts) AS u(key, amount)) TO %L', :'file')),
+		(true, 4 + (way + round) % 3 * 4, 'CHECKPOINT'),
+		(true, 5 + (way + round) % 3 * 4, format('INSERT INTO reading SELECT %s, %s, * FROM meter', round, way)),
+		(true, 6 + (way + round) % 3 * 4, way.statement),
+		(true, 7 + (way + round) % 3 * 4, format('INSERT INTO reading SELECT %s, %s, * FROM meter', round, way))
+	) AS s(wanted, step, statement)
+WHERE s.wanted
+ORDER BY round, s.step \gexec
+
+WITH taken AS (
+	SELECT round, way, max(cpu) - min(cpu) AS cpu, max(clock) - min(clock) AS elapsed
+	FROM reading WHERE round > 0 GROUP BY round, way
+)
+INSERT INTO measured
+SELECT :'pair' || CASE bare.way WHEN 1 THEN 'INSERT ON CONFLICT' ELSE 'COPY' END, round, 8192,
+	ours.cpu, bare.cpu, ours.elapsed, bare.elapsed
+FROM taken AS ours JOIN taken AS bare USING (round)
+WHERE ours.way = 0 AND bare.way > 0;

@@ -1,6 +1,6 @@
 -- Bytes of WAL, heap and indexes for a payment, by single calls and by batch, next to those of the bare table: 20,000
--- payments into empty tables, in the same order of keys: random one by one, and sorted by 8,192 at a time. Without full-page images, which come by the chance of a
--- checkpoint. Prints what, ours, bare, ours / bare.
+-- payments into empty tables, in the same order of keys: random one by one, and sorted by 8,192 at a time. Without
+-- full-page images, which come by the chance of a checkpoint. Prints what, ours, bare, ours / bare.
 \set ON_ERROR_STOP on
 ALTER SYSTEM SET full_page_writes = off;
 SELECT pg_reload_conf() \g /dev/null
