@@ -28,7 +28,7 @@ sql/$(EXTENSION)--$(EXTVERSION).sql: sql/$(EXTENSION).sql $(EXTENSION).control
 $(OBJS): $(wildcard src/*.h) $(EXTENSION).control
 
 # These find PostgreSQL by themselves, or install it, so they must not need it to read this file.
-SELF_CONTAINED = test soak demo bench bench-instructions dist
+SELF_CONTAINED = test soak demo bench bench-scale bench-instructions dist
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -59,6 +59,10 @@ demo:
 
 bench:
 	@test/setup bench/run
+
+# Next to so many payments, and so many: make bench-scale SMALL=1000000 LARGE=50000000
+bench-scale:
+	@test/setup bench/scale
 
 bench-instructions:
 	@command -v valgrind >/dev/null || test/need valgrind

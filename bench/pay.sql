@@ -1,2 +1,3 @@
-\set n random(1, 1000000000000000)
-SELECT * FROM idem_pay('k' || :n, 50.00);
+-- a key between those that are there
+\set n (:first + random(0, :keys - 1)) * 1000000000 + random(0, 999999999)
+SELECT * FROM idem_pay('r' || :n, 50.00);

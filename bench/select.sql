@@ -1,2 +1,2 @@
-\set n random(1, 100000)
+\set n :first + random(0, :keys - 1)
 SELECT * FROM bare WHERE scope = '' AND key = 'r' || :n;
