@@ -23,5 +23,5 @@ SELECT rpad(:'pair', 52) || to_char(ours, '9990.0') || to_char(bare, '9990.0')
 	|| to_char(cpu, '990.000') || format(' (%s to %s)', to_char(cpu_least, 'FM990.000'), to_char(cpu_most, 'FM990.000'))
 	|| to_char(elapsed, '990.000') || format(' (%s to %s)', to_char(elapsed_least, 'FM990.000'), to_char(elapsed_most, 'FM990.000'))
 	|| format('  %s %s %s', CASE :'by' WHEN 'cpu' THEN 'processor' ELSE 'elapsed' END,
-		CASE WHEN CASE :'by' WHEN 'cpu' THEN cpu ELSE elapsed END >= :target THEN 'at least' ELSE 'MISSES' END, :target)
+		CASE WHEN round(CASE :'by' WHEN 'cpu' THEN cpu ELSE elapsed END::numeric, 3) >= :target THEN 'at least' ELSE 'MISSES' END, :target)
 FROM total WHERE ours IS NOT NULL;
