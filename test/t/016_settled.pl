@@ -16,7 +16,7 @@ my $alone = PostgreSQL::Test::Cluster->new('alone');
 $alone->init;
 $alone->append_conf('postgresql.conf', <<'CONF');
 wal_writer_delay = 10s
-wal_writer_flush_after = 0
+wal_writer_flush_after = 1GB
 autovacuum = off
 CONF
 $alone->start;
