@@ -464,6 +464,9 @@ CREATE FUNCTION idempotency.payment_status(
 RETURNS text
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'idem_payment_status';
+-- PUBLIC may lack the right on new functions, and who reads the view below needs it
+GRANT EXECUTE ON FUNCTION idempotency.payment_status(numeric, numeric, numeric, numeric, timestamptz, boolean, timestamptz)
+	TO PUBLIC;
 COMMENT ON FUNCTION idempotency.payment_status(numeric, numeric, numeric, numeric, timestamptz, boolean, timestamptz) IS
 	'the status of a payment with these totals at a time; shows nothing but what it is given, so anyone may call it';
 

@@ -234,6 +234,15 @@ DROP FUNCTION giver;
 DROP EXTENSION idempotency;
 DROP OWNED BY regress_idem_installer, regress_idem_owner, regress_idem_later, regress_idem_deputy, regress_idem_app, regress_idem_other, regress_idem_new CASCADE;
 DROP ROLE regress_idem_installer, regress_idem_owner, regress_idem_later, regress_idem_deputy, regress_idem_app, regress_idem_other, regress_idem_new;
+-- where PUBLIC gets no rights on new functions
+BEGIN;
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+CREATE EXTENSION idempotency;
+CREATE ROLE regress_idem_auditor;
+SELECT idem_grant('regress_idem_auditor', 'auditor');
+SET LOCAL ROLE regress_idem_auditor;
+SELECT count(status) FROM idempotency.payment;
+ROLLBACK;
 -- an installer whose name needs quotes
 CREATE ROLE "regress_idem Installer";
 BEGIN;
