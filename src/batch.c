@@ -449,7 +449,8 @@ insert_key(Portion *portion, int k)
 		store_forget_write(&batch->store);
 		if (!subtransaction_own_error(error))
 			ReThrowError(error);
-		refuse(batch, item, refusal_make(error->sqlerrcode, error->message,
+		refuse(batch, item, refusal_make(error->sqlerrcode,
+										 error->message ? error->message : "missing error text",
 										 error->detail, error->hint));
 		FreeErrorData(error);
 	}
