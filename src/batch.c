@@ -404,6 +404,7 @@ insert_portion(Portion *portion, int nkeys)
 		return;
 	}
 
+	store_let_go(store);		/* what refuses rows may also have us wait */
 	error = subtransaction_try(insert_and_end, portion);
 	if (error == NULL)
 		return;

@@ -438,6 +438,10 @@ take_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
 	}
 	if (claim->payment_state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
 		not_in_snapshot("a payment");
+
+	/* the insert may have to wait for what an administrator put on the table */
+	if (store_may_refuse(claim->store))
+		store_let_go(claim->store);
 	return true;
 }
 

@@ -86,7 +86,11 @@ void
 request_close(RequestClaim *rc)
 {
 	for (int i = 0; i < N_REQUEST_TABLES; i++)
-		store_close(&rc->stores[i]);
+	{
+		if (&rc->stores[i] != rc->claim.target)
+			store_close(&rc->stores[i]);
+	}
+	store_close(rc->claim.target);	/* its triggers may wait */
 }
 
 bool
