@@ -199,14 +199,19 @@ idem_release(PG_FUNCTION_ARGS)
 	Key			key;
 	Begun	   *begun;
 	RequestClaim rc;
+	Unsettled	rows = {0};
 
 	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(2), &key));
 	begun = begun_find(&key);
 	request_open(&rc, &key);
 	if (begun)
 	{
+		Request		last;
+
 		check_begun(&rc, begun, attempt);
-		request_note_read(&rc);
+		/* nothing is written, so a COMMIT would not settle what was read */
+		if (request_look_up(&rc, &last))
+			settle_note(&rows, rc.claim.store->slot);
 		begun_end(begun);
 	}
 	else
@@ -223,6 +228,7 @@ idem_release(PG_FUNCTION_ARGS)
 		claim_release(&rc.claim);
 	}
 	request_close(&rc);
+	settle(&rows);
 	PG_RETURN_VOID();
 }
 

@@ -196,6 +196,17 @@ my $prepared_client = Client->new($primary);
 $prepared_client->send_pay('prepared', 7);
 ok(waits_for_standby($control, $prepared_client), 'a replay of what was prepared waits too');
 
+# A request that is resumed and given up again, where nothing is written
+my $worker = Client->new($primary, set => { synchronous_commit => 'local' });
+$worker->row(q(SELECT idem_begin('job', lease => '1 hour')));
+$worker->row(q(SELECT idem_checkpoint('job', 'half', NULL, 1), idem_release('job', 1)));
+my $resuming = Client->new($primary);
+$resuming->do('BEGIN');
+is($resuming->value(q(SELECT checkpoint FROM idem_begin('job'))), 'half', 'a request is resumed');
+$resuming->do(q(SET statement_timeout = '300ms'));
+is($resuming->error_of(q(SELECT idem_release('job'))), '57014', 'who gives it up again waits too');
+$resuming->do('ROLLBACK');
+
 # A transaction's own payment is not waited for; it has not been committed.
 my $own = Client->new($primary);
 $own->do('BEGIN');
