@@ -207,6 +207,7 @@ sweep(void *arg)
 		take_hold(&hold, &holds);
 		if (store_delete(&holds))	/* or another sweep has it */
 		{
+			store_pause(&holds);	/* what comes now may wait */
 			deal_with(s, &hold);
 			s->done++;
 		}

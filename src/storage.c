@@ -270,6 +270,13 @@ store_let_go(Store *store)
 }
 
 void
+store_pause(Store *store)
+{
+	ExecClearTuple(store->slot);
+	table_index_fetch_reset(store->scan->xs_heapfetch);
+}
+
+void
 store_wait(Store *store)
 {
 	TransactionId holder = store->holder;

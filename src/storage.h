@@ -124,6 +124,12 @@ extern TransactionId store_get_writer(Store *store);
 extern void store_let_go(Store *store);
 
 /*
+ * Likewise, in the middle of a look-up, which can go on; the row cannot be read
+ * any more.
+ */
+extern void store_pause(Store *store);
+
+/*
  * Wait for the transaction that the last probe found in progress; then probe
  * again.  Obeys lock_timeout and takes part in deadlock detection.
  */
