@@ -362,7 +362,7 @@ check_kind(Relation heap, const char *name)
 		problem = "is not logged";
 		hint = "Use ALTER TABLE ... SET LOGGED.";
 	}
-	else if (heap->rd_rel->relhasrules)
+	else if (heap->rd_rules != NULL)
 	{
 		problem = "has rules";
 		hint = "Drop them.";
