@@ -124,8 +124,8 @@ extern TransactionId store_get_writer(Store *store);
 extern void store_let_go(Store *store);
 
 /*
- * Likewise, in the middle of a look-up, which can go on; the row cannot be read
- * any more.
+ * Let go of the row in the middle of a look-up, which can go on after the wait.
+ * The row cannot be read any more.
  */
 extern void store_pause(Store *store);
 
