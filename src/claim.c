@@ -32,7 +32,8 @@
  *
  * Who waits for whom.  The lock is held only across a probe and the caller's
  * work, never while waiting for a transaction to end; those waits are on
- * the transaction's own lock.  Both are ordinary heavyweight locks: they obey
+ * the transaction's own lock.  (An index or a trigger of an administrator's may
+ * have the work wait for something; deadlock detection sees that.)  Both are ordinary heavyweight locks: they obey
  * lock_timeout, show in pg_locks, take part in deadlock detection, and go with
  * the (sub)transaction if it fails.  Since a lock does not outlive its call,
  * their number does not grow with the number of keys in a transaction.  The
@@ -153,7 +154,12 @@ claim_take(Claim *claim, const char *command)
 			if (claim->state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
 				not_in_snapshot("an idempotency key");
 			if (claim->state != ROW_IN_PROGRESS && !claim->answered)
+			{
+				/* the insert may have to wait for what is on the table */
+				if (claim->state != ROW_ABSENT && store_may_refuse(claim->target))
+					let_go(claim);
 				return true;
+			}
 		}
 		claim_release(claim);
 

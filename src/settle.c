@@ -39,6 +39,9 @@
  * There is a mark for each level of synchronous_commit, as what is on disk
  * here need not be on a standby.  Levels that wait for standbys count as
  * "local" while synchronous_standby_names is empty, as they do for a commit.
+ * Which standbys have a part of WAL is not known, only that those that were asked
+ * for then have it.  So if others are asked for later, older rows stay settled;
+ * a commit goes by the same.
  *
  * The mark is a 64-bit id.  A 32-bit one would call new rows old in a session
  * that rests while two thousand million transactions go by.  The id of a row
