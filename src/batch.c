@@ -13,11 +13,12 @@
  * and STORE_MANY keys at a time, which bounds the locks held.  Of these, all
  * are locked, then probed, then inserted together, then let go.  If a key turns
  * out to be in flight, those before it are done with, and it is waited for
- * without a lock.
+ * without a lock; or its items get ID409, if idempotency.in_flight is "fail".
+ * Before each portion, keys that are known are answered without a lock.
  *
- * Where an administrator put triggers, CHECKs or further indexes on the table, a
- * portion is inserted in a subtransaction.  If that fails, its items are inserted
- * one by one, each in its own.
+ * Where an administrator put triggers, CHECKs, NOT NULLs or further indexes on
+ * the table, a portion is inserted in a subtransaction.  If that fails, its items
+ * are inserted one by one, each in its own.
  *
  * What the batch keeps of all items is small; the rest is forgotten with each
  * portion.

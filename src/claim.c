@@ -12,7 +12,9 @@
  *		read-only transaction and on a standby.
  * 2.	A read-only transaction and a standby stop here, with PostgreSQL's own
  *		error.  If the probe found a row of a transaction in progress, wait for
- *		that one (or ID409) and probe again; that needs no lock of the key.
+ *		that one (or ID409) and probe again; that needs no lock of the key.  A
+ *		committed row that is not in the snapshot counts as in step 4, also
+ *		without the lock.
  * 3.	Take the key's advisory lock, or fail with ID409.
  * 4.	Probe again.  A committed row: at READ COMMITTED replay it, above that it
  *		is not in the snapshot, and 40001 has the transaction run again.  A row
@@ -24,7 +26,7 @@
  *
  * Why it is right.  Between the probe of step 4 that finds nothing and the
  * index entry of step 5 the lock is held, and nobody inserts a row with a key
- * without its lock; so no two transactions insert the same key while both are
+ * without its lock (but idem_expire(), whose keys nobody else can use); so no two transactions insert the same key while both are
  * alive.  If ours rolls back, in whole or to a savepoint, its row is dead to
  * the next probe, and whoever waited finds nothing and goes on as the worker.
  * A prepared transaction is one in progress.  Rows that come in past the claim

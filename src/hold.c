@@ -5,10 +5,9 @@
  *
  * idem_expire(max_holds)
  *
- * Nothing depends on it that a hold which has run out is released: it cannot be
- * captured any more all the same (state.c).  But as long as no operation says
- * so, the payment's total released does not, and what counts these totals goes
- * on counting the hold.  So idem_expire() goes through the list,
+ * A hold that has run out cannot be captured any more, released or not (state.c).
+ * But as long as no operation says that it is released, the payment's totals do
+ * not either, and what counts these goes on counting the hold.  So idem_expire() goes through the list,
  * idempotency.hold, which has a row for each authorization, in the order in
  * which they are due; stores the operation "expire", if something is left of the
  * hold; and deletes the row.

@@ -29,7 +29,8 @@ refusal_forbidden(const char *what)
 {
 	return refusal_make(ERRCODE_IDEM_FORBIDDEN,
 						psprintf("permission denied for %s", what),
-						"It belongs to another role.", NULL);
+						"It belongs to another role.",
+						"Use a role that has the privileges of that role.");
 }
 
 Refusal *

@@ -5,6 +5,7 @@
  *
  * idem_grant(role, kind)
  * idem_revoke(role)
+ * idem_grant_to_database_owner(installer), for the install script
  *
  * PostgreSQL notes with each right which role gave it, and pg_dump has the same
  * role give it again.  In another database that role may have nothing to give,
@@ -12,8 +13,11 @@
  * of the function, table or schema.  pg_dump then writes a plain GRANT, which
  * everybody who may restore can carry out.
  *
+ * (USAGE on the schema of the functions is given in the caller's name: the schema
+ * is not ours.)
+ *
  * The owner is a superuser, also where a role without superuser rights has
- * installed the extension.  So the caller must not get by it what he could not
+ * installed the extension.  So a caller must not get by that what he could not
  * have without it:
  *
  * - He must hold the grant option on each object, or own the database.  Only the

@@ -31,9 +31,9 @@
  * What costs nothing.  A backend remembers a transaction id before which all
  * is settled.  A row from before it needs no more than a comparison.  The mark
  * moves in two steps.  We note the oldest transaction that was running in our
- * snapshot, and how far WAL is written now: all transactions before that one
- * have ended, and their commits lie before that point.  As soon as we find
- * WAL settled up to there, by whatever wait, the transaction becomes the mark.
+ * snapshot, and how far WAL has been inserted by now: all transactions before
+ * that one have ended, and their commits lie before that point.  Once a later
+ * row had WAL settled up to there, the transaction becomes the mark.
  * Nothing is flushed or waited for just to move it.
  *
  * There is a mark for each level of synchronous_commit, as what is on disk
@@ -190,8 +190,8 @@ commit_lsn(TupleTableSlot *slot)
 }
 
 /*
- * False: there are none any more to wait for.  Nothing is settled by that, as
- * there may be some again.
+ * False: there are none any more to wait for.  The answer is returned, but the
+ * mark stays, as there may be some again.
  */
 static bool
 wait_for_standbys(XLogRecPtr lsn, int level)

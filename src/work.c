@@ -523,7 +523,8 @@ take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("attempt must not be null"),
-				 errdetail("The request was begun with a lease.")));
+				 errdetail("The request was begun with a lease."),
+				 errhint("Pass the attempt that idem_begin() returned.")));
 	if (attempt != 0)
 		check_attempt(rc, attempt, DatumGetInt32(request_get(row, attempt)));
 	if (ended)
