@@ -24,7 +24,6 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/heapam.h"
 #include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
@@ -392,7 +391,7 @@ is_distributed(Oid relid)
 	AttrNumber	column;
 	Relation	list;
 	Snapshot	snapshot;
-	TableScanDesc scan;
+	SysScanDesc scan;
 	ScanKeyData key;
 	bool		found;
 
@@ -405,9 +404,9 @@ is_distributed(Oid relid)
 	list = table_open(list_oid, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
-	scan = table_beginscan(list, snapshot, 1, &key);
-	found = heap_getnext(scan, ForwardScanDirection) != NULL;
-	table_endscan(scan);
+	scan = systable_beginscan(list, InvalidOid, false, snapshot, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(list, AccessShareLock);
 	return found;
