@@ -12,6 +12,7 @@
 #define IDEM_COMPAT_H
 
 #include "access/genam.h"
+#include "access/relscan.h"
 #include "access/tableam.h"
 #include "access/transam.h"
 #include "catalog/catalog.h"
@@ -53,6 +54,22 @@ compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot,
 	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0);
 #else
 	return index_beginscan(heap, index, snapshot, nkeys, 0);
+#endif
+}
+
+/*
+ * Let go of the page of the table that an index scan is on; the scan can go on.
+ * In PostgreSQL 19 a reset keeps the page.  To be called in the memory context of
+ * the scan.
+ */
+static inline void
+compat_index_let_go(IndexScanDesc scan)
+{
+#if PG_VERSION_NUM >= 190000
+	table_index_fetch_end(scan->xs_heapfetch);
+	scan->xs_heapfetch = table_index_fetch_begin(scan->heapRelation, 0);
+#else
+	table_index_fetch_reset(scan->xs_heapfetch);
 #endif
 }
 

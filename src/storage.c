@@ -272,8 +272,11 @@ store_let_go(Store *store)
 void
 store_pause(Store *store)
 {
+	MemoryContext old_context = MemoryContextSwitchTo(store->context);
+
 	ExecClearTuple(store->slot);
-	table_index_fetch_reset(store->scan->xs_heapfetch);
+	compat_index_let_go(store->scan);
+	MemoryContextSwitchTo(old_context);
 }
 
 void
