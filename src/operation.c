@@ -568,7 +568,13 @@ receipt_desc(FunctionCallInfo fcinfo)
 		rsinfo->expectedDesc->tdtypeid != RECORDOID)
 		desc = rsinfo->expectedDesc;
 	else
-		desc = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
+	{
+		Oid			type = get_fn_expr_rettype(fcinfo->flinfo);
+
+		if (!OidIsValid(type))
+			type = get_func_rettype(fcinfo->flinfo->fn_oid);
+		desc = lookup_rowtype_tupdesc(type, -1);
+	}
 	ok = desc->natts == N_RECEIPT;
 	for (int i = 0; ok && i < N_RECEIPT; i++)
 		ok = TupleDescAttr(desc, i)->atttypid == receipt_types[i];
