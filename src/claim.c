@@ -26,18 +26,19 @@
  *
  * Why it is right.  Between the probe of step 4 that finds nothing and the
  * index entry of step 5 the lock is held, and nobody inserts a row with a key
- * without its lock (but idem_expire(), whose keys nobody else can use); so no two transactions insert the same key while both are
- * alive.  If ours rolls back, in whole or to a savepoint, its row is dead to
- * the next probe, and whoever waited finds nothing and goes on as the worker.
+ * without its lock; so no two transactions insert the same key while both are
+ * alive.  (idem_expire() does without the lock: nobody else can use its keys.)
+ * If ours rolls back, in whole or to a savepoint, its row is dead to the next
+ * probe, and whoever waited finds nothing and goes on as the worker.
  * A prepared transaction is one in progress.  Rows that come in past the claim
  * (INSERT by hand, a logical subscription) meet the unique index.
  *
  * Who waits for whom.  The lock is held only across a probe and the caller's
  * work, never while waiting for a transaction to end; those waits are on
- * the transaction's own lock.  (An index or a trigger of an administrator's may
- * have the work wait for something; deadlock detection sees that.)  Both are ordinary heavyweight locks: they obey
+ * the transaction's own lock.  Both are ordinary heavyweight locks: they obey
  * lock_timeout, show in pg_locks, take part in deadlock detection, and go with
- * the (sub)transaction if it fails.  Since a lock does not outlive its call,
+ * the (sub)transaction if it fails.  (An index or a trigger of an administrator's
+ * may have the work itself wait; deadlock detection sees that too.)  Since a lock does not outlive its call,
  * their number does not grow with the number of keys in a transaction.  The
  * exception is a request that is begun without a lease: its lock is kept till
  * it ends (begun.c), and who begins two, crosswise with another, may deadlock.

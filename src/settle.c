@@ -32,9 +32,9 @@
  * is settled.  A row from before it needs no more than a comparison.  The mark
  * moves in two steps.  We note the oldest transaction that was running in our
  * snapshot, and how far WAL has been inserted by now: all transactions before
- * that one have ended, and their commits lie before that point.  Once a later
- * row had WAL settled up to there, the transaction becomes the mark.
- * Nothing is flushed or waited for just to move it.
+ * that one have ended, and their commits lie before that point.  Once WAL has
+ * been settled up to there, for this row or a later one, the transaction becomes
+ * the mark.  Nothing is flushed or waited for just to move it.
  *
  * There is a mark for each level of synchronous_commit, as what is on disk
  * here need not be on a standby.  Levels that wait for standbys count as
