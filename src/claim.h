@@ -131,8 +131,10 @@ typedef struct ClaimMany
 } ClaimMany;
 
 /*
- * Begin to claim; then set unsettled.  Errors: 25006 in a read-only transaction or on a standby,
- * 25000 in a parallel operation.
+ * Begin to claim; then set unsettled.
+ *
+ * Errors: 25006 in a read-only transaction or on a standby, 25000 in a parallel
+ * operation.
  */
 extern void claim_many_begin(ClaimMany *many, Store *store, const char *command);
 

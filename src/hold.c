@@ -7,10 +7,10 @@
  *
  * A hold that has run out cannot be captured any more, released or not (state.c).
  * But as long as no operation says that it is released, the payment's totals do
- * not either, and what counts these goes on counting the hold.  So idem_expire() goes through the list,
- * idempotency.hold, which has a row for each authorization, in the order in
- * which they are due; stores the operation "expire", if something is left of the
- * hold; and deletes the row.
+ * not either, and what counts these goes on counting the hold.  So idem_expire()
+ * goes through the list, idempotency.hold, which has a row for each authorization,
+ * in the order in which they are due; stores the operation "expire", if something
+ * is left of the hold; and deletes the row.
  *
  * A table of its own, and not an index on idempotency.operation: that one would
  * cost every payment something, this costs authorizations alone, and it is as
