@@ -34,14 +34,15 @@
  * (INSERT by hand, a logical subscription) meet the unique index.
  *
  * Who waits for whom.  The lock is held only across a probe and the caller's
- * work, never while waiting for a transaction to end; those waits are on
- * the transaction's own lock.  Both are ordinary heavyweight locks: they obey
+ * work, never while waiting for a transaction to end; those waits are on the
+ * transaction's own lock.  Both are ordinary heavyweight locks: they obey
  * lock_timeout, show in pg_locks, take part in deadlock detection, and go with
- * the (sub)transaction if it fails.  (An index or a trigger of an administrator's
- * may have the work itself wait; deadlock detection sees that too.)  Since a lock does not outlive its call,
- * their number does not grow with the number of keys in a transaction.  The
- * exception is a request that is begun without a lease: its lock is kept till
- * it ends (begun.c), and who begins two, crosswise with another, may deadlock.
+ * the (sub)transaction if it fails.  (An index or a trigger of an
+ * administrator's may have the work itself wait; deadlock detection sees that
+ * too.)  Since a lock does not outlive its call, their number does not grow
+ * with the number of keys in a transaction.  The exception is a request that
+ * is begun without a lease: its lock is kept till it ends (begun.c), and who
+ * begins two, crosswise with another, may deadlock.
  *
  * Operations on a payment.  With the key ours, the payment is claimed in the
  * same way: take its lock, and look for its newest row with a dirty snapshot.
