@@ -3,11 +3,6 @@
 -- complain if the script is sourced in psql, rather than by CREATE EXTENSION
 \echo Use "CREATE EXTENSION idempotency" to load this file. \quit
 
--- The extension is trusted: an installer without superuser rights gets objects
--- that belong to the bootstrap superuser, so what the installer is to have, and
--- may hand on, is granted to @extowner@. At the end the owner of the database gets
--- the same.
-
 ------------------------------------------------------------------------------
 -- Data
 ------------------------------------------------------------------------------
@@ -32,7 +27,7 @@ CREATE TABLE idempotency.operation (
 	expired			boolean,
 	scope			text COLLATE "C" NOT NULL,
 	key				text COLLATE "C" NOT NULL,
-	operation		text COLLATE "C" NOT NULL,
+	kind			text COLLATE "C" NOT NULL,
 	amount			numeric NOT NULL,
 	currency		text COLLATE "C",
 	authorized		numeric NOT NULL,
@@ -47,7 +42,7 @@ CREATE TABLE idempotency.operation (
 	role			text COLLATE "C" NOT NULL,
 	owner			text COLLATE "C",
 	sqlstate		text COLLATE "C",
-	reason			text,
+	message			text,
 	PRIMARY KEY (scope, payment_id, seq),
 	UNIQUE (key, scope)
 );
@@ -69,7 +64,7 @@ COMMENT ON COLUMN idempotency.operation.scope IS
 	'namespace of the key, empty by default';
 COMMENT ON COLUMN idempotency.operation.key IS
 	'the idempotency key, unique in its scope';
-COMMENT ON COLUMN idempotency.operation.operation IS
+COMMENT ON COLUMN idempotency.operation.kind IS
 	'kind of the operation: pay, authorize, capture, void, refund, expire; or cancel, for a key that was cancelled unused';
 COMMENT ON COLUMN idempotency.operation.amount IS
 	'amount of the operation (if it was declined, the amount that was asked for), in the major unit of the currency';
@@ -99,7 +94,7 @@ COMMENT ON COLUMN idempotency.operation.owner IS
 	'name of the role that started the payment, if it is another';
 COMMENT ON COLUMN idempotency.operation.sqlstate IS
 	'why the operation was declined: the SQLSTATE of the refusal; null if it was not';
-COMMENT ON COLUMN idempotency.operation.reason IS
+COMMENT ON COLUMN idempotency.operation.message IS
 	'why the operation was declined: the message of the refusal; null if it was not';
 
 -- The authorizations, in the order in which they are due, until idem_expire() has
@@ -203,7 +198,6 @@ CREATE FUNCTION idempotency.table_changed()
 RETURNS trigger
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'idem_table_changed';
-REVOKE ALL ON FUNCTION idempotency.table_changed() FROM PUBLIC;
 COMMENT ON FUNCTION idempotency.table_changed() IS
 	'makes all sessions read again what they keep of a table';
 
@@ -231,13 +225,6 @@ SELECT pg_catalog.pg_extension_config_dump('idempotency.request_1', '');
 SELECT pg_catalog.pg_extension_config_dump('idempotency.request_2', '');
 SELECT pg_catalog.pg_extension_config_dump('idempotency.request_purge', '');
 
-GRANT USAGE ON SCHEMA idempotency TO @extowner@ WITH GRANT OPTION;
--- INSERT, so that the installer can restore a dump; no UPDATE, no DELETE
-GRANT SELECT, INSERT ON idempotency.operation, idempotency.hold, idempotency.request_0, idempotency.request_1, idempotency.request_2,
-	idempotency.request_purge
-	TO @extowner@ WITH GRANT OPTION;
-GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency.currency TO @extowner@ WITH GRANT OPTION;
-
 ------------------------------------------------------------------------------
 -- Payments
 ------------------------------------------------------------------------------
@@ -246,7 +233,7 @@ CREATE TYPE @extschema@.idem_receipt AS (
 	key				text COLLATE "C",
 	payment_id		uuid,
 	seq				integer,
-	operation		text COLLATE "C",
+	kind			text COLLATE "C",
 	status			text COLLATE "C",
 	amount			numeric,
 	currency		text COLLATE "C",
@@ -262,7 +249,7 @@ CREATE TYPE @extschema@.idem_receipt AS (
 	expires_at		timestamptz,
 	created_at		timestamptz,
 	sqlstate		text COLLATE "C",
-	reason			text,
+	message			text,
 	replayed		boolean
 );
 COMMENT ON TYPE @extschema@.idem_receipt IS
@@ -270,7 +257,7 @@ COMMENT ON TYPE @extschema@.idem_receipt IS
 COMMENT ON COLUMN @extschema@.idem_receipt.key IS 'the idempotency key';
 COMMENT ON COLUMN @extschema@.idem_receipt.payment_id IS 'the payment that the operation belongs to';
 COMMENT ON COLUMN @extschema@.idem_receipt.seq IS 'number of the operation within its payment, from 1';
-COMMENT ON COLUMN @extschema@.idem_receipt.operation IS 'kind of the operation: pay, authorize, capture, void, refund, expire; or cancel, for a key that was cancelled unused';
+COMMENT ON COLUMN @extschema@.idem_receipt.kind IS 'kind of the operation: pay, authorize, capture, void, refund, expire; or cancel, for a key that was cancelled unused';
 COMMENT ON COLUMN @extschema@.idem_receipt.status IS 'state of the payment after the operation: authorized, partially_captured, succeeded, voided, expired, partially_refunded, refunded; or of the operation: declined, cancelled';
 COMMENT ON COLUMN @extschema@.idem_receipt.amount IS 'amount of the operation, in the major unit of the currency';
 COMMENT ON COLUMN @extschema@.idem_receipt.currency IS 'code of the currency';
@@ -286,14 +273,13 @@ COMMENT ON COLUMN @extschema@.idem_receipt.metadata IS 'whatever else the caller
 COMMENT ON COLUMN @extschema@.idem_receipt.expires_at IS 'when the hold runs out, if there is one';
 COMMENT ON COLUMN @extschema@.idem_receipt.created_at IS 'when the operation was made';
 COMMENT ON COLUMN @extschema@.idem_receipt.sqlstate IS 'SQLSTATE of the refusal, if the operation was declined';
-COMMENT ON COLUMN @extschema@.idem_receipt.reason IS 'message of the refusal, if the operation was declined';
+COMMENT ON COLUMN @extschema@.idem_receipt.message IS 'message of the refusal, if the operation was declined';
 COMMENT ON COLUMN @extschema@.idem_receipt.replayed IS 'true if this call did nothing and the answer is an earlier call''s';
 
 CREATE FUNCTION idempotency.shorten_call(internal)
 RETURNS internal
 LANGUAGE C STRICT
 AS 'MODULE_PATHNAME', 'idem_shorten_call';
-REVOKE ALL ON FUNCTION idempotency.shorten_call(internal) FROM PUBLIC;
 COMMENT ON FUNCTION idempotency.shorten_call(internal) IS
 	'planner support: a call is made without the arguments at its end that are null';
 
@@ -309,9 +295,6 @@ CREATE FUNCTION @extschema@.idem_pay(
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, jsonb, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, jsonb, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, jsonb, text) IS
 	'takes an amount once for a key, and gives the same receipt to whoever repeats the call';
 
@@ -328,9 +311,6 @@ CREATE FUNCTION @extschema@.idem_authorize(
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, jsonb, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, jsonb, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, jsonb, text) IS
 	'holds an amount once for a key, to be captured before the hold expires';
 
@@ -345,9 +325,6 @@ CREATE FUNCTION @extschema@.idem_capture(
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_capture(text, uuid, numeric, boolean, text, jsonb, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_capture(text, uuid, numeric, boolean, text, jsonb, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_capture(text, uuid, numeric, boolean, text, jsonb, text) IS
 	'takes of what a payment holds, once for a key: an amount, or all that is left; the rest is released unless final is false';
 
@@ -360,9 +337,6 @@ CREATE FUNCTION @extschema@.idem_void(
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_void(text, uuid, text, jsonb, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_void(text, uuid, text, jsonb, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_void(text, uuid, text, jsonb, text) IS
 	'releases what a payment holds and has not captured, once for a key';
 
@@ -376,9 +350,6 @@ CREATE FUNCTION @extschema@.idem_refund(
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, jsonb, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, jsonb, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, jsonb, text) IS
 	'gives back of what a payment captured, once for a key: an amount, or all that is left';
 
@@ -388,9 +359,6 @@ CREATE FUNCTION @extschema@.idem_cancel(
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_cancel(text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_cancel(text, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_cancel(text, text) IS
 	'sees to it that the operation of a key has no effect: undoes it, or keeps the key from being used';
 
@@ -398,7 +366,7 @@ CREATE FUNCTION @extschema@.idem_pay_batch(
 	keys text[],
 	amounts numeric[],
 	currencies text[] DEFAULT NULL,
-	"references" text[] DEFAULT NULL,
+	refs text[] DEFAULT NULL,
 	scope text DEFAULT NULL)
 RETURNS TABLE (
 	item integer,
@@ -411,9 +379,6 @@ RETURNS TABLE (
 	detail text)
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], text) IS
 	'takes many amounts, each once for its key; a row for each, in the order given, says what came of it';
 
@@ -423,9 +388,6 @@ CREATE FUNCTION @extschema@.idem_lookup(
 RETURNS SETOF @extschema@.idem_receipt
 LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 1 SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_lookup(text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_lookup(text, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_lookup(text, text) IS
 	'the receipt stored under a key, or no row; writes nothing';
 
@@ -435,9 +397,6 @@ CREATE FUNCTION @extschema@.idem_payment(
 RETURNS @extschema@.idem_receipt
 LANGUAGE C STABLE PARALLEL RESTRICTED SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_payment(uuid, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_payment(uuid, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_payment(uuid, text) IS
 	'the newest operation of a payment, with the payment''s state as of now';
 
@@ -447,9 +406,6 @@ CREATE FUNCTION @extschema@.idem_history(
 RETURNS SETOF @extschema@.idem_receipt
 LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 5 SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_history(uuid, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_history(uuid, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_history(uuid, text) IS
 	'the receipts of the operations of a payment, in their order';
 
@@ -464,9 +420,6 @@ CREATE FUNCTION idempotency.payment_status(
 RETURNS text
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'idem_payment_status';
--- PUBLIC may lack the right on new functions, and who reads the view below needs it
-GRANT EXECUTE ON FUNCTION idempotency.payment_status(numeric, numeric, numeric, numeric, timestamptz, boolean, timestamptz)
-	TO PUBLIC;
 COMMENT ON FUNCTION idempotency.payment_status(numeric, numeric, numeric, numeric, timestamptz, boolean, timestamptz) IS
 	'the status of a payment with these totals at a time; shows nothing but what it is given, so anyone may call it';
 
@@ -496,20 +449,16 @@ SELECT n.scope,
 FROM (
 	SELECT DISTINCT ON (o.scope, o.payment_id) o.*
 	FROM idempotency.operation o
-	WHERE o.sqlstate IS NULL AND o.operation <> 'cancel'
+	WHERE o.sqlstate IS NULL AND o.kind <> 'cancel'
 	ORDER BY o.scope, o.payment_id, o.seq DESC) n
 LEFT JOIN idempotency.operation f ON f.scope = n.scope AND f.payment_id = n.payment_id AND f.seq = 1;
 COMMENT ON VIEW idempotency.payment IS
 	'one row for each payment: its state now';
-GRANT SELECT ON idempotency.payment TO @extowner@ WITH GRANT OPTION;
 
 CREATE FUNCTION @extschema@.idem_expire(max_holds integer DEFAULT 1000)
 RETURNS integer
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_expire(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_expire(integer)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_expire(integer) IS
 	'releases what expired authorizations still hold, and returns how many of them it has looked at, at most so many';
 
@@ -530,9 +479,6 @@ CREATE FUNCTION @extschema@.idem_begin(
 	OUT checkpoint_data json)
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_begin(text, json, interval, boolean, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_begin(text, json, interval, boolean, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_begin(text, json, interval, boolean, text) IS
 	'begins a request, or gives its answer: outcome new, resumed, completed, failed or unknown';
 
@@ -545,9 +491,6 @@ CREATE FUNCTION @extschema@.idem_checkpoint(
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_checkpoint(text, text, json, integer, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_checkpoint(text, text, json, integer, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_checkpoint(text, text, json, integer, text) IS
 	'notes how far a request with a lease has come, for whoever takes it over';
 
@@ -559,9 +502,6 @@ CREATE FUNCTION @extschema@.idem_complete(
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_complete(text, json, integer, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_complete(text, json, integer, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_complete(text, json, integer, text) IS
 	'ends a request with its answer';
 
@@ -573,9 +513,6 @@ CREATE FUNCTION @extschema@.idem_fail(
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_fail(text, json, integer, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_fail(text, json, integer, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_fail(text, json, integer, text) IS
 	'ends a request with a failure that is its answer';
 
@@ -586,9 +523,6 @@ CREATE FUNCTION @extschema@.idem_release(
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_release(text, integer, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_release(text, integer, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_release(text, integer, text) IS
 	'gives a request up, so that a retry may start at once';
 
@@ -603,30 +537,38 @@ CREATE FUNCTION @extschema@.idem_execute(
 	OUT message text)
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text) IS
 	'runs an SQL command once for a key, with the caller''s rights, and gives its rows to whoever repeats the call';
+
+CREATE TYPE @extschema@.idem_request AS (
+	key				text COLLATE "C",
+	status			text COLLATE "C",
+	attempt			integer,
+	response		json,
+	checkpoint		text,
+	checkpoint_data	json,
+	lease_until		timestamptz,
+	created_at		timestamptz,
+	expires_at		timestamptz
+);
+COMMENT ON TYPE @extschema@.idem_request IS
+	'what is known of a request';
+COMMENT ON COLUMN @extschema@.idem_request.key IS 'the idempotency key';
+COMMENT ON COLUMN @extschema@.idem_request.status IS 'started, released, completed or failed';
+COMMENT ON COLUMN @extschema@.idem_request.attempt IS 'number of the current attempt';
+COMMENT ON COLUMN @extschema@.idem_request.response IS 'the answer, once the request is completed or failed';
+COMMENT ON COLUMN @extschema@.idem_request.checkpoint IS 'name of the last checkpoint';
+COMMENT ON COLUMN @extschema@.idem_request.checkpoint_data IS 'data of the last checkpoint';
+COMMENT ON COLUMN @extschema@.idem_request.lease_until IS 'when the lease of the current attempt ends, if it has one';
+COMMENT ON COLUMN @extschema@.idem_request.created_at IS 'when the request last changed';
+COMMENT ON COLUMN @extschema@.idem_request.expires_at IS 'when the request expires';
 
 CREATE FUNCTION @extschema@.idem_lookup_request(
 	key text,
 	scope text DEFAULT NULL)
-RETURNS TABLE (
-	request_key text,
-	status text,
-	attempt integer,
-	response json,
-	checkpoint text,
-	checkpoint_data json,
-	lease_until timestamptz,
-	created_at timestamptz,
-	expires_at timestamptz)
+RETURNS SETOF @extschema@.idem_request
 LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 1 SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_lookup_request(text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_lookup_request(text, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_lookup_request(text, text) IS
 	'what is known of a request, or no row; writes nothing';
 
@@ -654,15 +596,11 @@ FROM (
 WHERE n.expires_at > greatest(pg_catalog.statement_timestamp(), (SELECT max(purged_until) FROM idempotency.request_purge));
 COMMENT ON VIEW idempotency.request IS
 	'one row for each request that has not expired: its state now';
-GRANT SELECT ON idempotency.request TO @extowner@ WITH GRANT OPTION;
 
 CREATE FUNCTION @extschema@.idem_purge()
 RETURNS integer
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_purge() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_purge()
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_purge() IS
 	'empties the tables of requests in which all have expired, and returns how many those are';
 
@@ -704,89 +642,86 @@ AS $$
 		LEFT JOIN (SELECT payment_id, scope, min(due_at) AS due_at FROM idempotency.hold GROUP BY payment_id, scope) h
 			ON h.payment_id = o.payment_id AND h.scope = o.scope
 		WINDOW payment AS (PARTITION BY o.scope, o.payment_id ORDER BY o.seq)
-	), broken AS (
-		SELECT u.number, count(*) AS n, min(format('key %L of scope %L', s.key, s.scope)) AS example
-		FROM step s, unnest(ARRAY[
-			s.uses = 1,
-			octet_length(s.key) BETWEEN 1 AND CASE WHEN s.key ^@ 'idem_cancel:' OR s.key ^@ 'idem_expire:' THEN 267 ELSE 255 END
-				AND octet_length(s.scope) <= 255 AND s.key !~ '[[:cntrl:]]' AND s.scope !~ '[[:cntrl:]]'
-				AND (NOT s.key ^@ 'idem_cancel:' OR s.operation IN ('void', 'refund'))
-				AND (s.key ^@ 'idem_expire:') = (s.operation = 'expire'),
-			s.seq = coalesce(s.old_seq, 0) + 1,
-			0 <= s.refunded AND s.refunded <= s.captured AND s.captured + s.released <= s.authorized
-				AND 0 <= s.released AND s.authorized <> 'NaN' AND s.authorized < 1e18,
-			CASE WHEN s.operation = 'cancel' OR s.declined OR s.key ^@ 'idem_cancel:' THEN s.amount >= 0 ELSE s.amount > 0 END
-				AND scale(s.authorized) <= 18 AND (s.declined OR scale(s.amount) = scale(s.authorized))
-				AND scale(s.captured) = scale(s.authorized) AND scale(s.released) = scale(s.authorized)
-				AND scale(s.refunded) = scale(s.authorized),
-			s.declined = (s.reason IS NOT NULL)
-				AND (s.operation = 'cancel') = (s.currency IS NULL)
-				AND (s.operation = 'capture') = (s.final IS NOT NULL)
-				AND (NOT s.declined OR s.operation IN ('capture', 'void', 'refund'))
-				AND (s.operation NOT IN ('pay', 'authorize', 'cancel') OR NOT s.whole AND s.owner IS NULL)
-				AND (s.operation NOT IN ('pay', 'cancel') OR s.expires_at IS NULL)
-				AND isfinite(s.created_at) AND isfinite(coalesce(s.expires_at, s.created_at)),
-			s.old_seq IS NULL OR ROW(s.currency, s.expires_at, s.from_account, s.to_account, coalesce(s.owner, s.role))
-				IS NOT DISTINCT FROM ROW(s.old_currency, s.old_expires_at, s.old_from_account, s.old_to_account, s.old_owner),
-			CASE
-				WHEN s.operation = 'pay' THEN s.old_seq IS NULL AND NOT s.declined
-					AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(s.amount, s.amount, 0, 0)
-				WHEN s.operation = 'authorize' THEN s.old_seq IS NULL AND NOT s.declined
-					AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(s.amount, 0, 0, 0)
-					AND s.expires_at > s.created_at
-				WHEN s.operation = 'cancel' THEN s.old_seq IS NULL AND NOT s.declined
-					AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(0, 0, 0, 0)
-				WHEN s.declined THEN ROW(s.authorized, s.captured, s.released, s.refunded)
-					= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded)
-				WHEN s.operation = 'capture' THEN s.created_at < s.expires_at
-					AND ROW(s.authorized, s.captured, s.refunded)
-						= ROW(s.old_authorized, s.old_captured + s.amount, s.old_refunded)
-					AND s.released = CASE WHEN s.final THEN s.authorized - s.captured ELSE s.old_released END
-					AND (NOT s.whole OR s.amount = s.old_authorized - s.old_captured - s.old_released)
-				WHEN s.key ^@ 'idem_cancel:' AND s.amount = 0 THEN
-					ROW(s.authorized, s.captured, s.released, s.refunded)
-						= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded)
-				WHEN s.operation = 'void' THEN s.created_at < s.expires_at AND s.whole
-					AND ROW(s.authorized, s.captured, s.released, s.refunded)
-						= ROW(s.old_authorized, s.old_captured, s.old_released + s.amount, s.old_refunded)
-					AND s.amount = s.old_authorized - s.old_captured - s.old_released
-				WHEN s.operation = 'expire' THEN s.created_at >= s.expires_at AND s.whole AND s.expired
-					AND ROW(s.authorized, s.captured, s.released, s.refunded)
-						= ROW(s.old_authorized, s.old_captured, s.old_released + s.amount, s.old_refunded)
-					AND s.amount = s.old_authorized - s.old_captured - s.old_released
-				WHEN s.operation = 'refund' THEN
-					ROW(s.authorized, s.captured, s.released, s.refunded)
-						= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded + s.amount)
-					AND (NOT s.whole OR s.amount = s.old_captured - s.old_refunded)
-				ELSE false
-			END,
-			s.operation = 'expire' OR s.expired IS NOT DISTINCT FROM s.old_expired,
-			-- one that cannot be released is put off by a day at most; and clocks differ
-			s.next_seq IS NOT NULL OR s.expires_at IS NULL OR s.authorized - s.captured - s.released = 0
-				OR s.due_at <= greatest(s.expires_at, statement_timestamp()) + interval '2 days'
-			]) WITH ORDINALITY AS u(holds, number)
-		WHERE u.holds IS NOT TRUE
-		GROUP BY u.number
 	)
-	SELECT i.invariant, b.n IS NULL,
-		CASE WHEN b.n > 0 THEN format('broken in %s of the operations, such as %s', b.n, b.example) END
-	FROM (VALUES
-		(1, 'a key has one operation'),
-		(2, 'keys and scopes are as they may be'),
-		(3, 'the operations of a payment are numbered from 1 without a gap'),
-		(4, '0 <= refunded <= captured, and captured + released <= authorized'),
-		(5, 'amounts are above zero, with the decimals of their payment'),
-		(6, 'operations have what belongs to their kind'),
-		(7, 'the operations of a payment agree in currency, accounts, expiry and owner'),
-		(8, 'totals follow from the amounts of the operations'),
-		(9, 'a payment has expired from the operation on that says so'),
-		(10, 'idem_expire() will find what is held')) AS i(number, invariant)
-	LEFT JOIN broken b ON b.number = i.number
-	ORDER BY i.number
+	SELECT u.invariant, count(s.key) = 0,
+		CASE WHEN count(s.key) > 0
+			THEN format('broken in %s of the operations, such as %s', count(s.key),
+				min(format('key %L of scope %L', s.key, s.scope))) END
+	-- a row of nulls is added: an invariant that nothing breaks is shown, too
+	FROM step s FULL JOIN (SELECT) AS nothing ON false,
+		LATERAL (VALUES
+			(1, 'a key has one operation',
+				s.uses = 1),
+			(2, 'keys and scopes are well formed',
+				octet_length(s.key) BETWEEN 1 AND CASE WHEN s.key ^@ 'idem_cancel:' OR s.key ^@ 'idem_expire:' THEN 267 ELSE 255 END
+					AND octet_length(s.scope) <= 255 AND s.key !~ '[[:cntrl:]]' AND s.scope !~ '[[:cntrl:]]'
+					AND (NOT s.key ^@ 'idem_cancel:' OR s.kind IN ('void', 'refund'))
+					AND (s.key ^@ 'idem_expire:') = (s.kind = 'expire')),
+			(3, 'the operations of a payment are numbered from 1 without a gap',
+				s.seq = coalesce(s.old_seq, 0) + 1),
+			(4, '0 <= refunded <= captured, and captured + released <= authorized',
+				0 <= s.refunded AND s.refunded <= s.captured AND s.captured + s.released <= s.authorized
+					AND 0 <= s.released AND s.authorized <> 'NaN' AND s.authorized < 1e18),
+			(5, 'amounts are above zero, with the decimals of their payment',
+				CASE WHEN s.kind = 'cancel' OR s.declined OR s.key ^@ 'idem_cancel:' THEN s.amount >= 0 ELSE s.amount > 0 END
+					AND scale(s.authorized) <= 18 AND (s.declined OR scale(s.amount) = scale(s.authorized))
+					AND scale(s.captured) = scale(s.authorized) AND scale(s.released) = scale(s.authorized)
+					AND scale(s.refunded) = scale(s.authorized)),
+			(6, 'operations have what belongs to their kind',
+				s.declined = (s.message IS NOT NULL)
+					AND (s.kind = 'cancel') = (s.currency IS NULL)
+					AND (s.kind = 'capture') = (s.final IS NOT NULL)
+					AND (NOT s.declined OR s.kind IN ('capture', 'void', 'refund'))
+					AND (s.kind NOT IN ('pay', 'authorize', 'cancel') OR NOT s.whole AND s.owner IS NULL)
+					AND (s.kind NOT IN ('pay', 'cancel') OR s.expires_at IS NULL)
+					AND isfinite(s.created_at) AND isfinite(coalesce(s.expires_at, s.created_at))),
+			(7, 'the operations of a payment agree in currency, accounts, expiry and owner',
+				s.old_seq IS NULL OR ROW(s.currency, s.expires_at, s.from_account, s.to_account, coalesce(s.owner, s.role))
+					IS NOT DISTINCT FROM ROW(s.old_currency, s.old_expires_at, s.old_from_account, s.old_to_account, s.old_owner)),
+			(8, 'totals follow from the amounts of the operations',
+				CASE
+					WHEN s.kind = 'pay' THEN s.old_seq IS NULL AND NOT s.declined
+						AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(s.amount, s.amount, 0, 0)
+					WHEN s.kind = 'authorize' THEN s.old_seq IS NULL AND NOT s.declined
+						AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(s.amount, 0, 0, 0)
+						AND s.expires_at > s.created_at
+					WHEN s.kind = 'cancel' THEN s.old_seq IS NULL AND NOT s.declined
+						AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(0, 0, 0, 0)
+					WHEN s.declined THEN ROW(s.authorized, s.captured, s.released, s.refunded)
+						= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded)
+					WHEN s.kind = 'capture' THEN s.created_at < s.expires_at
+						AND ROW(s.authorized, s.captured, s.refunded)
+							= ROW(s.old_authorized, s.old_captured + s.amount, s.old_refunded)
+						AND s.released = CASE WHEN s.final THEN s.authorized - s.captured ELSE s.old_released END
+						AND (NOT s.whole OR s.amount = s.old_authorized - s.old_captured - s.old_released)
+					WHEN s.key ^@ 'idem_cancel:' AND s.amount = 0 THEN
+						ROW(s.authorized, s.captured, s.released, s.refunded)
+							= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded)
+					WHEN s.kind = 'void' THEN s.created_at < s.expires_at AND s.whole
+						AND ROW(s.authorized, s.captured, s.released, s.refunded)
+							= ROW(s.old_authorized, s.old_captured, s.old_released + s.amount, s.old_refunded)
+						AND s.amount = s.old_authorized - s.old_captured - s.old_released
+					WHEN s.kind = 'expire' THEN s.created_at >= s.expires_at AND s.whole AND s.expired
+						AND ROW(s.authorized, s.captured, s.released, s.refunded)
+							= ROW(s.old_authorized, s.old_captured, s.old_released + s.amount, s.old_refunded)
+						AND s.amount = s.old_authorized - s.old_captured - s.old_released
+					WHEN s.kind = 'refund' THEN
+						ROW(s.authorized, s.captured, s.released, s.refunded)
+							= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded + s.amount)
+						AND (NOT s.whole OR s.amount = s.old_captured - s.old_refunded)
+					ELSE false
+				END),
+			(9, 'a payment has expired from the operation on that says so',
+				s.kind = 'expire' OR s.expired IS NOT DISTINCT FROM s.old_expired),
+			(10, 'idem_expire() will find what is held',
+				-- one that cannot be released is put off by a day at most; and clocks differ
+				s.next_seq IS NOT NULL OR s.expires_at IS NULL OR s.authorized - s.captured - s.released = 0
+					OR s.due_at <= greatest(s.expires_at, statement_timestamp()) + interval '2 days')
+		) AS u(number, invariant, holds)
+	WHERE s.key IS NULL OR u.holds IS NOT TRUE
+	GROUP BY u.number, u.invariant
+	ORDER BY u.number
 $$;
-REVOKE ALL ON FUNCTION @extschema@.idem_check() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_check()
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_check() IS
 	'a row for each invariant of the data: whether it holds, and if not, where';
 
@@ -801,9 +736,6 @@ CREATE FUNCTION @extschema@.idem_grant(
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_grant(regrole, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_grant(regrole, text)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_grant(regrole, text) IS
 	'gives a role the rights of an application (the default), for maintenance or of an auditor, and USAGE on the schema of the functions';
 
@@ -811,20 +743,36 @@ CREATE FUNCTION @extschema@.idem_revoke(role regrole)
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION @extschema@.idem_revoke(regrole) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_revoke(regrole)
-	TO @extowner@ WITH GRANT OPTION;
 COMMENT ON FUNCTION @extschema@.idem_revoke(regrole) IS
 	'takes from a role all rights on the extension, but for USAGE on the schema of the functions';
 
--- What this script grants is not part of a dump. Who restores the dump runs the
--- script, and is the installer there. So the owner of the database gets what the
--- installer gets. This has to come last.
-CREATE FUNCTION idempotency.grant_to_database_owner(installer regrole)
+------------------------------------------------------------------------------
+-- Rights of the installer. This block comes last: it covers all that is above.
+------------------------------------------------------------------------------
+
+-- The extension is trusted. If its installer is no superuser, the objects belong
+-- to the bootstrap superuser. The installer gets the rights below, and may grant
+-- them to others.
+GRANT USAGE ON SCHEMA idempotency TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT ON idempotency.payment, idempotency.request TO @extowner@ WITH GRANT OPTION;
+-- INSERT is for restoring a dump. There is no UPDATE and no DELETE.
+GRANT SELECT, INSERT ON idempotency.operation, idempotency.hold, idempotency.request_0, idempotency.request_1, idempotency.request_2,
+	idempotency.request_purge
+	TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency.currency TO @extowner@ WITH GRANT OPTION;
+
+-- On functions: nothing for PUBLIC, and EXECUTE for the installer on those above
+-- that are not in the schema idempotency. Then, on everything, the rights of the
+-- installer for the owner of the database (see rights.c).
+CREATE FUNCTION idempotency.set_rights(installer regrole)
 RETURNS void
 LANGUAGE C
-AS 'MODULE_PATHNAME', 'idem_grant_to_database_owner';
--- Who may name roles must not get his name into a string of a superuser's script.
-SELECT idempotency.grant_to_database_owner(e.extowner)
+AS 'MODULE_PATHNAME', 'idem_set_rights';
+-- The role comes from the catalog. Its name in a string, as @extowner@, could end
+-- that string and run as superuser.
+SELECT idempotency.set_rights(e.extowner)
 FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'idempotency';
-DROP FUNCTION idempotency.grant_to_database_owner(regrole);
+DROP FUNCTION idempotency.set_rights(regrole);
+
+-- Whoever reads the view idempotency.payment needs this.
+GRANT EXECUTE ON FUNCTION idempotency.payment_status TO PUBLIC;

@@ -122,7 +122,7 @@ static void put_rows(Batch *batch, ReturnSetInfo *rsinfo);
 /*
  * idem_pay_batch: pay many times.
  *
- * keys, amounts: as many of each.  currencies, references: as many, or NULL;
+ * keys, amounts: as many of each.  currencies, refs: as many, or NULL;
  * an element that is NULL is left to the default.  scope: of all keys.
  *
  * Result: a row for each item, in the order given, with its outcome (new,
@@ -197,7 +197,7 @@ read_items(Batch *batch, FunctionCallInfo fcinfo)
 		values[i] = NULL;
 		if (!ARG_IS_NULL(i))
 			read_array(PG_GETARG_ARRAYTYPE_P(i), TEXTOID,
-					   i == 2 ? "currencies" : "references", batch->nitems,
+					   i == 2 ? "currencies" : "refs", batch->nitems,
 					   &values[i], &nulls[i]);
 	}
 #define ELEMENT(i, n)	(values[n] == NULL || nulls[n][i] ? NULL : DatumGetPointer(values[n][i]))

@@ -24,7 +24,7 @@
 #define Anum_operation_expired		6
 #define Anum_operation_scope		7
 #define Anum_operation_key			8
-#define Anum_operation_operation	9
+#define Anum_operation_kind	9
 #define Anum_operation_amount		10
 #define Anum_operation_currency		11
 #define Anum_operation_authorized	12
@@ -39,7 +39,7 @@
 #define Anum_operation_role			21
 #define Anum_operation_owner		22
 #define Anum_operation_sqlstate		23
-#define Anum_operation_reason		24
+#define Anum_operation_message		24
 #define Natts_operation				24
 
 /* idempotency.currency */

@@ -196,8 +196,8 @@ make_statement(GrantCommand command, const GrantObject *object, AclMode privileg
 		}
 	}
 
-	grantee->roletype = ROLESPEC_CSTRING;
-	grantee->rolename = GetUserNameFromId(role, false);
+	grantee->roletype = role == ACL_ID_PUBLIC ? ROLESPEC_PUBLIC : ROLESPEC_CSTRING;
+	grantee->rolename = role == ACL_ID_PUBLIC ? NULL : GetUserNameFromId(role, false);
 	grantee->location = -1;
 	statement->is_grant = command != GRANT_REVOKE;
 	statement->targtype = ACL_TARGET_OBJECT;

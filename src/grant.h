@@ -45,7 +45,7 @@ extern bool grant_can_name(const GrantObject *object, Oid role);
 extern int	grant_read(const GrantObject *object, Oid role, AclItem **items);
 
 /*
- * Give a role rights, or take them, in the name of the giver; all that there are
+ * Give a role, or PUBLIC (ACL_ID_PUBLIC), rights, or take them, in the name of the giver; all that there are
  * if they are ACL_NO_RIGHTS.  The caller has checked that this is allowed, and
  * that the giver can name the object.
  *

@@ -182,7 +182,7 @@ idem_payment_status(PG_FUNCTION_ARGS)
 			PG_RETURN_NULL();
 	}
 	memset(op.nulls, true, sizeof(op.nulls));
-	operation_set(&op, operation, CStringGetTextDatum(OPERATION_PAY));
+	operation_set(&op, kind, CStringGetTextDatum(OPERATION_PAY));
 	operation_set(&op, authorized, PG_GETARG_DATUM(0));
 	operation_set(&op, captured, PG_GETARG_DATUM(1));
 	operation_set(&op, released, PG_GETARG_DATUM(2));

@@ -53,7 +53,7 @@ enum
 	RECEIPT_KEY,
 	RECEIPT_PAYMENT_ID,
 	RECEIPT_SEQ,
-	RECEIPT_OPERATION,
+	RECEIPT_KIND,
 	RECEIPT_STATUS,
 	RECEIPT_AMOUNT,
 	RECEIPT_CURRENCY,
@@ -69,7 +69,7 @@ enum
 	RECEIPT_EXPIRES_AT,
 	RECEIPT_CREATED_AT,
 	RECEIPT_SQLSTATE,
-	RECEIPT_REASON,
+	RECEIPT_MESSAGE,
 	RECEIPT_REPLAYED,
 	N_RECEIPT
 };
@@ -212,7 +212,7 @@ operation_decline(Operation *op, const Refusal *refusal)
 {
 	operation_set(op, sqlstate,
 				  CStringGetTextDatum(unpack_sql_state(refusal->sqlstate)));
-	operation_set(op, reason, CStringGetTextDatum(refusal->message));
+	operation_set(op, message, CStringGetTextDatum(refusal->message));
 }
 
 text *
@@ -225,7 +225,7 @@ operation_currency(const Operation *op)
 bool
 operation_is(const Operation *op, const char *kind)
 {
-	return bytes_equal_cstring(DatumGetTextPP(operation_get(op, operation)), kind);
+	return bytes_equal_cstring(DatumGetTextPP(operation_get(op, kind)), kind);
 }
 
 bool
@@ -245,8 +245,8 @@ operation_refusal(const Operation *op)
 	if (strlen(state) != 5)		/* written by hand */
 		state = "XX000";
 	return refusal_make(MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]),
-						operation_is_null(op, reason) ? "declined"
-						: text_to_cstring(DatumGetTextPP(operation_get(op, reason))),
+						operation_is_null(op, message) ? "declined"
+						: text_to_cstring(DatumGetTextPP(operation_get(op, message))),
 						NULL, NULL);
 }
 
@@ -284,8 +284,8 @@ operation_check_request(const Operation *op, const OperationRequest *request)
 		return NULL;
 
 	if (!operation_is(op, request->operation))
-		return refusal_different("operation",
-								 text_to_cstring(DatumGetTextPP(operation_get(op, operation))),
+		return refusal_different("kind",
+								 text_to_cstring(DatumGetTextPP(operation_get(op, kind))),
 								 request->operation);
 
 	if (request->payment_id &&
@@ -402,7 +402,7 @@ init(Operation *op, const Key *key, const char *kind,
 	operation_set(op, whole, BoolGetDatum(false));
 	set_text(op, Anum_operation_scope, key->scope);
 	set_text(op, Anum_operation_key, key->key);
-	operation_set(op, operation, CStringGetTextDatum(kind));
+	operation_set(op, kind, CStringGetTextDatum(kind));
 	operation_set(op, amount, (Datum) 0);
 	operation_set(op, authorized, (Datum) 0);
 	operation_set(op, captured, (Datum) 0);
@@ -510,7 +510,7 @@ receipt(FunctionCallInfo fcinfo, const Operation *op, TimestampTz at,
 		{RECEIPT_KEY, Anum_operation_key},
 		{RECEIPT_PAYMENT_ID, Anum_operation_payment_id},
 		{RECEIPT_SEQ, Anum_operation_seq},
-		{RECEIPT_OPERATION, Anum_operation_operation},
+		{RECEIPT_KIND, Anum_operation_kind},
 		{RECEIPT_AMOUNT, Anum_operation_amount},
 		{RECEIPT_CURRENCY, Anum_operation_currency},
 		{RECEIPT_AUTHORIZED, Anum_operation_authorized},
@@ -523,7 +523,7 @@ receipt(FunctionCallInfo fcinfo, const Operation *op, TimestampTz at,
 		{RECEIPT_EXPIRES_AT, Anum_operation_expires_at},
 		{RECEIPT_CREATED_AT, Anum_operation_created_at},
 		{RECEIPT_SQLSTATE, Anum_operation_sqlstate},
-		{RECEIPT_REASON, Anum_operation_reason},
+		{RECEIPT_MESSAGE, Anum_operation_message},
 	};
 	Datum		values[N_RECEIPT];
 	bool		nulls[N_RECEIPT] = {false};

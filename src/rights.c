@@ -5,7 +5,7 @@
  *
  * idem_grant(role, kind)
  * idem_revoke(role)
- * idem_grant_to_database_owner(installer), for the install script
+ * idem_set_rights(installer), for the install script
  *
  * PostgreSQL notes with each right which role gave it, and pg_dump has the same
  * role give it again.  In another database that role may have nothing to give,
@@ -62,7 +62,7 @@
 
 PG_FUNCTION_INFO_V1(idem_grant);
 PG_FUNCTION_INFO_V1(idem_revoke);
-PG_FUNCTION_INFO_V1(idem_grant_to_database_owner);
+PG_FUNCTION_INFO_V1(idem_set_rights);
 
 /* What a role is there for. */
 typedef enum RightsKind
@@ -114,6 +114,8 @@ static const Right rights[] = {
 	{RIGHTS_AUDITOR, RelationRelationId, "payment"},
 };
 
+static void set_rights_on_function(const GrantObject *object, Oid installer);
+static void grant_to_database_owner(const GrantObject *object, AclMode privileges);
 static Oid	check_role(FunctionCallInfo fcinfo, int n);
 static RightsKind kind_by_name(const char *name);
 static List *find_members(Oid called_function);
@@ -193,20 +195,25 @@ idem_revoke(PG_FUNCTION_ARGS)
 }
 
 /*
- * For the end of the install script: give the owner of the database what the
- * installer was given.  A dump does not have what an install script gives, and
- * where a superuser restores it, he is the installer.
+ * For the end of the install script: the rights on functions, and those of the
+ * database's owner.
  *
- * The owner of today gets it in his own name and with the grant options, so that
- * a dump that has GRANTs of his restores.  pg_database_owner gets it for those who
- * own the database later, and without: what they gave by it would be in the name
- * of pg_database_owner, in which only superusers can restore it, and not always.
+ * PUBLIC gets no function.  The installer gets those outside our own schema, which
+ * are for users, and may grant them to others.
+ *
+ * The owner of the database gets on everything what the installer has: a dump does
+ * not contain what an install script grants, and where a superuser restores it,
+ * that superuser is the installer.  The owner of today gets it by name and with the
+ * grant options, so that a dump that has GRANTs of this owner restores.
+ * pg_database_owner gets it for later owners, and without the grant options: what
+ * they granted by it would be in the name of pg_database_owner, in which only
+ * superusers can restore it, and not always.
  *
  * A script that updates the extension must not call this.  PostgreSQL takes all
  * that an object's ACL then has for the script's, and no dump has it any more.
  */
 Datum
-idem_grant_to_database_owner(PG_FUNCTION_ARGS)
+idem_set_rights(PG_FUNCTION_ARGS)
 {
 	Oid			installer = check_role(fcinfo, 0);
 	List	   *members = find_members(fcinfo->flinfo->fn_oid);
@@ -215,16 +222,39 @@ idem_grant_to_database_owner(PG_FUNCTION_ARGS)
 	foreach(lc, members)
 	{
 		GrantObject *object = lfirst(lc);
-		AclMode		privileges = rights_of_installer(object, installer);
 
-		if (privileges == ACL_NO_RIGHTS)
-			continue;
-		grant_execute(object->owner, GRANT_PLAIN, object, privileges, ROLE_PG_DATABASE_OWNER);
-		if (!superuser_arg(database_owner()))
-			grant_execute(object->owner, GRANT_WITH_OPTION, object, privileges,
-						  database_owner());
+		if (object->address.classId == ProcedureRelationId)
+			set_rights_on_function(object, installer);
+		grant_to_database_owner(object, rights_of_installer(object, installer));
 	}
 	PG_RETURN_VOID();
+}
+
+/*
+ * Take a function from PUBLIC, and give it to the installer if it is for users.
+ */
+static void
+set_rights_on_function(const GrantObject *object, Oid installer)
+{
+	Oid			schema = get_object_namespace(&object->address);
+
+	grant_execute(object->owner, GRANT_REVOKE, object, ACL_EXECUTE, ACL_ID_PUBLIC);
+	if (strcmp(get_namespace_name(schema), IDEM_SCHEMA) != 0)
+		grant_execute(object->owner, GRANT_WITH_OPTION, object, ACL_EXECUTE, installer);
+}
+
+/*
+ * Give the database's owner of today, and those to come, rights on an object.
+ */
+static void
+grant_to_database_owner(const GrantObject *object, AclMode privileges)
+{
+	if (privileges == ACL_NO_RIGHTS)
+		return;
+	grant_execute(object->owner, GRANT_PLAIN, object, privileges, ROLE_PG_DATABASE_OWNER);
+	if (!superuser_arg(database_owner()))
+		grant_execute(object->owner, GRANT_WITH_OPTION, object, privileges,
+					  database_owner());
 }
 
 /*

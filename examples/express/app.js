@@ -31,7 +31,7 @@ app.use(express.raw({ type: () => true }));     // bytes: JSON is PostgreSQL's t
 app.use(idempotency(pool, routes, { ownKey: ["/payments"] }));
 
 // A receipt as JSON. Of a payment it never changes, so neither do the bytes of a replay.
-const RECEIPT = `json_build_object('id', p.payment_id, 'operation', p.operation, 'status', p.status,
+const RECEIPT = `json_build_object('id', p.payment_id, 'kind', p.kind, 'status', p.status,
     'amount', p.amount::text, 'currency', p.currency, 'refundable', p.refundable::text,
     'reference', p.reference, 'metadata', p.metadata, 'created_at', p.created_at)::text AS receipt`;
 

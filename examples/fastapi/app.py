@@ -25,7 +25,7 @@ app = FastAPI()
 app.add_middleware(Idempotency, connect=connect, own_key=("/payments",))
 
 # A receipt as JSON. Of a payment it never changes, so neither do the bytes of a replay.
-RECEIPT = """json_build_object('id', p.payment_id, 'operation', p.operation, 'status', p.status,
+RECEIPT = """json_build_object('id', p.payment_id, 'kind', p.kind, 'status', p.status,
     'amount', p.amount::text, 'currency', p.currency, 'refundable', p.refundable::text,
     'reference', p.reference, 'metadata', p.metadata, 'created_at', p.created_at)::text"""
 

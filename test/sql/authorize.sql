@@ -7,7 +7,7 @@ SET idempotency.scope = 'authorize';
 -- a hold: nothing is taken
 SELECT pg_temp.step($$idem_authorize('a', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_authorize('a', 100, 'EUR')$$);
-SELECT seq, operation, status, from_account, to_account, reference, metadata, sqlstate, reason,
+SELECT seq, kind, status, from_account, to_account, reference, metadata, sqlstate, message,
 	expires_at - created_at AS hold FROM idem_lookup('a') \gx
 
 -- all arguments, by position and by name

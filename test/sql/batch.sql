@@ -9,7 +9,7 @@ SELECT item, key, outcome, payment_id = :'p' AS same, status, sqlstate, message,
 	ARRAY[1, 2, 50, 2.00, 3, 1, 1, 0, 1.001, 5, 100, 51, 1, 1, 1, 'NaN', NULL, 1.5],
 	ARRAY[NULL, NULL, NULL, 'USD', NULL, NULL, NULL, NULL, NULL, 'USD', 'JPY', NULL, 'XYZ', NULL, NULL, NULL, NULL, 'JPY'],
 	ARRAY[NULL, NULL, 'r', NULL, NULL, NULL, NULL, NULL, NULL, 'ref', NULL, 'r', NULL, NULL, NULL, NULL, NULL, NULL]);
-SELECT key, seq, operation, status, amount, currency, reference, replayed FROM
+SELECT key, seq, kind, status, amount, currency, reference, replayed FROM
 	unnest('{b-z,b-a,bad,yen,no,nan,deep}'::text[]) k, idem_lookup(k);
 
 -- what is stored is what single calls would have stored, and either replays the other
@@ -147,7 +147,7 @@ SELECT key, outcome FROM idem_pay_batch('{a-deleted,deleted,z-deleted}', '{1,1,1
 ROLLBACK;
 -- a long key that was written by hand is kept compressed in the index
 BEGIN;
-INSERT INTO idempotency.operation (payment_id, created_at, seq, scope, key, operation, amount, currency, authorized, captured, released, refunded, role)
+INSERT INTO idempotency.operation (payment_id, created_at, seq, scope, key, kind, amount, currency, authorized, captured, released, refunded, role)
 	VALUES ('01900000-0000-7000-8000-000000000002', now(), 1, '', 'm-' || repeat('long', 600), 'pay', 50, 'USD', 50, 50, 0, 0, current_user);
 SELECT status FROM idem_pay('m-z', 1);
 SELECT key, outcome FROM idem_pay_batch('{m-a,m-lonf,m-lonh,m-z}', '{1,1,1,1}');

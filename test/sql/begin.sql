@@ -36,7 +36,7 @@ SELECT * FROM idem_begin('w4');
 SELECT idem_complete('w4', 'null');
 SELECT idem_release('w3');
 COMMIT;
-SELECT request_key, status, attempt, response FROM unnest('{w1,w2,w3,w4}'::text[]) k, idem_lookup_request(k);
+SELECT key, status, attempt, response FROM unnest('{w1,w2,w3,w4}'::text[]) k, idem_lookup_request(k);
 -- leases
 SELECT * FROM idem_begin('l1', '{"a": 1}', lease => '1 hour');
 SELECT regexp_replace(pg_temp.error($$SELECT idem_begin('l1', '{"a": 1}', lease => '1 hour')$$), 'until .*$', 'until ...', 'n');

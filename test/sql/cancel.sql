@@ -18,7 +18,7 @@ SELECT pg_temp.step($$idem_void('unused', pg_temp.p('hold'))$$);
 SELECT pg_temp.step($$idem_refund('unused', pg_temp.p('hold'))$$);
 SELECT pg_temp.step($$idem_refund('unused', '00000000-0000-7000-8000-000000000000', 5)$$);
 SELECT pg_temp.step($$idem_lookup('unused')$$);
-SELECT currency, reference, metadata, expires_at, sqlstate, reason FROM idem_lookup('unused');
+SELECT currency, reference, metadata, expires_at, sqlstate, message FROM idem_lookup('unused');
 SELECT count(*), sum(authorized) FROM idempotency.operation WHERE scope = 'cancel' AND key = 'unused';
 -- only a malformed request is not answered with that
 SELECT pg_temp.step($$idem_pay('unused', 0)$$);
@@ -157,9 +157,9 @@ SELECT pg_temp.unlike_at_first();
 SELECT payment_id AS p FROM idem_authorize('again', 100, scope => 'cancel-again') \gset
 SELECT seq FROM idem_capture('again-1', :'p', 30, false, scope => 'cancel-again');
 SELECT seq FROM idem_refund('again-r', :'p', 30, scope => 'cancel-again');
-SELECT key, seq, operation, amount, refunded, replayed FROM idem_cancel('again-1', 'cancel-again');
+SELECT key, seq, kind, amount, refunded, replayed FROM idem_cancel('again-1', 'cancel-again');
 SELECT seq FROM idem_capture('again-2', :'p', 50, false, scope => 'cancel-again');
-SELECT key, seq, operation, amount, refunded, replayed FROM idem_cancel('again-1', 'cancel-again');
+SELECT key, seq, kind, amount, refunded, replayed FROM idem_cancel('again-1', 'cancel-again');
 SELECT captured, refunded, refundable FROM idem_payment(:'p', 'cancel-again');
 SELECT bool_and(ok) FROM idem_check();
 -- one that was voided in time stays voided, whatever is said about it after its expiry

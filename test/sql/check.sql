@@ -30,7 +30,7 @@ SELECT pg_temp.broken($$UPDATE idempotency.operation SET currency = 'EUR' WHERE 
 SELECT pg_temp.broken($$UPDATE idempotency.operation SET owner = 'somebody' WHERE key = 'check-refund'$$);
 SELECT pg_temp.broken($$UPDATE idempotency.operation SET amount = 'NaN' WHERE key = 'check-refund'$$);
 SELECT pg_temp.broken($$UPDATE idempotency.operation SET sqlstate = 'ID412' WHERE key = 'check-refund'$$);
-SELECT pg_temp.broken($$UPDATE idempotency.operation SET operation = 'gift' WHERE key = 'check-refund'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET kind = 'gift' WHERE key = 'check-refund'$$);
 SELECT pg_temp.broken($$UPDATE idempotency.operation SET created_at = expires_at WHERE key = 'check-capture'$$);
 SELECT pg_temp.broken($$UPDATE idempotency.operation SET key = '' WHERE key = 'check-capture'$$);
 BEGIN;
@@ -39,7 +39,7 @@ SELECT pg_temp.broken($$UPDATE idempotency.operation SET key = 'check' WHERE key
 ROLLBACK;
 
 -- what was written by hand breaks no more than itself
-INSERT INTO idempotency.operation (payment_id, created_at, seq, scope, key, operation, amount, currency, authorized, captured, released, refunded, role, expires_at)
+INSERT INTO idempotency.operation (payment_id, created_at, seq, scope, key, kind, amount, currency, authorized, captured, released, refunded, role, expires_at)
 	SELECT ('01900000-0000-7000-8000-0000000001' || g)::uuid, now(), 1, 'by hand', 'hold-' || g, 'authorize', a, c, a, 0, 0, 0, current_user, 'infinity'
 	FROM (VALUES (10, round(1.0, 477), 'USD'), (11, 'NaN', 'USD'), (12, 5, NULL), (13, 'Infinity', 'USD')) v(g, a, c);
 SELECT ok FROM idem_check() WHERE invariant LIKE 'amounts are%';

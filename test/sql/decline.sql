@@ -43,7 +43,7 @@ SELECT status, authorized, captured, released, refunded, capturable, refundable
 FROM idempotency.payment WHERE payment_id = pg_temp.p('record');
 -- its history has it
 SELECT pg_temp.show(h) FROM idem_history(pg_temp.p('record')) h;
-SELECT key, sqlstate, reason FROM idempotency.operation WHERE scope = 'decline' AND sqlstate IS NOT NULL ORDER BY payment_id, seq;
+SELECT key, sqlstate, message FROM idempotency.operation WHERE scope = 'decline' AND sqlstate IS NOT NULL ORDER BY payment_id, seq;
 
 -- the key stands for the request that was declined
 SELECT pg_temp.step($$idem_refund('record-r', pg_temp.p('record'), 11, 'return 7', '{"n": 1}')$$);

@@ -64,7 +64,7 @@ SELECT pg_temp.show(h) FROM idem_history(:'part') h;
 SELECT pg_temp.show(h) FROM idem_history(:'voided') h;
 SELECT pg_temp.show(l) FROM idem_lookup('idem_expire:untouched') l;
 SELECT key, whole, final, expired, role = current_user AS by_me, owner, reference, metadata
-FROM idempotency.operation WHERE operation = 'expire' AND scope = 'expire' ORDER BY key;
+FROM idempotency.operation WHERE kind = 'expire' AND scope = 'expire' ORDER BY key;
 -- goes on being known
 SELECT pg_temp.step($$idem_refund('part 2', pg_temp.p('part'), 10)$$);
 SELECT pg_temp.step($$idem_refund('given back 2', pg_temp.p('given back'))$$);
@@ -89,7 +89,7 @@ SELECT pg_temp.step($$idem_lookup('idem_expire:' || repeat('k', 256))$$);
 -- so many at a time, the oldest first
 SELECT count(idem_authorize('many ' || i, i, expires_in => '1 microsecond')) FROM generate_series(1, 5) i;
 SELECT idem_expire(2);
-SELECT key FROM idempotency.operation WHERE operation = 'expire' AND key ^@ 'idem_expire:many' ORDER BY key;
+SELECT key FROM idempotency.operation WHERE kind = 'expire' AND key ^@ 'idem_expire:many' ORDER BY key;
 SELECT idem_expire(3), idem_expire(NULL);
 SELECT idem_expire(0);
 SELECT idem_expire(-1);
@@ -161,7 +161,7 @@ ROLLBACK TO s;
 SELECT seq FROM idem_history(:'p');
 SELECT idem_expire();
 COMMIT;
-SELECT seq, operation FROM idem_history(:'p');
+SELECT seq, kind FROM idem_history(:'p');
 SELECT idem_expire();
 
 -- the operation is the payment owner's, whoever released the hold, and hides nothing from him

@@ -123,7 +123,7 @@ SELECT replayed FROM idem_pay('extension', 50);
 SELECT replayed FROM idem_pay('more', 50);
 SELECT outcome FROM idem_pay_batch(ARRAY['more', 'still more'], ARRAY[50, 50]);
 SELECT status, refunded FROM idem_cancel('more');
-SELECT key, reason FROM idempotency.operation WHERE key ~ 'more' ORDER BY key;
+SELECT key, message FROM idempotency.operation WHERE key ~ 'more' ORDER BY key;
 ROLLBACK;
 BEGIN;
 ALTER EXTENSION idempotency DROP VIEW idempotency.payment;

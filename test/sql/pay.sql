@@ -1,7 +1,7 @@
 -- The first call does the work, every later one gets its answer.
 
 -- first call, and replay
-SELECT key, seq, operation, status, amount, currency, authorized, captured, refunded, capturable, refundable,
+SELECT key, seq, kind, status, amount, currency, authorized, captured, refunded, capturable, refundable,
 	from_account, to_account, reference, metadata, expires_at, replayed
 FROM idem_pay('gitcash-order-123', 50) \gx
 CREATE TEMP TABLE first AS SELECT * FROM idem_lookup('gitcash-order-123');

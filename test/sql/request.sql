@@ -40,7 +40,7 @@ SELECT amount, currency, reference, metadata, replayed FROM idem_lookup('r');
 SELECT count(*) FROM idempotency.operation WHERE key = 'r';
 
 -- an operation of another kind (here written by hand: an administrator can)
-INSERT INTO idempotency.operation (payment_id, created_at, seq, scope, key, operation, amount, currency, authorized, captured, released, refunded, role)
+INSERT INTO idempotency.operation (payment_id, created_at, seq, scope, key, kind, amount, currency, authorized, captured, released, refunded, role)
 	VALUES ('01900000-0000-7000-8000-000000000001', now(), 1, '', 'by-hand', 'authorize', 50, 'USD', 50, 0, 0, 0, current_user);
 SELECT pg_temp.error($$SELECT idem_pay('by-hand', 50)$$);
 SELECT status, capturable, refundable FROM idem_lookup('by-hand');

@@ -76,9 +76,9 @@ WHERE v.scope = ANY(:'scopes') AND concat_ws(' ', v.authorized, v.captured, v.re
 	concat_ws(' ', p.authorized, p.captured, p.refunded, p.capturable, p.refundable);
 -- every payment is there, but what was cancelled unused
 SELECT count(*) AS missing FROM idempotency.operation o
-WHERE scope = ANY(:'scopes') AND operation <> 'cancel' AND NOT EXISTS (SELECT FROM idempotency.payment v WHERE (v.scope, v.payment_id) = (o.scope, o.payment_id));
+WHERE scope = ANY(:'scopes') AND kind <> 'cancel' AND NOT EXISTS (SELECT FROM idempotency.payment v WHERE (v.scope, v.payment_id) = (o.scope, o.payment_id));
 SELECT count(*) AS too_many FROM idempotency.payment v WHERE v.scope = ANY(:'scopes') AND NOT EXISTS
-	(SELECT FROM idempotency.operation o WHERE (v.scope, v.payment_id) = (o.scope, o.payment_id) AND operation IN ('pay', 'authorize'));
+	(SELECT FROM idempotency.operation o WHERE (v.scope, v.payment_id) = (o.scope, o.payment_id) AND kind IN ('pay', 'authorize'));
 SELECT count(*) = count(DISTINCT (scope, payment_id)) AS once FROM idempotency.payment WHERE scope = ANY(:'scopes');
 
 -- the laws of the amounts, in every row
@@ -90,15 +90,15 @@ SELECT count(*) AS wrong FROM (
 		lag(authorized) OVER w AS a, lag(currency) OVER w AS cu, lag(expires_at) OVER w AS e
 	FROM idempotency.operation WHERE scope = ANY(:'scopes') WINDOW w AS (PARTITION BY scope, payment_id ORDER BY seq)) o
 WHERE CASE
-	WHEN seq = 1 THEN s IS NOT NULL OR operation NOT IN ('pay', 'authorize', 'cancel')
+	WHEN seq = 1 THEN s IS NOT NULL OR kind NOT IN ('pay', 'authorize', 'cancel')
 		OR authorized <> amount OR refunded <> 0 OR released <> 0
-		OR captured <> CASE operation WHEN 'pay' THEN amount ELSE 0 END
+		OR captured <> CASE kind WHEN 'pay' THEN amount ELSE 0 END
 	WHEN s IS DISTINCT FROM seq - 1 OR (a, cu, e) IS DISTINCT FROM (authorized, currency, expires_at) THEN true
 	WHEN sqlstate IS NOT NULL OR key ^@ 'idem_cancel:' AND amount = 0 THEN (captured, refunded, released) <> (c, r, l)
-	WHEN operation = 'capture' THEN captured <> c + amount OR refunded <> r
+	WHEN kind = 'capture' THEN captured <> c + amount OR refunded <> r
 		OR released <> CASE WHEN final THEN authorized - captured ELSE l END
-	WHEN operation = 'void' THEN captured <> c OR refunded <> r OR released <> l + amount OR released <> authorized - captured
-	WHEN operation = 'refund' THEN captured <> c OR released <> l OR refunded <> r + amount
+	WHEN kind = 'void' THEN captured <> c OR refunded <> r OR released <> l + amount OR released <> authorized - captured
+	WHEN kind = 'refund' THEN captured <> c OR released <> l OR refunded <> r + amount
 	ELSE true END;
 
 -- the history is what the keys replay, in order

@@ -176,7 +176,7 @@ sub crash_under_load
 	is($new->value('SELECT count(*) FROM idem_check() WHERE NOT ok'), 0, "$what: idem_check finds nothing wrong");
 	is_deeply(
 		$new->{dbh}->selectcol_arrayref(
-			q(SELECT DISTINCT operation FROM idempotency.operation WHERE key ~ ('^' || $1) ORDER BY 1), undef, $what),
+			q(SELECT DISTINCT kind FROM idempotency.operation WHERE key ~ ('^' || $1) ORDER BY 1), undef, $what),
 		[ 'authorize', 'capture', 'pay', 'refund' ], "$what: there were operations of all kinds");
 	$new->close;
 	return;

@@ -59,8 +59,8 @@ while (Client::running(@clients))
 	$wrong += $observer->value(<<'SQL');
 SELECT count(*) FROM (
 	SELECT max(seq) <> count(*) OR max(refunded) > max(captured) OR max(captured) > max(authorized)
-		OR coalesce(sum(amount) FILTER (WHERE operation = 'refund'), 0) <> max(refunded)
-		OR coalesce(sum(amount) FILTER (WHERE operation IN ('pay', 'capture')), 0) <> max(captured) AS wrong
+		OR coalesce(sum(amount) FILTER (WHERE kind = 'refund'), 0) <> max(refunded)
+		OR coalesce(sum(amount) FILTER (WHERE kind IN ('pay', 'capture')), 0) <> max(captured) AS wrong
 	FROM idempotency.operation GROUP BY payment_id) s
 WHERE wrong
 SQL

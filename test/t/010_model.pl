@@ -225,7 +225,7 @@ sub check_round
 			Model::operation($row);
 			die "its key is there twice\n" if $row{$id};
 			Model::expect($row, role => $role, owner => undef, from_account => undef, to_account => undef);
-			if ($row->{operation} ne 'expire')
+			if ($row->{kind} ne 'expire')
 			{
 				die "nobody asked for it\n" unless asked_for($row, \%sent);
 				die "nobody was told of it\n" unless $new{$id} || $maybe{$id};
@@ -320,7 +320,7 @@ sub check_holds
 	my ($range, $swept) = @_;
 	my $wrong = $control->{dbh}->selectall_arrayref(
 		"SELECT key, o.seq, h.listed
-		 FROM (SELECT * FROM idempotency.operation o WHERE $range AND o.operation = 'authorize') o
+		 FROM (SELECT * FROM idempotency.operation o WHERE $range AND o.kind = 'authorize') o
 		 FULL JOIN (SELECT *, 1 AS listed FROM idempotency.hold o WHERE $range) h USING (expires_at, payment_id, scope, key)
 		 WHERE CASE WHEN h.listed IS NULL THEN expires_at > now() ELSE o.seq IS NULL OR expires_at <= \$1 END",
 		{ Slice => {} }, $swept);
@@ -334,7 +334,7 @@ sub check_holds
 sub asked_for
 {
 	my ($row, $sent) = @_;
-	return $sent->{"cancel\0$row->{scope}\0$row->{key}"} if $row->{operation} eq 'cancel';
+	return $sent->{"cancel\0$row->{scope}\0$row->{key}"} if $row->{kind} eq 'cancel';
 	return $sent->{"cancel\0$row->{scope}\0$1"} if $row->{key} =~ /^idem_cancel:(.*)\z/s;
 	return $sent->{ Model::spec_of_row($row) };
 }
@@ -371,7 +371,7 @@ sub check_payments
 			Caller::at_one_of([ $before, $after ], sub { Model::check_receipt_of_row($r, $newest, $_[0]) });
 
 			my $v = delete $view->{"$r->{scope} $r->{payment_id}"};
-			return if !$v && $newest->{operation} eq 'cancel';
+			return if !$v && $newest->{kind} eq 'cancel';
 			Model::operation($v // die "it is not in the view\n");
 			Caller::at_one_of([ $before, $after ], sub { check_view($v, $rows->[0], $newest, $_[0]) });
 		});
@@ -403,7 +403,7 @@ sub check_refused
 	Caller::about($request, sub {
 		my @states = states($refused, $chain);
 		my $original;
-		if ($request->{operation} eq 'cancel')
+		if ($request->{kind} eq 'cancel')
 		{
 			# the client does not name the payment
 			($original) = grep { $_->{key} eq $request->{key} } @{ $refused->{own} };

@@ -106,7 +106,7 @@ $node->safe_psql('postgres', 'ALTER DATABASE shop RESET ALL');
 
 # One thing that fails does not keep the other from being done, and is tried again
 $node->safe_psql('shop', q(CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not today'; END$$;
-	CREATE TRIGGER fail AFTER INSERT ON idempotency.operation FOR EACH ROW WHEN (NEW.operation = 'expire') EXECUTE FUNCTION fail()));
+	CREATE TRIGGER fail AFTER INSERT ON idempotency.operation FOR EACH ROW WHEN (NEW.kind = 'expire') EXECUTE FUNCTION fail()));
 leave_work($_, 'fifth') for 'shop', 'Two words';
 my $no_requests = $nothing_left =~ s/SELECT FROM idempotency.hold UNION ALL//r;
 ok($node->poll_query_until('shop', $no_requests), 'requests are purged though a hold cannot be released');
@@ -160,7 +160,7 @@ CREATE TABLE idempotency.operation ($columns[0], PRIMARY KEY (scope, payment_id,
 CREATE TABLE idempotency.hold ($columns[1], PRIMARY KEY (due_at, payment_id, scope));
 CREATE FUNCTION s.note() RETURNS trigger LANGUAGE plpgsql AS \$\$BEGIN PERFORM s.run(); RETURN NULL; END \$\$;
 CREATE TRIGGER note AFTER INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION s.note();
-INSERT INTO idempotency.operation (payment_id, created_at, seq, whole, scope, key, operation, amount, currency, authorized, captured, released, refunded, expires_at, role)
+INSERT INTO idempotency.operation (payment_id, created_at, seq, whole, scope, key, kind, amount, currency, authorized, captured, released, refunded, expires_at, role)
 	VALUES ('01900000-0000-7000-8000-00000000000a', '2001-01-01', 1, false, '', 'k', 'authorize', 1, 'USD', 1, 0, 0, 0, '2001-01-02', 'owner');
 DELETE FROM s.ran;
 INSERT INTO idempotency.hold VALUES ('2001-01-02', '2001-01-02', '01900000-0000-7000-8000-00000000000a', '', 'k');

@@ -69,7 +69,7 @@ $gate->do(q(CREATE TABLE worker (pid integer);
 		INSERT INTO public.worker VALUES (pg_backend_pid());
 		RETURN NULL;
 	END$$;
-	CREATE TRIGGER gate AFTER INSERT ON idempotency.operation FOR EACH ROW WHEN (NEW.operation = 'expire') EXECUTE FUNCTION gate()));
+	CREATE TRIGGER gate AFTER INSERT ON idempotency.operation FOR EACH ROW WHEN (NEW.kind = 'expire') EXECUTE FUNCTION gate()));
 my $waiting = q(SELECT count(*) = 1 FROM pg_locks WHERE NOT granted);
 
 my $from = -s $node->logfile;

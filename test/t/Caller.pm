@@ -136,7 +136,7 @@ sub quote
 sub sql_of
 {
 	my ($self, $request) = @_;
-	my $is = $request->{operation};
+	my $is = $request->{kind};
 	my $g = Model::generator($self->{seed}, 'style', $self->{number}, Encode::encode('UTF-8', id($request)));
 	my @arguments = 'key => ' . $self->quote($request->{key}) . ($request->{sleep} ? ' || s::text' : '');
 
@@ -164,7 +164,7 @@ sub sql_of
 sub note_sent
 {
 	my ($self, $request) = @_;
-	$self->{sent}{ $request->{operation} eq 'cancel' ? "cancel\0" . id($request) : Model::spec($request) } = 1;
+	$self->{sent}{ $request->{kind} eq 'cancel' ? "cancel\0" . id($request) : Model::spec($request) } = 1;
 	return;
 }
 
@@ -172,7 +172,7 @@ sub note_unknown
 {
 	my ($self, $request) = @_;
 	$self->{maybe}{ id($request) } = 1;
-	$self->{maybe}{"$request->{scope}\0idem_cancel:$request->{key}"} = 1 if $request->{operation} eq 'cancel';
+	$self->{maybe}{"$request->{scope}\0idem_cancel:$request->{key}"} = 1 if $request->{kind} eq 'cancel';
 	push @{ $self->{unknown} }, { request => { %$request, sleep => 0 } };
 	return;
 }
@@ -214,7 +214,7 @@ sub call
 sub check_answer
 {
 	my ($self, $request, $r, $answer) = @_;
-	my $cancel = $request->{operation} eq 'cancel';
+	my $cancel = $request->{kind} eq 'cancel';
 	Model::check_receipt($r);
 	my $stored = $self->stored(id($r));
 	die "the key is another\n"
@@ -228,17 +228,17 @@ sub check_answer
 	}
 	my $field = $cancel ? undef : Model::difference($stored // $r, $request);
 	die "$field is not what was asked for\n" if defined $field;
-	if (!$cancel && $r->{operation} ne 'cancel')
+	if (!$cancel && $r->{kind} ne 'cancel')
 	{
 		$r->{whole} = defined $request->{amount} ? 0 : 1;
-		$r->{final} = $r->{operation} eq 'capture' ? ($request->{final} ? 1 : 0) : undef;
+		$r->{final} = $r->{kind} eq 'capture' ? ($request->{final} ? 1 : 0) : undef;
 	}
 	elsif ($r->{key} =~ /^idem_cancel:/)
 	{
-		$r->{whole} = $r->{operation} eq 'void' ? 1 : 0;
+		$r->{whole} = $r->{kind} eq 'void' ? 1 : 0;
 		$r->{final} = undef;
 	}
-	elsif ($r->{operation} eq 'cancel')
+	elsif ($r->{kind} eq 'cancel')
 	{
 		$r->{whole} = 0;
 		$r->{final} = undef;
@@ -270,8 +270,8 @@ sub check_new
 	die "it was not made at that time\n" if $r->{created} < $answer->{sent} || $r->{created} > $answer->{got};
 	die "there is no such payment\n" if $request->{absent};
 	die "it was declined\n"
-		if defined $r->{sqlstate} && ($self->{mode}{declines} ne 'record' || $request->{operation} eq 'cancel');
-	if ($request->{operation} =~ /^(?:pay|authorize)\z/ || $r->{operation} eq 'cancel')
+		if defined $r->{sqlstate} && ($self->{mode}{declines} ne 'record' || $request->{kind} eq 'cancel');
+	if ($request->{kind} =~ /^(?:pay|authorize)\z/ || $r->{kind} eq 'cancel')
 	{
 		Model::expect($r, seq => 1);
 		Model::check_first({ %$r, released => 0 });
@@ -286,7 +286,7 @@ sub check_new
 	return unless $previous && $r->{seq} == $previous->{seq} + 1 && defined $previous->{released};
 
 	my @before = grep { defined } $self->stored("$r->{scope}\0$request->{key}");
-	return if $request->{operation} eq 'cancel' && !@before;
+	return if $request->{kind} eq 'cancel' && !@before;
 	$r->{released} //= $previous->{released};
 	Model::check_next($r, $previous, @before);
 	return;
@@ -315,7 +315,7 @@ sub check_error
 	if (@requests > 1)
 	{
 		return $answer if $state eq 'ID422'
-			|| $state eq 'ID412' && ($mode->{declines} eq 'raise' && @follow_ups || grep { $_->{operation} eq 'cancel' } @requests)
+			|| $state eq 'ID412' && ($mode->{declines} eq 'raise' && @follow_ups || grep { $_->{kind} eq 'cancel' } @requests)
 			|| $state eq 'ID404' && grep { $_->{absent} } @requests;
 	}
 	my ($request) = @requests;
@@ -323,8 +323,8 @@ sub check_error
 	{
 		my $stored = $self->stored(id($request));
 		return $self->check_refusal($request, $stored, $answer)
-			if $state eq 'ID412' && (@follow_ups && $mode->{declines} eq 'raise' || $request->{operation} eq 'cancel');
-		return $self->check_differs($request, $stored, $answer) if $state eq 'ID422' && $request->{operation} ne 'cancel';
+			if $state eq 'ID412' && (@follow_ups && $mode->{declines} eq 'raise' || $request->{kind} eq 'cancel');
+		return $self->check_differs($request, $stored, $answer) if $state eq 'ID422' && $request->{kind} ne 'cancel';
 		return $answer if $state eq 'ID404' && $request->{absent} && !$stored;
 	}
 	die "the answer is $state $answer->{message} $answer->{detail}\n";
@@ -349,7 +349,7 @@ sub check_differs
 sub check_refusal
 {
 	my ($self, $request, $stored, $answer) = @_;
-	my $cancel = $request->{operation} eq 'cancel';
+	my $cancel = $request->{kind} eq 'cancel';
 	die "the key is used, for\n  " . Model::describe($stored) . "\n" if $stored && !$cancel;
 	my $payment = $cancel ? ($stored ? payment($stored) : undef) : payment($request);
 	my $top = defined $payment ? $self->{top}{$payment} : undef;

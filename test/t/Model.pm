@@ -5,7 +5,7 @@
 # Times are microseconds since 1970. What is wrong is told by die.
 #
 # An operation is a hash: scope, key, payment_id, seq, operation, amount, currency, authorized, captured,
-# released, refunded, reference, metadata, created, expires, sqlstate, reason. A row of the table has whole, final
+# released, refunded, reference, metadata, created, expires, sqlstate, message. A row of the table has whole, final
 # and expired as well; a receipt has status, capturable, refundable, replayed and text, but not released.
 #
 # A request is a hash: operation, scope, key, amount (none: all that is left), currency, reference,
@@ -128,21 +128,21 @@ sub planned
 
 	if ($i == $first)
 	{
-		$request{operation} = $g->percent(35) ? 'pay' : 'authorize';
+		$request{kind} = $g->percent(35) ? 'pay' : 'authorize';
 		$request{scope} = scope($seed, $round, $i);
 		$request{currency} = $g->pick(sort keys %exponent);
 		$request{amount} = $g->percent(85) ? number(1 + $g->int(30))
 			: number(join('', map { 1 + $g->int(7) } 1 .. 16 + $g->int(2 + exponent($request{currency}))));
 		$request{expires_in} = $g->weighted(WEEK() * 7 => 1, 30_000 => 1, 300_000 => 2, 1_500_000 => 2, '' => 6) || WEEK
-			if $request{operation} eq 'authorize';
+			if $request{kind} eq 'authorize';
 	}
 	else
 	{
 		my $group = $first / GROUP;
 		$request{start} = GROUP * ($group - $g->int($group ? 2 : 1));
 		$request{scope} = scope($seed, $round, $request{start});
-		$request{operation} = $g->weighted(capture => 46, refund => 28, void => 8, cancel => 18);
-		if ($request{operation} eq 'cancel')
+		$request{kind} = $g->weighted(capture => 46, refund => 28, void => 8, cancel => 18);
+		if ($request{kind} eq 'cancel')
 		{
 			my $of = $g->weighted(follow => 7, start => 2, later => 1);
 			$request{cancels} = $of eq 'follow' ? $request{start} + 1 + $g->int(GROUP - 1)
@@ -153,8 +153,8 @@ sub planned
 			return \%request;
 		}
 		$request{percent} = $g->pick(1, 5, 10, 10, 20, 20, 30, 40, 50, 100, 120)
-			if $request{operation} ne 'void' && $g->percent(70);
-		$request{final} = $g->percent(25) if $request{operation} eq 'capture';
+			if $request{kind} ne 'void' && $g->percent(70);
+		$request{final} = $g->percent(25) if $request{kind} eq 'capture';
 	}
 	$request{reference} = $g->pick('', "order $i", 'a\'b"c\\d') if $g->percent(30);
 	$request{metadata} = $g->pick('{"n": 1}', '[1, "x, (y)"]', '{}') if $g->percent(30);
@@ -200,29 +200,29 @@ sub resolve
 	return \%request;
 }
 
-sub is_follow_up { return $_[0]{operation} =~ /^(?:capture|void|refund)\z/ }
+sub is_follow_up { return $_[0]{kind} =~ /^(?:capture|void|refund)\z/ }
 
 # The same key with another request, by one field. @others are other payments, in the same currency.
 sub altered
 {
 	my ($request, $g, @others) = @_;
 	my %other = %$request;
-	my @fields = qw(operation reference metadata);
-	push @fields, 'amount', 'amount' if $request->{operation} ne 'void';
+	my @fields = qw(kind reference metadata);
+	push @fields, 'amount', 'amount' if $request->{kind} ne 'void';
 	push @fields, 'currency' if !is_follow_up($request) && others_for($request);
-	push @fields, 'expires_in' if $request->{operation} eq 'authorize';
-	push @fields, 'final' if $request->{operation} eq 'capture';
+	push @fields, 'expires_in' if $request->{kind} eq 'authorize';
+	push @fields, 'final' if $request->{kind} eq 'capture';
 	push @fields, 'payment_id', 'payment_id' if is_follow_up($request) && @others;
 	my $field = $g->pick(@fields);
 
-	if ($field eq 'operation')
+	if ($field eq 'kind')
 	{
-		$other{operation} = { pay => 'authorize', authorize => 'pay', capture => 'refund', refund => 'capture', void => 'refund' }
-			->{ $request->{operation} };
-		$other{expires_in} = WEEK if $other{operation} eq 'authorize';
-		delete $other{expires_in} if $other{operation} eq 'pay';
+		$other{kind} = { pay => 'authorize', authorize => 'pay', capture => 'refund', refund => 'capture', void => 'refund' }
+			->{ $request->{kind} };
+		$other{expires_in} = WEEK if $other{kind} eq 'authorize';
+		delete $other{expires_in} if $other{kind} eq 'pay';
 		delete $other{final};
-		$other{final} = 1 if $other{operation} eq 'capture';
+		$other{final} = 1 if $other{kind} eq 'capture';
 	}
 	elsif ($field eq 'amount')
 	{
@@ -250,12 +250,12 @@ sub spec
 	my ($r) = @_;
 	my $follow = is_follow_up($r);
 	return join("\0",
-		$r->{operation}, $r->{scope}, $r->{key},
+		$r->{kind}, $r->{scope}, $r->{key},
 		$follow ? $r->{payment_id} : '',
 		defined $r->{amount} ? "$r->{amount}" : 'all',
 		$follow ? '' : $r->{currency},
-		$r->{operation} eq 'capture' ? ($r->{final} ? 1 : 0) : '',
-		$r->{operation} eq 'authorize' ? $r->{expires_in} : '',
+		$r->{kind} eq 'capture' ? ($r->{final} ? 1 : 0) : '',
+		$r->{kind} eq 'authorize' ? $r->{expires_in} : '',
 		map { defined $r->{$_} ? "=$r->{$_}" : '' } qw(reference metadata));
 }
 
@@ -265,7 +265,7 @@ sub spec_of_row
 	my ($row) = @_;
 	my %request = %$row;
 	$request{amount} = undef if $row->{whole};
-	$request{expires_in} = $row->{expires} - $row->{created} if $row->{operation} eq 'authorize';
+	$request{expires_in} = $row->{expires} - $row->{created} if $row->{kind} eq 'authorize';
 	return spec(\%request);
 }
 
@@ -276,8 +276,8 @@ sub difference
 	my ($op, $request) = @_;
 	my $same = sub { return ($_[0] // "\0") eq ($_[1] // "\0") };
 
-	return if $op->{operation} eq 'cancel';
-	return 'operation' if $op->{operation} ne $request->{operation};
+	return if $op->{kind} eq 'cancel';
+	return 'kind' if $op->{kind} ne $request->{kind};
 	return 'payment_id' if is_follow_up($request) && $op->{payment_id} ne $request->{payment_id};
 	my $whole = !defined $request->{amount};
 	return 'amount' if defined $op->{whole} && $whole != $op->{whole};
@@ -286,7 +286,7 @@ sub difference
 		!= number($request->{amount})->blsft(18 - exponent($request->{currency}), 10);
 	return 'currency' if !is_follow_up($request) && $op->{currency} ne $request->{currency};
 	return 'final' if defined $op->{final} && !!$op->{final} ne !!$request->{final};
-	return 'expires_in' if $op->{operation} eq 'authorize' && $op->{expires} - $op->{created} != $request->{expires_in};
+	return 'expires_in' if $op->{kind} eq 'authorize' && $op->{expires} - $op->{created} != $request->{expires_in};
 	return 'reference' unless $same->($op->{reference}, $request->{reference});
 	return 'metadata' unless $same->($op->{metadata}, $request->{metadata});
 	return;
@@ -304,7 +304,7 @@ sub expired { my ($op, $at) = @_; return defined $op->{expires} && $op->{expires
 sub status
 {
 	my ($op, $at) = @_;
-	return 'cancelled' if $op->{operation} eq 'cancel';
+	return 'cancelled' if $op->{kind} eq 'cancel';
 	my $held = !expired($op, $at) && left($op) > 0;
 	if ($op->{refunded} > 0)
 	{
@@ -321,7 +321,7 @@ sub outcome
 {
 	my ($op, $request, $at) = @_;
 	my %totals = map { $_ => $op->{$_} } qw(authorized captured released refunded);
-	my $is = $request->{operation};
+	my $is = $request->{kind};
 	my $money = sub { return join(' ', major($_[0], $op->{currency}), $op->{currency}) };
 	my $done = $is eq 'refund' ? 'refunded' : 'captured';
 	my $left = $is eq 'refund' ? $op->{captured} - $op->{refunded} : left($op);
@@ -372,16 +372,16 @@ sub outcome
 sub undoing
 {
 	my ($original, $op) = @_;
-	my $is = $original->{operation};
+	my $is = $original->{kind};
 
 	return { refusal => "cannot cancel a $is" } if $is eq 'void' || $is eq 'refund';
 	if ($is eq 'authorize')
 	{
 		return { refusal => 'cannot cancel an authorization that has been captured' } if $op->{captured} > 0;
-		return { request => { operation => 'void' } };
+		return { request => { kind => 'void' } };
 	}
 	my $left = $op->{captured} - $op->{refunded};
-	return { request => { operation => 'refund', amount => $original->{amount} < $left ? $original->{amount} : $left } };
+	return { request => { kind => 'refund', amount => $original->{amount} < $left ? $original->{amount} : $left } };
 }
 
 # Dies unless the rows of a payment, in their order, follow from each other.
@@ -414,11 +414,11 @@ sub check_invariants
 sub check_first
 {
 	my ($row) = @_;
-	my $is = $row->{operation};
+	my $is = $row->{kind};
 	my $amount = $row->{amount};
 	die "$is starts no payment\n" unless $is =~ /^(?:pay|authorize|cancel)\z/;
 	expect($row,
-		whole => 0, final => undef, expired => undef, sqlstate => undef, reason => undef,
+		whole => 0, final => undef, expired => undef, sqlstate => undef, message => undef,
 		authorized => $amount, captured => $is eq 'pay' ? $amount : 0, released => 0, refunded => 0);
 	expect($row, currency => undef, amount => 0, reference => undef, metadata => undef) if $is eq 'cancel';
 	die "an amount of zero\n" if $is ne 'cancel' && $amount == 0;
@@ -431,9 +431,9 @@ sub check_next
 {
 	my ($row, $previous, @before) = @_;
 	my $request = { %$row, amount => $row->{whole} ? undef : $row->{amount} };
-	return check_expire($row, $previous, @before) if $row->{operation} eq 'expire';
-	die "$row->{operation} continues no payment\n" unless is_follow_up($row);
-	die "it follows a cancelled key\n" if $previous->{operation} eq 'cancel';
+	return check_expire($row, $previous, @before) if $row->{kind} eq 'expire';
+	die "$row->{kind} continues no payment\n" unless is_follow_up($row);
+	die "it follows a cancelled key\n" if $previous->{kind} eq 'cancel';
 
 	if ($row->{key} =~ /^idem_cancel:(.*)\z/s)
 	{
@@ -441,7 +441,7 @@ sub check_next
 		die "it undoes what is not there\n" unless $original;
 		die "it undoes what was declined\n" if defined $original->{sqlstate};
 		$request = undoing($original, $previous)->{request} // die "it cannot be undone\n";
-		expect($row, operation => $request->{operation}, whole => defined $request->{amount} ? 0 : 1,
+		expect($row, kind => $request->{kind}, whole => defined $request->{amount} ? 0 : 1,
 			final => undef, sqlstate => undef, reference => undef, metadata => undef);
 	}
 	my $outcome = outcome($previous, $request, $row->{created});
@@ -452,10 +452,10 @@ sub check_next
 		$outcome = { %$previous, amount => 0 };
 	}
 	expect($row, currency => $previous->{currency}, expires => $previous->{expires}, amount => $outcome->{amount},
-		sqlstate => defined $refusal ? 'ID412' : undef, reason => $refusal,
+		sqlstate => defined $refusal ? 'ID412' : undef, message => $refusal,
 		map { $_ => $refusal ? $previous->{$_} : $outcome->{$_} } qw(authorized captured released refunded));
 	expect($row, expired => $previous->{expired});
-	die "final is " . ($row->{final} // 'null') . "\n" if defined $row->{final} != ($row->{operation} eq 'capture');
+	die "final is " . ($row->{final} // 'null') . "\n" if defined $row->{final} != ($row->{kind} eq 'capture');
 	return;
 }
 
@@ -496,13 +496,13 @@ sub check_receipt
 	if (defined $r->{sqlstate})
 	{
 		expect($r, status => 'declined', sqlstate => 'ID412');
-		die "no reason\n" unless length($r->{reason} // '');
+		die "no message\n" unless length($r->{message} // '');
 	}
 	else
 	{
 		my $of_cancel = $r->{key} =~ /^idem_cancel:/;
-		die "$r->{operation} of what has expired\n" if $expired && $r->{operation} !~ /^(?:refund|expire)\z/ && !$of_cancel;
-		die "it was not time\n" if $r->{operation} eq 'expire' && !$expired;
+		die "$r->{kind} of what has expired\n" if $expired && $r->{kind} !~ /^(?:refund|expire)\z/ && !$of_cancel;
+		die "it was not time\n" if $r->{kind} eq 'expire' && !$expired;
 
 		# voided, or expired: it does not say what had been released
 		return if $expired && $of_cancel && $r->{captured} == 0 && $r->{amount} == 0;
@@ -518,8 +518,8 @@ sub check_receipt_of_row
 	my ($r, $row, $now) = @_;
 	my $at = $now // $row->{created};
 	expect($r,
-		(map { $_ => $row->{$_} } qw(key payment_id seq operation amount currency authorized captured refunded
-			reference metadata created expires sqlstate reason)),
+		(map { $_ => $row->{$_} } qw(key payment_id seq kind amount currency authorized captured refunded
+			reference metadata created expires sqlstate message)),
 		from_account => undef, to_account => undef,
 		status => defined $row->{sqlstate} && !defined $now ? 'declined' : status($row, $at),
 		capturable => expired($row, $at) ? 0 : left($row),
@@ -536,7 +536,7 @@ sub operation
 		$r->{$_} = minor($r->{$_}, $r->{currency}) if exists $r->{$_};
 	}
 	# a receipt does not say that the payment has expired, unless it is the one that made it so
-	$r->{expired} = 1 if ($r->{operation} // '') eq 'expire' && !exists $r->{expired};
+	$r->{expired} = 1 if ($r->{kind} // '') eq 'expire' && !exists $r->{expired};
 	return $r;
 }
 
@@ -546,8 +546,8 @@ sub describe
 	my ($op) = @_;
 	my $line = join(' ', map { "$_=" . ($op->{$_} // 'null') }
 		grep { exists $op->{$_} }
-		qw(scope key payment_id seq operation status whole final amount currency authorized captured released refunded
-		capturable refundable percent expires_in created expires reference metadata sqlstate reason replayed));
+		qw(scope key payment_id seq kind status whole final amount currency authorized captured released refunded
+		capturable refundable percent expires_in created expires reference metadata sqlstate message replayed));
 	return Encode::encode('UTF-8', $line);
 }
 

@@ -181,7 +181,7 @@ sub request
 		return (undef, $failed) if $failed;
 		my $stored = $self->stored(id($start));
 		$request = Model::resolve($request, $stored);
-		$request->{absent} = 1 if $stored->{operation} eq 'cancel';
+		$request->{absent} = 1 if $stored->{kind} eq 'cancel';
 	}
 	if ($item->{wrong} && !$request->{absent})
 	{
@@ -199,7 +199,7 @@ sub private_payment
 {
 	my ($key, $scope) = @_;
 	return {
-		operation => 'pay', scope => $scope, key => $key, amount => Model::number(5), currency => 'EUR', private => 1 };
+		kind => 'pay', scope => $scope, key => $key, amount => Model::number(5), currency => 'EUR', private => 1 };
 }
 
 # A key to look up: that of a request, of its cancellation, or of its expiry.
@@ -207,7 +207,7 @@ sub id_of_item
 {
 	my ($self, $item) = @_;
 	my $request = Model::planned($seed, $self->{round}, $item->{i});
-	return "$request->{scope}\0idem_expire:$request->{key}" if $request->{operation} eq 'authorize' && $item->{savepoint} ne 'none';
+	return "$request->{scope}\0idem_expire:$request->{key}" if $request->{kind} eq 'authorize' && $item->{savepoint} ne 'none';
 	return id($request) unless defined $request->{cancels};
 	return "$request->{scope}\0idem_cancel:" . Model::key($seed, $self->{round}, $request->{cancels});
 }
@@ -281,9 +281,9 @@ sub batch
 			my $common = 8 * CORE::int($step / 4) + $g->int(12);
 			push @requests, { %{ private_payment("R$self->{round} common $common", $scope) }, private => 0 };
 		}
-		elsif ($planned && $planned->{scope} eq $scope && ($planned->{operation} eq 'pay' || $g->percent(20)))
+		elsif ($planned && $planned->{scope} eq $scope && ($planned->{kind} eq 'pay' || $g->percent(20)))
 		{
-			push @requests, { operation => 'pay', map { $_ => $planned->{$_} } qw(scope key amount currency reference) };
+			push @requests, { kind => 'pay', map { $_ => $planned->{$_} } qw(scope key amount currency reference) };
 		}
 		else
 		{
@@ -333,7 +333,7 @@ sub call_batch
 			if ($b->{outcome} eq 'failed' && $b->{sqlstate} eq 'ID412')
 			{
 				$failed = $self->look_up_made($request, 1);
-				Model::expect($self->stored(id($request)), operation => 'cancel') unless $failed;
+				Model::expect($self->stored(id($request)), kind => 'cancel') unless $failed;
 				$self->{did}{'batch ID412'}++;
 				return;
 			}
@@ -642,16 +642,16 @@ sub look_at_payment
 		my ($newest) = grep { !defined $_->{sqlstate} } reverse @rows;
 		my $r = read_receipt($got{payment}{rows}[0]);
 		Model::expect($r, map { $_ => $newest->{$_} }
-			qw(key payment_id seq operation amount currency authorized captured refunded refundable reference metadata created expires));
+			qw(key payment_id seq kind amount currency authorized captured refunded refundable reference metadata created expires));
 		my ($v) = @{ $got{view}{rows} };
-		return if $newest->{operation} eq 'cancel' && !$v;
+		return if $newest->{kind} eq 'cancel' && !$v;
 		Model::operation($v // die "it is not in the view\n");
 		Model::expect($v, map { $_ => $newest->{$_} } qw(currency authorized captured refunded refundable expires));
 		for ([ $r, $got{payment} ], [ $v, $got{view} ])
 		{
 			my ($seen, $answer) = @$_;
 			at_one_of([ $answer->{sent}, $answer->{got} ], sub {
-				my $row = { %$newest, released => $v->{released}, expired => scalar grep { $_->{operation} eq 'expire' } @rows };
+				my $row = { %$newest, released => $v->{released}, expired => scalar grep { $_->{kind} eq 'expire' } @rows };
 				Model::expect($seen, status => Model::status($row, $_[0]),
 					capturable => Model::expired($row, $_[0]) ? 0 : Model::left($row));
 			});
