@@ -3,11 +3,11 @@ EXTENSION = idempotency
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" $(EXTENSION).control)
 
 MODULE_big = idempotency
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 DATA = $(wildcard sql/*--*--*.sql)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = dist
-PG_CPPFLAGS = -DIDEM_VERSION='"$(EXTVERSION)"'
+PG_CPPFLAGS = -Isrc -DIDEM_VERSION='"$(EXTVERSION)"'
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --load-extension=idempotency
@@ -25,7 +25,7 @@ sql/$(EXTENSION)--$(EXTVERSION).sql: sql/$(EXTENSION).sql $(EXTENSION).control
 	cp $< $@
 
 # PostgreSQL may be built without dependency tracking (Debian's is).
-$(OBJS): $(wildcard src/*.h) $(EXTENSION).control
+$(OBJS): $(wildcard src/*.h src/*/*.h) $(EXTENSION).control
 
 # These find PostgreSQL by themselves, or install it, so they must not need it to read this file.
 SELF_CONTAINED = test soak demo bench bench-scale bench-instructions dist

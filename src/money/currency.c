@@ -1,0 +1,237 @@
+/*-------------------------------------------------------------------------
+ *
+ * currency.c
+ *		Currencies and how many decimals they have.
+ *
+ * ISO 4217 is built in; idempotency.currency has a user's own codes, and goes
+ * first, so that it can also override one.  Its rows are few and change about
+ * never, so each backend keeps them.  A plain table sends no invalidation when
+ * its contents change; a trigger on it does that for us (currency_changed),
+ * by way of a relcache invalidation, which reaches every backend and standby
+ * when the change commits.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "table/catalog.h"
+#include "compat.h"
+#include "money/currency.h"
+#include "settings.h"
+
+typedef struct IsoCurrency
+{
+	char		code[4];
+	int8		exponent;
+} IsoCurrency;
+
+typedef struct UserCurrency
+{
+	char	   *code;
+	int16		exponent;
+} UserCurrency;
+
+/*
+ * ISO 4217 List One as of 2026-01-01, sorted.  Left out are the codes to which
+ * the standard gives no minor unit ("N.A."): metals (XAU, XAG, XPD, XPT), bond
+ * market units (XBA to XBD), XDR, XSU, XUA, and XTS and XXX, which are no
+ * currencies.  Those who need them, or a withdrawn code, add a row to
+ * idempotency.currency.
+ */
+static const IsoCurrency iso_4217[] = {
+	{"AED", 2}, {"AFN", 2}, {"ALL", 2}, {"AMD", 2}, {"AOA", 2}, {"ARS", 2},
+	{"AUD", 2}, {"AWG", 2}, {"AZN", 2}, {"BAM", 2}, {"BBD", 2}, {"BDT", 2},
+	{"BHD", 3}, {"BIF", 0}, {"BMD", 2}, {"BND", 2}, {"BOB", 2}, {"BOV", 2},
+	{"BRL", 2}, {"BSD", 2}, {"BTN", 2}, {"BWP", 2}, {"BYN", 2}, {"BZD", 2},
+	{"CAD", 2}, {"CDF", 2}, {"CHE", 2}, {"CHF", 2}, {"CHW", 2}, {"CLF", 4},
+	{"CLP", 0}, {"CNY", 2}, {"COP", 2}, {"COU", 2}, {"CRC", 2}, {"CUP", 2},
+	{"CVE", 2}, {"CZK", 2}, {"DJF", 0}, {"DKK", 2}, {"DOP", 2}, {"DZD", 2},
+	{"EGP", 2}, {"ERN", 2}, {"ETB", 2}, {"EUR", 2}, {"FJD", 2}, {"FKP", 2},
+	{"GBP", 2}, {"GEL", 2}, {"GHS", 2}, {"GIP", 2}, {"GMD", 2}, {"GNF", 0},
+	{"GTQ", 2}, {"GYD", 2}, {"HKD", 2}, {"HNL", 2}, {"HTG", 2}, {"HUF", 2},
+	{"IDR", 2}, {"ILS", 2}, {"INR", 2}, {"IQD", 3}, {"IRR", 2}, {"ISK", 0},
+	{"JMD", 2}, {"JOD", 3}, {"JPY", 0}, {"KES", 2}, {"KGS", 2}, {"KHR", 2},
+	{"KMF", 0}, {"KPW", 2}, {"KRW", 0}, {"KWD", 3}, {"KYD", 2}, {"KZT", 2},
+	{"LAK", 2}, {"LBP", 2}, {"LKR", 2}, {"LRD", 2}, {"LSL", 2}, {"LYD", 3},
+	{"MAD", 2}, {"MDL", 2}, {"MGA", 2}, {"MKD", 2}, {"MMK", 2}, {"MNT", 2},
+	{"MOP", 2}, {"MRU", 2}, {"MUR", 2}, {"MVR", 2}, {"MWK", 2}, {"MXN", 2},
+	{"MXV", 2}, {"MYR", 2}, {"MZN", 2}, {"NAD", 2}, {"NGN", 2}, {"NIO", 2},
+	{"NOK", 2}, {"NPR", 2}, {"NZD", 2}, {"OMR", 3}, {"PAB", 2}, {"PEN", 2},
+	{"PGK", 2}, {"PHP", 2}, {"PKR", 2}, {"PLN", 2}, {"PYG", 0}, {"QAR", 2},
+	{"RON", 2}, {"RSD", 2}, {"RUB", 2}, {"RWF", 0}, {"SAR", 2}, {"SBD", 2},
+	{"SCR", 2}, {"SDG", 2}, {"SEK", 2}, {"SGD", 2}, {"SHP", 2}, {"SLE", 2},
+	{"SOS", 2}, {"SRD", 2}, {"SSP", 2}, {"STN", 2}, {"SVC", 2}, {"SYP", 2},
+	{"SZL", 2}, {"THB", 2}, {"TJS", 2}, {"TMT", 2}, {"TND", 3}, {"TOP", 2},
+	{"TRY", 2}, {"TTD", 2}, {"TWD", 2}, {"TZS", 2}, {"UAH", 2}, {"UGX", 0},
+	{"USD", 2}, {"USN", 2}, {"UYI", 0}, {"UYU", 2}, {"UYW", 4}, {"UZS", 2},
+	{"VED", 2}, {"VES", 2}, {"VND", 0}, {"VUV", 0}, {"WST", 2}, {"XAD", 2},
+	{"XAF", 0}, {"XCD", 2}, {"XCG", 2}, {"XOF", 0}, {"XPF", 0}, {"YER", 2},
+	{"ZAR", 2}, {"ZMW", 2}, {"ZWG", 2}
+};
+
+/* the rows of idempotency.currency; not valid: to be read */
+static bool user_valid = false;
+static uint64 user_changes = 0; /* how often user_forget() was told */
+static MemoryContext user_context = NULL;
+static UserCurrency *user_currencies = NULL;
+static int	n_user_currencies = 0;
+static Oid	user_table = InvalidOid;
+
+static void user_read(void);
+static void user_forget(Oid relid);
+static int	iso_compare(const void *key, const void *entry);
+
+PG_FUNCTION_INFO_V1(idem_table_changed);
+
+text *
+currency_of_call(text *currency)
+{
+	return currency ? currency
+		: setting_text(setting_currency, "idempotency.currency");
+}
+
+text *
+currency_clip(const text *code)
+{
+	return cstring_to_text_with_len(VARDATA_ANY(code),
+									pg_mbcliplen(VARDATA_ANY(code),
+												 VARSIZE_ANY_EXHDR(code), 32));
+}
+
+Refusal *
+currency_exponent(const text *code, int *exponent)
+{
+	char	   *s = text_to_cstring(code);
+	const IsoCurrency *iso;
+
+	if (!user_valid)
+		user_read();
+	for (int i = 0; i < n_user_currencies; i++)
+	{
+		if (strcmp(user_currencies[i].code, s) == 0)
+		{
+			*exponent = user_currencies[i].exponent;
+			return NULL;
+		}
+	}
+
+	iso = bsearch(s, iso_4217, lengthof(iso_4217), sizeof(IsoCurrency),
+				  iso_compare);
+	if (iso == NULL)
+		return refusal_make(ERRCODE_INVALID_PARAMETER_VALUE,
+							psprintf("unknown currency \"%s\"",
+									 text_to_cstring(currency_clip(code))),
+							NULL,
+							"Use an ISO 4217 code in upper case, such as USD, or add your own to the table idempotency.currency.");
+	*exponent = iso->exponent;
+	return NULL;
+}
+
+/*
+ * idempotency.currency_changed() returns trigger: on the table
+ * idempotency.currency, FOR EACH STATEMENT.
+ */
+Datum
+idem_table_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"table_changed\" was not called by trigger manager")));
+
+	CacheInvalidateRelcache(trigger->tg_relation);
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * Read idempotency.currency as the latest committed state has it (and our own
+ * transaction's changes).
+ */
+static void
+user_read(void)
+{
+	Relation	rel;
+	Snapshot	snapshot;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int			allocated = 16;
+	uint64		changes;
+
+	if (user_context == NULL)
+	{
+		user_context = AllocSetContextCreate(CacheMemoryContext,
+											 "idempotency currencies",
+											 ALLOCSET_SMALL_SIZES);
+		catalog_on_invalidation(user_forget);
+	}
+	MemoryContextReset(user_context);
+	n_user_currencies = 0;
+	user_currencies = MemoryContextAlloc(user_context,
+										 allocated * sizeof(UserCurrency));
+
+	rel = catalog_open(TABLE_CURRENCY, AccessShareLock);
+	user_table = RelationGetRelid(rel);
+	changes = user_changes;
+
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull[2];
+		Datum		code = heap_getattr(tuple, Anum_currency_code,
+										RelationGetDescr(rel), &isnull[0]);
+		Datum		exponent = heap_getattr(tuple, Anum_currency_exponent,
+											RelationGetDescr(rel), &isnull[1]);
+		UserCurrency *currency;
+
+		if (isnull[0] || isnull[1])
+			continue;
+		if (n_user_currencies == allocated)
+		{
+			allocated *= 2;
+			user_currencies = repalloc(user_currencies,
+									   allocated * sizeof(UserCurrency));
+		}
+		currency = &user_currencies[n_user_currencies];
+		currency->code = MemoryContextStrdup(user_context,
+											 TextDatumGetCString(code));
+		currency->exponent = DatumGetInt16(exponent);
+		n_user_currencies++;
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, NoLock);
+
+	/* good for the next call too, unless a change came in while we read */
+	user_valid = changes == user_changes;
+}
+
+static void
+user_forget(Oid relid)
+{
+	if (relid == InvalidOid || relid == user_table)
+	{
+		user_valid = false;
+		user_changes++;
+	}
+}
+
+static int
+iso_compare(const void *key, const void *entry)
+{
+	return strcmp((const char *) key, ((const IsoCurrency *) entry)->code);
+}

@@ -1,0 +1,620 @@
+/*-------------------------------------------------------------------------
+ *
+ * batch.c
+ *		Many payments in one call.
+ *
+ * idem_pay_batch(keys, amounts, currencies, references, scope)
+ *
+ * Each item is answered as idem_pay() would answer it, but that what concerns
+ * one item alone is told in its row and does not undo the others.
+ *
+ * The items are worked on in the order of their keys, so that two batches never
+ * wait for each other in a circle and the index is walked in one direction;
+ * and STORE_MANY keys at a time, which bounds the locks held.  Of these, all
+ * are locked, then probed, then inserted together, then let go.  If a key turns
+ * out to be in flight, those before it are done with, and it is waited for
+ * without a lock; or its items get ID409, if idempotency.in_flight is "fail".
+ * Before each portion, keys that are known are answered without a lock.
+ *
+ * Where an administrator put triggers, CHECKs, NOT NULLs or further indexes on
+ * the table, a portion is inserted in a subtransaction.  If that fails, its items
+ * are inserted one by one, each in its own.
+ *
+ * What the batch keeps of all items is small; the rest is forgotten with each
+ * portion.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type_d.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/tuplestore.h"
+
+#include "call.h"
+#include "claim/claim.h"
+#include "money/currency.h"
+#include "errors.h"
+#include "key.h"
+#include "money/money.h"
+#include "payment/operation.h"
+#include "payment/payment.h"
+#include "settings.h"
+#include "table/storage.h"
+#include "subtransaction.h"
+
+PG_FUNCTION_INFO_V1(idem_pay_batch);
+
+#define COMMAND			"idem_pay_batch()"
+#define BATCH_MAX_ITEMS	100000
+
+typedef enum Outcome
+{
+	OUTCOME_FAILED,
+	OUTCOME_NEW,
+	OUTCOME_REPLAYED
+} Outcome;
+
+typedef struct BatchItem
+{
+	Key			key;
+	Numeric		amount;
+	text	   *currency;
+	text	   *reference;
+	Outcome		outcome;
+	const char *status;			/* a constant; NULL if it failed */
+	int			sqlstate;		/* why it failed; 0 if it did not */
+	const char *message;
+	const char *detail;			/* may be NULL */
+	pg_uuid_t	payment_id;		/* unless it failed */
+} BatchItem;
+
+typedef struct Batch
+{
+	int			nitems;
+	BatchItem  *items;			/* in the order given */
+	int			nsorted;
+	BatchItem **sorted;			/* those with a good key and amount, by key */
+	Store		store;
+	Unsettled	unsettled;		/* answers from other transactions */
+	MemoryContext result_context;	/* for the whole call */
+	MemoryContext portion_context;	/* for a portion */
+	const char *last_message;	/* most that fail do so alike */
+} Batch;
+
+/* A portion of the items. */
+typedef struct Portion
+{
+	Batch	   *batch;
+	int			nkeys;
+	const Key  *keys[STORE_MANY];
+	int			begin[STORE_MANY + 1];	/* where the items of a key begin */
+	bool		in_flight[STORE_MANY];
+	RowState	states[STORE_MANY];
+	int			nops;
+	Operation	ops[STORE_MANY];	/* to be inserted */
+} Portion;
+
+static void read_items(Batch *batch, FunctionCallInfo fcinfo);
+static void read_array(ArrayType *array, Oid type, const char *name, int nitems,
+					   Datum **values, bool **nulls);
+static void check_item(Batch *batch, BatchItem *item, text *key, text *scope);
+static int	compare_items(const void *a, const void *b);
+static int	answer_known(Batch *batch, int from);
+static int	answer_portion(Batch *batch, int from);
+static void lock_portion(Portion *portion, ClaimMany *many, int from);
+static void answer_key(Portion *portion, int k);
+static void insert_portion(Portion *portion, int nkeys);
+static void insert_key(Portion *portion, int k);
+static void insert_operations(Portion *portion);
+static void insert_and_end(void *arg);
+static int	end_of_key(Batch *batch, int from);
+static bool start(Batch *batch, BatchItem *item, Operation *op);
+static void answer(Batch *batch, BatchItem *item, const Operation *op);
+static Refusal *unpaid(const Operation *op);
+static void refuse(Batch *batch, BatchItem *item, const Refusal *refusal);
+static void put_rows(Batch *batch, ReturnSetInfo *rsinfo);
+
+/*
+ * idem_pay_batch: pay many times.
+ *
+ * keys, amounts: as many of each.  currencies, refs: as many, or NULL;
+ * an element that is NULL is left to the default.  scope: of all keys.
+ *
+ * Result: a row for each item, in the order given, with its outcome (new,
+ * replayed, failed), and for one that failed the SQLSTATE and message that
+ * idem_pay() would have raised.
+ *
+ * Errors: 22004 if keys or amounts is NULL; 2202E if the arrays do not match;
+ * 54000 for more than BATCH_MAX_ITEMS items; 22023 for the scope; and those of
+ * claim_take() that concern the transaction: 25006, 40001, 40P01, 55P03, 57014.
+ */
+Datum
+idem_pay_batch(PG_FUNCTION_ARGS)
+{
+	Batch		batch;
+
+	InitMaterializedSRF(fcinfo, 0);
+
+	batch.result_context = CurrentMemoryContext;
+	batch.portion_context = AllocSetContextCreate(CurrentMemoryContext,
+												  "idempotency batch",
+												  ALLOCSET_DEFAULT_SIZES);
+	batch.last_message = NULL;
+	batch.unsettled = (Unsettled) {0};
+	read_items(&batch, fcinfo);
+
+	store_open(&batch.store, TABLE_OPERATION);
+	for (int i = 0; i < batch.nsorted;)
+	{
+		MemoryContext old_context = MemoryContextSwitchTo(batch.portion_context);
+
+		i = answer_known(&batch, i);
+		if (i < batch.nsorted)
+			i = answer_portion(&batch, i);
+		MemoryContextSwitchTo(old_context);
+		MemoryContextReset(batch.portion_context);
+	}
+	store_close(&batch.store);
+	settle(&batch.unsettled);
+
+	put_rows(&batch, (ReturnSetInfo *) fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+static void
+read_items(Batch *batch, FunctionCallInfo fcinfo)
+{
+	Datum	   *values[4];
+	bool	   *nulls[4];
+	ArrayType  *keys;
+	text	   *scope;
+	text	   *default_currency = NULL;
+
+	if (ARG_IS_NULL(0) || ARG_IS_NULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", ARG_IS_NULL(0) ? "keys" : "amounts")));
+	refusal_raise(key_check_scope(ARG_TEXT(4), &scope));
+
+	keys = PG_GETARG_ARRAYTYPE_P(0);
+	batch->nitems = ArrayGetNItems(ARR_NDIM(keys), ARR_DIMS(keys));
+	if (batch->nitems > BATCH_MAX_ITEMS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many items"),
+				 errdetail("There are %d, %d are allowed.",
+						   batch->nitems, BATCH_MAX_ITEMS)));
+	read_array(keys, TEXTOID, "keys", batch->nitems, &values[0], &nulls[0]);
+	read_array(PG_GETARG_ARRAYTYPE_P(1), NUMERICOID, "amounts", batch->nitems,
+			   &values[1], &nulls[1]);
+	for (int i = 2; i < 4; i++)
+	{
+		values[i] = NULL;
+		if (!ARG_IS_NULL(i))
+			read_array(PG_GETARG_ARRAYTYPE_P(i), TEXTOID,
+					   i == 2 ? "currencies" : "refs", batch->nitems,
+					   &values[i], &nulls[i]);
+	}
+#define ELEMENT(i, n)	(values[n] == NULL || nulls[n][i] ? NULL : DatumGetPointer(values[n][i]))
+
+	batch->items = palloc(sizeof(BatchItem) * Max(batch->nitems, 1));
+	batch->sorted = palloc(sizeof(BatchItem *) * Max(batch->nitems, 1));
+	batch->nsorted = 0;
+	for (int i = 0; i < batch->nitems; i++)
+	{
+		BatchItem  *item = &batch->items[i];
+
+		CHECK_FOR_INTERRUPTS();
+		item->amount = ELEMENT(i, 1) ? DatumGetNumeric(values[1][i]) : NULL;
+		item->currency = (text *) ELEMENT(i, 2);
+		if (item->currency == NULL)
+		{
+			/* a setting that is not valid is of no concern to those who need none */
+			if (default_currency == NULL)
+				default_currency = currency_of_call(NULL);
+			item->currency = default_currency;
+		}
+		item->reference = (text *) ELEMENT(i, 3);
+		item->outcome = OUTCOME_FAILED;
+		item->status = NULL;
+		item->sqlstate = 0;
+		check_item(batch, item, (text *) ELEMENT(i, 0), scope);
+	}
+#undef ELEMENT
+
+	/* of items with the same key, the first comes first */
+	qsort(batch->sorted, batch->nsorted, sizeof(BatchItem *), compare_items);
+}
+
+static void
+read_array(ArrayType *array, Oid type, const char *name, int nitems,
+		   Datum **values, bool **nulls)
+{
+	int			n;
+
+	if (ARR_NDIM(array) > 1 ||
+		ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) != nitems)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("array \"%s\" does not have one element for each key", name)));
+	deconstruct_array(array, type, -1, false, TYPALIGN_INT, values, nulls, &n);
+}
+
+/*
+ * Check the key and the amount of an item, which fails without good ones.
+ */
+static void
+check_item(Batch *batch, BatchItem *item, text *key, text *scope)
+{
+	Refusal    *refusal = key_check(key, scope, &item->key);
+
+	if (refusal == NULL)
+		refusal = money_check(item->amount);
+	if (refusal == NULL)
+		batch->sorted[batch->nsorted++] = item;
+	else
+		refuse(batch, item, refusal);
+	item->key.key = key;
+}
+
+static int
+compare_items(const void *a, const void *b)
+{
+	const BatchItem *x = *(BatchItem *const *) a;
+	const BatchItem *y = *(BatchItem *const *) b;
+	int			order = key_compare(&x->key, &y->key);
+
+	return order != 0 ? order : (x > y) - (x < y);
+}
+
+/*
+ * Answer the items from this one on whose keys are known, without a lock.
+ * Returns the first whose key is not.
+ */
+static int
+answer_known(Batch *batch, int from)
+{
+	while (from < batch->nsorted)
+	{
+		BatchItem **group = &batch->sorted[from];
+		int			end = end_of_key(batch, from);
+		Claim		claim;
+		Operation	op;
+
+		CHECK_FOR_INTERRUPTS();
+		claim_init(&claim, &batch->store, &group[0]->key);
+		claim.unsettled = &batch->unsettled;
+		if (!claim_find(&claim, COMMAND))
+			break;
+		operation_from_slot(&op, batch->store.slot);
+		for (; from < end; from++)
+			answer(batch, batch->sorted[from], &op);
+		MemoryContextReset(batch->portion_context);
+	}
+	return from;
+}
+
+/*
+ * Answer a portion of the items, from this one on, and pay those that are new.
+ * Returns the first that is left.
+ */
+static int
+answer_portion(Batch *batch, int from)
+{
+	Portion    *portion = palloc(sizeof(Portion));
+	ClaimMany	many;
+	bool		wait = false;
+	int			k;
+
+	portion->batch = batch;
+	portion->nops = 0;
+	claim_many_begin(&many, &batch->store, COMMAND);
+	many.unsettled = &batch->unsettled;
+	lock_portion(portion, &many, from);
+
+	for (k = 0; k < portion->nkeys; k++)
+	{
+		RowState	state = claim_many_probe(&many, portion->keys[k]);
+
+		CHECK_FOR_INTERRUPTS();
+		if (portion->in_flight[k] && state == ROW_ABSENT)
+			state = ROW_IN_PROGRESS;
+		wait = state == ROW_IN_PROGRESS && setting_in_flight == IN_FLIGHT_WAIT;
+		if (wait)
+			break;
+		portion->states[k] = state;
+		answer_key(portion, k);
+	}
+
+	if (portion->nops > 0)
+		insert_portion(portion, k);
+	claim_many_release(&many);
+	if (wait)
+		store_wait(&batch->store);
+	return portion->begin[k];
+}
+
+/*
+ * Choose the keys of a portion, and lock them.
+ */
+static void
+lock_portion(Portion *portion, ClaimMany *many, int from)
+{
+	Batch	   *batch = portion->batch;
+	int			n;
+
+	portion->begin[0] = from;
+	for (n = 0; n < STORE_MANY && portion->begin[n] < batch->nsorted; n++)
+	{
+		portion->keys[n] = &batch->sorted[portion->begin[n]]->key;
+		portion->begin[n + 1] = end_of_key(batch, portion->begin[n]);
+	}
+	portion->nkeys = n;
+	claim_many_lock(many, n, portion->keys, portion->in_flight);
+}
+
+/*
+ * Answer the items of a key that has just been probed.  If it is new, the first
+ * of them that is in order becomes one of the operations to be inserted.
+ */
+static void
+answer_key(Portion *portion, int k)
+{
+	Batch	   *batch = portion->batch;
+	Operation  *op = &portion->ops[portion->nops];
+	bool		have_op = false;
+
+	if (portion->states[k] == ROW_VISIBLE)
+	{
+		operation_from_slot(op, batch->store.slot);
+		have_op = true;
+	}
+	for (int i = portion->begin[k]; i < portion->begin[k + 1]; i++)
+	{
+		BatchItem  *item = batch->sorted[i];
+
+		if (portion->states[k] == ROW_IN_PROGRESS)
+			refuse(batch, item, claim_in_flight());
+		else if (have_op)
+			answer(batch, item, op);
+		else
+			have_op = start(batch, item, op);
+	}
+	if (portion->states[k] == ROW_ABSENT && have_op)
+		portion->nops++;
+}
+
+/*
+ * Insert the operations of the first so many keys.  Where the table is as we made
+ * it, nothing is to be expected that concerns one item alone.
+ */
+static void
+insert_portion(Portion *portion, int nkeys)
+{
+	Store	   *store = &portion->batch->store;
+	ErrorData  *error;
+
+	if (!store_may_refuse(store))
+	{
+		insert_operations(portion);
+		return;
+	}
+
+	store_let_go(store);		/* what refuses rows may also have us wait */
+	error = subtransaction_try(insert_and_end, portion);
+	if (error == NULL)
+		return;
+	store_forget_write(store);
+	if (!subtransaction_own_error(error))
+		ReThrowError(error);
+	for (int k = 0; k < nkeys; k++)
+		if (portion->states[k] == ROW_ABSENT)
+			insert_key(portion, k);
+}
+
+/*
+ * Answer the items of a new key again, one by one: an item that is refused by a
+ * trigger, a CHECK or an index fails alone.  It leaves the key to the next one.
+ */
+static void
+insert_key(Portion *portion, int k)
+{
+	Batch	   *batch = portion->batch;
+	Operation  *op = &portion->ops[0];
+	bool		have_op = false;
+
+	portion->nops = 1;
+	for (int i = portion->begin[k]; i < portion->begin[k + 1]; i++)
+	{
+		BatchItem  *item = batch->sorted[i];
+		ErrorData  *error;
+
+		CHECK_FOR_INTERRUPTS();
+		if (have_op)
+		{
+			answer(batch, item, op);
+			continue;
+		}
+		if (!start(batch, item, op))
+			continue;
+		error = subtransaction_try(insert_and_end, portion);
+		if (error == NULL)
+		{
+			have_op = true;
+			continue;
+		}
+		store_forget_write(&batch->store);
+		if (!subtransaction_own_error(error))
+			ReThrowError(error);
+		refuse(batch, item, refusal_make(error->sqlerrcode,
+										 error->message ? error->message : "missing error text",
+										 error->detail, error->hint));
+		FreeErrorData(error);
+	}
+}
+
+static void
+insert_operations(Portion *portion)
+{
+	Datum	   *values[STORE_MANY];
+	bool	   *nulls[STORE_MANY];
+
+	for (int i = 0; i < portion->nops; i++)
+	{
+		values[i] = portion->ops[i].values;
+		nulls[i] = portion->ops[i].nulls;
+	}
+	store_insert_many(&portion->batch->store, portion->nops, values, nulls);
+}
+
+/*
+ * In a subtransaction: insert, and have the triggers fire in it.
+ */
+static void
+insert_and_end(void *arg)
+{
+	Portion    *portion = arg;
+
+	insert_operations(portion);
+	store_end_write(&portion->batch->store);
+}
+
+/*
+ * The first item behind this one that has another key.
+ */
+static int
+end_of_key(Batch *batch, int from)
+{
+	int			end = from + 1;
+
+	while (end < batch->nsorted &&
+		   key_compare(&batch->sorted[from]->key, &batch->sorted[end]->key) == 0)
+		end++;
+	return end;
+}
+
+/*
+ * Make the operation of an item whose key is ours.  False: it failed.
+ */
+static bool
+start(Batch *batch, BatchItem *item, Operation *op)
+{
+	OperationRequest request = {
+		.operation = OPERATION_PAY,
+		.amount = item->amount,
+		.currency = item->currency,
+		.reference = item->reference,
+	};
+	Refusal    *refusal = payment_check(&request);
+
+	if (refusal)
+	{
+		refuse(batch, item, refusal);
+		return false;
+	}
+	operation_start(op, &item->key, &request);
+	item->outcome = OUTCOME_NEW;
+	item->status = "succeeded";	/* as it takes all at once */
+	item->payment_id = *DatumGetUUIDP(operation_get(op, payment_id));
+	return true;
+}
+
+/*
+ * Answer an item from the operation stored under its key.
+ */
+static void
+answer(Batch *batch, BatchItem *item, const Operation *op)
+{
+	OperationRequest request = {
+		.operation = OPERATION_PAY,
+		.amount = item->amount,
+		.currency = item->currency,
+		.reference = item->reference,
+	};
+	Refusal    *refusal = operation_check_access(op);
+
+	if (refusal == NULL)
+		refusal = operation_check_request(op, &request);
+	if (refusal == NULL)
+		refusal = unpaid(op);
+	if (refusal)
+	{
+		refuse(batch, item, refusal);
+		return;
+	}
+	item->outcome = OUTCOME_REPLAYED;
+	item->status = operation_status(op);
+	item->payment_id = *DatumGetUUIDP(operation_get(op, payment_id));
+}
+
+/*
+ * If the operation under the key is not a payment that was made: why.
+ */
+static Refusal *
+unpaid(const Operation *op)
+{
+	if (operation_is(op, OPERATION_CANCEL))
+		return refusal_make(ERRCODE_IDEM_STATE, "idempotency key has been cancelled",
+							NULL, NULL);
+	return operation_refusal(op);
+}
+
+static void
+refuse(Batch *batch, BatchItem *item, const Refusal *refusal)
+{
+	if (batch->last_message == NULL ||
+		strcmp(batch->last_message, refusal->message) != 0)
+		batch->last_message = MemoryContextStrdup(batch->result_context,
+												  refusal->message);
+	item->outcome = OUTCOME_FAILED;
+	item->sqlstate = refusal->sqlstate;
+	item->message = batch->last_message;
+	item->detail = refusal->detail
+		? MemoryContextStrdup(batch->result_context, refusal->detail) : NULL;
+}
+
+static void
+put_rows(Batch *batch, ReturnSetInfo *rsinfo)
+{
+	static const char *const outcomes[] = {
+		[OUTCOME_FAILED] = "failed",
+		[OUTCOME_NEW] = "new",
+		[OUTCOME_REPLAYED] = "replayed",
+	};
+	enum
+	{
+		ITEM, KEY, OUTCOME, PAYMENT_ID, STATUS, SQLSTATE, MESSAGE, DETAIL,
+		N_COLUMNS
+	};
+	MemoryContext old_context = MemoryContextSwitchTo(batch->portion_context);
+
+	for (int i = 0; i < batch->nitems; i++)
+	{
+		BatchItem  *item = &batch->items[i];
+		bool		failed = item->outcome == OUTCOME_FAILED;
+		Datum		values[N_COLUMNS];
+		bool		nulls[N_COLUMNS];
+
+#define PUT(column, present, value) \
+		((nulls[column] = !(present)) ? (void) 0 : (void) (values[column] = (value)))
+
+		CHECK_FOR_INTERRUPTS();
+		PUT(ITEM, true, Int32GetDatum(i + 1));
+		PUT(KEY, item->key.key, PointerGetDatum(item->key.key));
+		PUT(OUTCOME, true, CStringGetTextDatum(outcomes[item->outcome]));
+		PUT(PAYMENT_ID, !failed, UUIDPGetDatum(&item->payment_id));
+		PUT(STATUS, !failed, CStringGetTextDatum(item->status));
+		PUT(SQLSTATE, failed, CStringGetTextDatum(unpack_sql_state(item->sqlstate)));
+		PUT(MESSAGE, failed, CStringGetTextDatum(item->message));
+		PUT(DETAIL, failed && item->detail, CStringGetTextDatum(item->detail));
+#undef PUT
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		MemoryContextReset(batch->portion_context);
+	}
+	MemoryContextSwitchTo(old_context);
+}

@@ -1,0 +1,194 @@
+/*-------------------------------------------------------------------------
+ *
+ * cancel.c
+ *		Cancelling a key whose answer was lost.
+ *
+ * idem_cancel(key, scope)
+ *
+ * A client that does not know whether its request was carried out, and does not
+ * want it any more, cancels the key.  If the key was never used, a row is
+ * stored under it, so that the request, if it still arrives, is answered with
+ * that and does nothing.  If it was used, what its operation did is undone: a
+ * hold is voided, a capture or a payment refunded, as far as it is not undone
+ * yet (a refund is the payment's, not a capture's, so at most what the payment
+ * has left).  That is an operation like any other, under a key of its own that
+ * is made from the one that is cancelled, so cancelling again replays it.
+ *
+ * Cancelling takes the claim on the key as any other use of it does: so it
+ * waits for a request that is in flight, and a request that comes after it
+ * finds the key answered.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "call.h"
+#include "claim/claim.h"
+#include "compat.h"
+#include "errors.h"
+#include "key.h"
+#include "money/money.h"
+#include "payment/operation.h"
+#include "payment/state.h"
+#include "table/storage.h"
+
+PG_FUNCTION_INFO_V1(idem_cancel);
+
+#define COMMAND "idem_cancel()"
+
+static Datum replay(FunctionCallInfo fcinfo, Store *store);
+static Datum undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
+				  const Operation *original);
+static void undoing_operation(Operation *op, const Operation *newest,
+							  const Operation *original, Claim *claim);
+pg_noreturn static void cannot_cancel(const char *kind, const char *hint);
+
+/*
+ * idem_cancel: see to it that a key's operation has no effect.
+ *
+ * Result: the receipt of the operation that undid it; or of the row that keeps
+ * the key from being used; or, if its operation was declined, of that.
+ *
+ * Errors: those of key_check(), claim_take(); ID403; ID412 if it cannot be
+ * undone.
+ */
+Datum
+idem_cancel(PG_FUNCTION_ARGS)
+{
+	Key			key;
+	Key			own_key;
+	Store		store;
+	Claim		claim;
+	Claim		own_claim;
+	Operation	op;
+	Datum		receipt;
+
+	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(1), &key));
+	own_key = key_with_prefix(KEY_CANCEL_PREFIX, &key);
+
+	store_open(&store, TABLE_OPERATION);
+	claim_init(&own_claim, &store, &own_key);
+	claim_init(&claim, &store, &key);
+	if (claim_find(&own_claim, COMMAND))
+		receipt = replay(fcinfo, &store);
+	else if (!claim_find(&claim, COMMAND) &&
+			 claim_take(&claim, COMMAND))
+	{
+		operation_cancelled(&op, &key);
+		store_insert(&store, op.values, op.nulls);
+		claim_release(&claim);
+		receipt = operation_receipt(fcinfo, &op, false);
+	}
+	else
+	{
+		operation_copy(&op, store.slot);
+		refusal_raise(operation_check_access(&op));
+		if (operation_is(&op, OPERATION_CANCEL) || operation_is_declined(&op))
+			receipt = operation_receipt(fcinfo, &op, true);
+		else
+			receipt = undo(fcinfo, &store, &own_claim, &op);
+	}
+	store_close(&store);
+
+	return receipt;
+}
+
+/*
+ * The receipt of a cancellation is for all whose payment it is, whoever of them
+ * made it.
+ */
+static Datum
+replay(FunctionCallInfo fcinfo, Store *store)
+{
+	Operation	op;
+
+	operation_from_slot(&op, store->slot);
+	refusal_raise(operation_check_payment_access(&op));
+	return operation_receipt(fcinfo, &op, true);
+}
+
+static Datum
+undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
+	 const Operation *original)
+{
+	text	   *scope = DatumGetTextPP(operation_get(original, scope));
+	pg_uuid_t  *payment_id = DatumGetUUIDP(operation_get(original, payment_id));
+
+	/* the store has been used for the other key since */
+	claim_again(claim);
+	for (;;)
+	{
+		Operation	newest;
+		Operation	op;
+
+		if (!claim_take(claim, COMMAND))
+			return replay(fcinfo, store);
+		if (!claim_payment(claim, scope, payment_id))
+			continue;
+		if (claim->payment_state == ROW_ABSENT)
+			call_no_payment(payment_id, scope);	/* deleted by hand */
+
+		operation_from_slot(&newest, store->slot);
+		refusal_raise(operation_check_payment_access(&newest));
+		undoing_operation(&op, &newest, original, claim);
+		store_insert(store, op.values, op.nulls);
+		claim_release(claim);
+		return operation_receipt(fcinfo, &op, false);
+	}
+}
+
+/*
+ * Make the operation that undoes what is left of another one.  If nothing is
+ * left, it is one of nothing: it has to be stored, or the same cancellation would
+ * find something to undo later.
+ */
+static void
+undoing_operation(Operation *op, const Operation *newest,
+				  const Operation *original, Claim *claim)
+{
+	OperationRequest request = {0};
+	Refusal    *refusal = NULL;
+
+	if (operation_is(original, OPERATION_AUTHORIZE))
+	{
+		if (!money_is_zero(DatumGetNumeric(operation_get(newest, captured))))
+		{
+			claim_note_payment(claim, claim->key->scope,
+							   DatumGetUUIDP(operation_get(original, payment_id)));
+			cannot_cancel("an authorization that has been captured",
+						  "Use idem_void() for what is left of it, and cancel the key of the capture or use idem_refund() for the rest.");
+		}
+		request.operation = OPERATION_VOID;
+	}
+	else if (operation_is(original, OPERATION_PAY) ||
+			 operation_is(original, OPERATION_CAPTURE))
+	{
+		Numeric		amount = DatumGetNumeric(operation_get(original, amount));
+		Numeric		left = operation_refundable(newest);
+
+		request.operation = OPERATION_REFUND;
+		request.amount = money_compare(amount, left) < 0 ? amount : left;
+	}
+	else if (operation_is(original, OPERATION_VOID))
+		cannot_cancel("a void", "Make a new authorization.");
+	else
+		cannot_cancel("a refund", "Make a new payment.");
+
+	operation_follow(op, newest, claim->key, &request);
+	if (request.amount == NULL || !money_is_zero(request.amount))
+		refusal = state_apply(op, &request);
+	if (refusal)				/* voided, or expired */
+		operation_get(op, amount) =
+			NumericGetDatum(money_zero(money_decimals(DatumGetNumeric(operation_get(op, authorized)))));
+}
+
+static void
+cannot_cancel(const char *what, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_STATE),
+			 errmsg("cannot cancel %s", what),
+			 errhint("%s", hint)));
+}

@@ -1,0 +1,181 @@
+/*-------------------------------------------------------------------------
+ *
+ * followup.c
+ *		The functions that go on with a payment.
+ *
+ * idem_capture(key, payment_id, amount, final, reference, metadata, scope)
+ * idem_void(key, payment_id, reference, metadata, scope)
+ * idem_refund(key, payment_id, amount, reference, metadata, scope)
+ *
+ * The steps are those of payment.c, and once the key is ours, the payment is
+ * claimed too: see claim.c.  What its state allows is in state.c; what it does
+ * not is raised, or stored as a declined operation, as the setting
+ * idempotency.declines says.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "call.h"
+#include "claim/claim.h"
+#include "errors.h"
+#include "key.h"
+#include "money/money.h"
+#include "payment/operation.h"
+#include "settings.h"
+#include "payment/state.h"
+#include "table/storage.h"
+
+PG_FUNCTION_INFO_V1(idem_capture);
+PG_FUNCTION_INFO_V1(idem_void);
+PG_FUNCTION_INFO_V1(idem_refund);
+
+static Datum follow(FunctionCallInfo fcinfo, text *key, text *scope,
+					OperationRequest *request, const char *command);
+static void next_operation(Operation *op, Claim *claim,
+						   OperationRequest *request);
+
+/*
+ * idem_capture: take of what is held.
+ *
+ * amount: in the payment's currency; NULL is all that is left.  final: NULL or
+ * true releases the rest.
+ *
+ * Errors: those of follow().
+ */
+Datum
+idem_capture(PG_FUNCTION_ARGS)
+{
+	OperationRequest request = {
+		.operation = OPERATION_CAPTURE,
+		.payment_id = ARG_UUID(1),
+		.amount = ARG_NUMERIC(2),
+		.final = ARG_IS_NULL(3) ? true : PG_GETARG_BOOL(3),
+		.reference = ARG_TEXT(4),
+		.metadata = ARG_JSONB(5),
+	};
+
+	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(6), &request, "idem_capture()");
+}
+
+/*
+ * idem_void: release what is held and not captured.
+ *
+ * Errors: those of follow().
+ */
+Datum
+idem_void(PG_FUNCTION_ARGS)
+{
+	OperationRequest request = {
+		.operation = OPERATION_VOID,
+		.payment_id = ARG_UUID(1),
+		.reference = ARG_TEXT(2),
+		.metadata = ARG_JSONB(3),
+	};
+
+	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(4), &request, "idem_void()");
+}
+
+/*
+ * idem_refund: give back of what was captured.
+ *
+ * amount: in the payment's currency; NULL is all that is left.
+ *
+ * Errors: those of follow().
+ */
+Datum
+idem_refund(PG_FUNCTION_ARGS)
+{
+	OperationRequest request = {
+		.operation = OPERATION_REFUND,
+		.payment_id = ARG_UUID(1),
+		.amount = ARG_NUMERIC(2),
+		.reference = ARG_TEXT(3),
+		.metadata = ARG_JSONB(4),
+	};
+
+	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(5), &request, "idem_refund()");
+}
+
+/*
+ * Errors: those of key_check(), money_check(), money_in_currency(),
+ * claim_take(); 22004 if payment_id is NULL; ID403; ID404; ID412 of
+ * state_apply(), unless it is recorded; ID422.
+ */
+static Datum
+follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
+	   OperationRequest *request, const char *command)
+{
+	Key			key;
+	Store		store;
+	Claim		claim;
+	Operation	op;
+	Datum		receipt;
+
+	refusal_raise(key_check(key_arg, scope_arg, &key));
+	call_check_payment_id(request->payment_id);
+	if (request->amount)
+		refusal_raise(money_check(request->amount));
+
+	store_open(&store, TABLE_OPERATION);
+	claim_init(&claim, &store, &key);
+	if (claim_find(&claim, command))
+		receipt = operation_replay(fcinfo, store.slot, request);
+	else
+		for (;;)
+		{
+			if (!claim_take(&claim, command))
+			{
+				receipt = operation_replay(fcinfo, store.slot, request);
+				break;
+			}
+			if (!claim_payment(&claim, key.scope, request->payment_id))
+				continue;
+
+			next_operation(&op, &claim, request);
+			store_insert(&store, op.values, op.nulls);
+			claim_release(&claim);
+			receipt = operation_receipt(fcinfo, &op, false);
+			break;
+		}
+	store_close(&store);
+
+	return receipt;
+}
+
+/*
+ * The operation that the request comes to, given the payment's newest one in
+ * the store's slot.
+ */
+static void
+next_operation(Operation *op, Claim *claim, OperationRequest *request)
+{
+	Operation	newest;
+	Refusal    *refusal;
+
+	if (claim->payment_state == ROW_ABSENT)
+	{
+		claim_note_payment(claim, claim->key->scope, request->payment_id);
+		call_no_payment(request->payment_id, claim->key->scope);
+	}
+	operation_from_slot(&newest, claim->store->slot);
+	refusal_raise(operation_check_payment_access(&newest));
+	if (operation_is(&newest, OPERATION_CANCEL))
+		call_no_payment(request->payment_id, claim->key->scope);
+
+	/* the decimals are those that the payment was made with */
+	if (request->amount)
+		refusal_raise(money_in_currency(&request->amount,
+										operation_currency(&newest),
+										money_decimals(DatumGetNumeric(operation_get(&newest, authorized)))));
+
+	operation_follow(op, &newest, claim->key, request);
+	refusal = state_apply(op, request);
+	if (refusal && setting_declines == DECLINES_RAISE)
+	{
+		claim_note_payment(claim, claim->key->scope, request->payment_id);
+		refusal_raise(refusal);
+	}
+	if (refusal)
+		operation_decline(op, refusal);
+}

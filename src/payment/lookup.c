@@ -1,0 +1,203 @@
+/*-------------------------------------------------------------------------
+ *
+ * lookup.c
+ *		The functions that only read.
+ *
+ * idem_lookup(key, scope)
+ * idem_payment(payment_id, scope)
+ * idem_history(payment_id, scope)
+ *
+ * They see what a SELECT sees, wait for no other transaction and write nothing.
+ * What they return is settled first (settle.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/tuplestore.h"
+
+#include "call.h"
+#include "table/catalog.h"
+#include "key.h"
+#include "payment/operation.h"
+#include "claim/settle.h"
+#include "table/storage.h"
+
+PG_FUNCTION_INFO_V1(idem_lookup);
+PG_FUNCTION_INFO_V1(idem_payment);
+PG_FUNCTION_INFO_V1(idem_history);
+PG_FUNCTION_INFO_V1(idem_payment_status);
+
+static void check_payment(const pg_uuid_t *payment_id, text *scope_arg,
+						  text **scope);
+
+/*
+ * idem_lookup: the receipt stored under a key, or no row.
+ *
+ * Errors: those of key_check_lookup(); ID403; 57014 of settle().
+ */
+Datum
+idem_lookup(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Key			key;
+	Store		store;
+	Datum		receipt = (Datum) 0;
+	bool		found;
+	Unsettled	rows = {0};
+
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
+		(rsinfo->allowedModes & SFRM_ValuePerCall) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+	refusal_raise(key_check_lookup(ARG_TEXT(0), ARG_TEXT(1), &key));
+
+	store_open(&store, TABLE_OPERATION);
+	found = store_find_key(&store, &key);
+	if (found)
+	{
+		settle_note(&rows, store.slot);
+		receipt = operation_replay(fcinfo, store.slot, NULL);
+	}
+	store_close(&store);
+	settle(&rows);
+
+	/* at most one row: the whole set in one call */
+	rsinfo->isDone = found ? ExprSingleResult : ExprEndResult;
+	if (!found)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(receipt);
+}
+
+/*
+ * idem_payment: the state of a payment now, that is after its newest operation
+ * that was not declined.
+ *
+ * Errors: 22004 if payment_id is NULL; ID404; ID403; 57014 of settle().
+ */
+Datum
+idem_payment(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *payment_id = ARG_UUID(0);
+	text	   *scope;
+	Store		store;
+	Operation	op;
+	Datum		receipt;
+	bool		found;
+	Unsettled	rows = {0};
+
+	check_payment(payment_id, ARG_TEXT(1), &scope);
+
+	store_open(&store, TABLE_OPERATION);
+	found = store_find_payment(&store, scope, payment_id, BackwardScanDirection);
+	while (found)
+	{
+		CHECK_FOR_INTERRUPTS();
+		operation_from_slot(&op, store.slot);
+		if (!operation_is_declined(&op))
+			break;
+		found = store_find_next(&store);
+	}
+	if (!found)
+		call_no_payment(payment_id, scope);
+	refusal_raise(operation_check_payment_access(&op));
+	settle_note(&rows, store.slot);
+	receipt = operation_receipt_now(fcinfo, &op);
+	store_close(&store);
+	settle(&rows);
+
+	PG_RETURN_DATUM(receipt);
+}
+
+/*
+ * idem_history: the receipts of a payment's operations, in their order.
+ *
+ * Errors: as for idem_payment.
+ */
+Datum
+idem_history(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *payment_id = ARG_UUID(0);
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	text	   *scope;
+	Store		store;
+	MemoryContext row_context;
+	MemoryContext old_context;
+	Unsettled	rows = {0};
+
+	check_payment(payment_id, ARG_TEXT(1), &scope);
+	InitMaterializedSRF(fcinfo, 0);
+
+	row_context = AllocSetContextCreate(CurrentMemoryContext,
+										"idempotency history",
+										ALLOCSET_DEFAULT_SIZES);
+	store_open(&store, TABLE_OPERATION);
+	if (!store_find_payment(&store, scope, payment_id, ForwardScanDirection))
+		call_no_payment(payment_id, scope);
+	do
+	{
+		Operation	op;
+		HeapTupleHeader receipt;
+		HeapTupleData tuple;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(row_context);
+		old_context = MemoryContextSwitchTo(row_context);
+		settle_note(&rows, store.slot);
+		operation_from_slot(&op, store.slot);
+		refusal_raise(operation_check_payment_access(&op));
+		receipt = DatumGetHeapTupleHeader(operation_receipt(fcinfo, &op, true));
+		ItemPointerSetInvalid(&tuple.t_self);
+		tuple.t_tableOid = InvalidOid;
+		tuple.t_len = HeapTupleHeaderGetDatumLength(receipt);
+		tuple.t_data = receipt;
+		tuplestore_puttuple(rsinfo->setResult, &tuple);
+		MemoryContextSwitchTo(old_context);
+	} while (store_find_next(&store));
+	store_close(&store);
+	settle(&rows);
+	MemoryContextDelete(row_context);
+
+	return (Datum) 0;
+}
+
+/*
+ * idempotency.payment_status(authorized, captured, released, refunded,
+ * expires_at, expired, at): the status at a time of a payment with these totals; for the
+ * view idempotency.payment.
+ */
+Datum
+idem_payment_status(PG_FUNCTION_ARGS)
+{
+	Operation	op;
+
+	for (int i = 0; i < 7; i++)
+	{
+		if (ARG_IS_NULL(i) && i != 4 && i != 5)
+			PG_RETURN_NULL();
+	}
+	memset(op.nulls, true, sizeof(op.nulls));
+	operation_set(&op, kind, CStringGetTextDatum(OPERATION_PAY));
+	operation_set(&op, authorized, PG_GETARG_DATUM(0));
+	operation_set(&op, captured, PG_GETARG_DATUM(1));
+	operation_set(&op, released, PG_GETARG_DATUM(2));
+	operation_set(&op, refunded, PG_GETARG_DATUM(3));
+	if (!ARG_IS_NULL(4))
+		operation_set(&op, expires_at, PG_GETARG_DATUM(4));
+	if (!ARG_IS_NULL(5))
+		operation_set(&op, expired, PG_GETARG_DATUM(5));
+
+	PG_RETURN_TEXT_P(cstring_to_text(operation_payment_status(&op, PG_GETARG_TIMESTAMPTZ(6))));
+}
+
+static void
+check_payment(const pg_uuid_t *payment_id, text *scope_arg, text **scope)
+{
+	call_check_payment_id(payment_id);
+	refusal_raise(key_check_scope(scope_arg, scope));
+}

@@ -1,0 +1,160 @@
+/*-------------------------------------------------------------------------
+ *
+ * operation.h
+ *		The row of an operation, its comparison with a request, the receipt.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IDEM_OPERATION_H
+#define IDEM_OPERATION_H
+
+#include "executor/tuptable.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+#include "utils/uuid.h"
+
+#include "table/catalog.h"
+#include "key.h"
+#include "refusal.h"
+
+/* A row of idempotency.operation; column n is at [n - 1]. */
+typedef struct Operation
+{
+	Datum		values[Natts_operation];
+	bool		nulls[Natts_operation];
+} Operation;
+
+#define operation_get(op, column)	((op)->values[Anum_operation_##column - 1])
+#define operation_is_null(op, column)	((op)->nulls[Anum_operation_##column - 1])
+#define operation_set(op, column, value) \
+	(operation_get(op, column) = (value), operation_is_null(op, column) = false)
+
+/* The kinds of operations, as they are stored. */
+#define OPERATION_PAY		"pay"
+#define OPERATION_AUTHORIZE	"authorize"
+#define OPERATION_CAPTURE	"capture"
+#define OPERATION_VOID		"void"
+#define OPERATION_REFUND	"refund"
+#define OPERATION_CANCEL	"cancel"	/* a key that was cancelled unused */
+#define OPERATION_EXPIRE	"expire"	/* an expired hold was released */
+
+/* What a client asks for. */
+typedef struct OperationRequest
+{
+	const char *operation;		/* its kind */
+	const pg_uuid_t *payment_id;	/* NULL if it starts a payment */
+	Numeric		amount;			/* in the currency's major unit; NULL: all
+								 * that is left */
+	text	   *currency;		/* NULL: the payment's */
+	bool		final;			/* of a capture: release what it leaves */
+	int64		expires_in;		/* of an authorization, in microseconds */
+	text	   *from_account;	/* these may be NULL */
+	text	   *to_account;
+	text	   *reference;
+	Jsonb	   *metadata;
+} OperationRequest;
+
+/* Take the row out of a slot.  Its values live as long as the slot's. */
+extern void operation_from_slot(Operation *op, TupleTableSlot *slot);
+
+/* Likewise, a copy. */
+extern void operation_copy(Operation *op, TupleTableSlot *slot);
+
+/*
+ * The first operation of a new payment, with the totals that follow from the
+ * request (a pay or an authorize, checked, with an amount).
+ */
+extern void operation_start(Operation *op, const Key *key,
+							const OperationRequest *request);
+
+/*
+ * The next operation of the payment whose newest operation is given, with the
+ * same totals; the amount is what the request names, or zero.
+ */
+extern void operation_follow(Operation *op, const Operation *newest,
+							 const Key *key, const OperationRequest *request);
+
+/* Make it one of the role that started the payment, whoever makes it. */
+extern void operation_of_owner(Operation *op);
+
+/* The row that answers a key which was cancelled before it was used. */
+extern void operation_cancelled(Operation *op, const Key *key);
+
+/* Make it one that was declined. */
+extern void operation_decline(Operation *op, const Refusal *refusal);
+
+/* The code of its currency; empty if there is none. */
+extern text *operation_currency(const Operation *op);
+
+extern bool operation_is(const Operation *op, const char *kind);
+extern bool operation_is_declined(const Operation *op);
+
+/* Why it was declined; NULL if it was not. */
+extern Refusal *operation_refusal(const Operation *op);
+
+/* Has the payment's hold run out at that time? */
+extern bool operation_has_expired(const Operation *op, TimestampTz at);
+
+/* Has what it left been released for that? */
+extern bool operation_is_expired(const Operation *op);
+
+/* authorized - captured - released, and captured - refunded */
+extern Numeric operation_capturable(const Operation *op);
+extern Numeric operation_refundable(const Operation *op);
+
+/*
+ * Refuse, naming the first field that differs, unless the operation is what
+ * the request asks for.  (A cancelled key answers to all.)
+ *
+ * Refusal: ID422.
+ */
+extern Refusal *operation_check_request(const Operation *op,
+										const OperationRequest *request);
+
+/*
+ * May the current role see the operation, and have it replayed?  It needs the
+ * privileges of the role that made it.
+ *
+ * Refusal: ID403.
+ */
+extern Refusal *operation_check_access(const Operation *op);
+
+/*
+ * May the current role see the payment, and go on with it?  It needs the
+ * privileges of the role that started it, whoever made its newest operation.
+ *
+ * Refusal: ID403.
+ */
+extern Refusal *operation_check_payment_access(const Operation *op);
+
+/* "authorized" and the like: the payment's state at a time, see operation.c. */
+extern const char *operation_payment_status(const Operation *op, TimestampTz at);
+
+/* The status on the operation's receipt: that, as of then, or "declined". */
+extern const char *operation_status(const Operation *op);
+
+/*
+ * The receipt of an operation, as it was then: a value of the composite type
+ * that the function being called returns.
+ */
+extern Datum operation_receipt(FunctionCallInfo fcinfo, const Operation *op,
+							   bool replayed);
+
+/*
+ * Likewise, with the state of the payment now, that is when the statement began,
+ * as in the view idempotency.payment; op is its newest operation.
+ */
+extern Datum operation_receipt_now(FunctionCallInfo fcinfo, const Operation *op);
+
+/*
+ * The receipt of the row in a slot, replayed, after a look whether it is what
+ * is asked for (request may be NULL) and the caller's to see.
+ *
+ * Errors: ID403, ID422.
+ */
+extern Datum operation_replay(FunctionCallInfo fcinfo, TupleTableSlot *slot,
+							  const OperationRequest *request);
+
+#endif							/* IDEM_OPERATION_H */

@@ -1,0 +1,142 @@
+/*-------------------------------------------------------------------------
+ *
+ * payment.c
+ *		The functions that start a payment.
+ *
+ * idem_pay(key, amount, currency, from_account, to_account, reference,
+ *			metadata, scope)
+ * idem_authorize(key, amount, currency, from_account, to_account, expires_in,
+ *			reference, metadata, scope)
+ *
+ * A keyed function is made of the same steps: check the key; claim_find(), and
+ * replay a hit; check the rest, which a replay must not depend on (a currency
+ * may be gone by then); claim_take(); do the work; store_insert();
+ * claim_release().
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "utils/timestamp.h"
+
+#include "call.h"
+#include "claim/claim.h"
+#include "money/currency.h"
+#include "payment/hold.h"
+#include "key.h"
+#include "money/money.h"
+#include "payment/operation.h"
+#include "payment/payment.h"
+#include "table/storage.h"
+
+PG_FUNCTION_INFO_V1(idem_pay);
+PG_FUNCTION_INFO_V1(idem_authorize);
+
+static Datum start_payment(FunctionCallInfo fcinfo, text *key, text *scope,
+						   OperationRequest *request, const char *command);
+
+/*
+ * idem_pay: take an amount at once.
+ *
+ * amount: in the currency's major unit.  currency: NULL is the setting
+ * idempotency.currency.  from_account, to_account: NULL.  scope: NULL is the
+ * setting idempotency.scope.
+ *
+ * Errors: those of key_check(), payment_check(), claim_take(); ID403; ID422.
+ */
+Datum
+idem_pay(PG_FUNCTION_ARGS)
+{
+	OperationRequest request = {
+		.operation = OPERATION_PAY,
+		.amount = ARG_NUMERIC(1),
+		.currency = currency_of_call(ARG_TEXT(2)),
+		.from_account = ARG_TEXT(3),
+		.to_account = ARG_TEXT(4),
+		.reference = ARG_TEXT(5),
+		.metadata = ARG_JSONB(6),
+	};
+
+	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(7), &request, "idem_pay()");
+}
+
+/*
+ * idem_authorize: hold an amount, to be captured later.
+ *
+ * expires_in: for how long; NULL is 7 days.  The rest as for idem_pay.
+ *
+ * Errors: those of idem_pay; 22023 if expires_in is not above zero, or too
+ * long.
+ */
+Datum
+idem_authorize(PG_FUNCTION_ARGS)
+{
+	OperationRequest request = {
+		.operation = OPERATION_AUTHORIZE,
+		.amount = ARG_NUMERIC(1),
+		.currency = currency_of_call(ARG_TEXT(2)),
+		.from_account = ARG_TEXT(3),
+		.to_account = ARG_TEXT(4),
+		.expires_in = ARG_IS_NULL(5) ? 7 * USECS_PER_DAY : call_duration(PG_GETARG_INTERVAL_P(5), "expires_in"),
+		.reference = ARG_TEXT(6),
+		.metadata = ARG_JSONB(7),
+	};
+
+	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(8), &request, "idem_authorize()");
+}
+
+Refusal *
+payment_check(OperationRequest *request)
+{
+	int			exponent = 0;
+	Refusal    *refusal;
+
+	if (request->from_account || request->to_account)
+		return refusal_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+							"payments between accounts are not supported", NULL,
+							"Leave from_account and to_account null.");
+	refusal = currency_exponent(request->currency, &exponent);
+	if (refusal)
+		return refusal;
+	return money_in_currency(&request->amount, request->currency, exponent);
+}
+
+static Datum
+start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
+			  OperationRequest *request, const char *command)
+{
+	Key			key;
+	Store		store;
+	Claim		claim;
+	Datum		receipt;
+
+	refusal_raise(key_check(key_arg, scope_arg, &key));
+	refusal_raise(money_check(request->amount));
+
+	store_open(&store, TABLE_OPERATION);
+	claim_init(&claim, &store, &key);
+	if (claim_find(&claim, command))
+		receipt = operation_replay(fcinfo, store.slot, request);
+	else
+	{
+		refusal_raise(payment_check(request));
+
+		if (claim_take(&claim, command))
+		{
+			Operation	op;
+
+			operation_start(&op, &key, request);
+			store_insert(&store, op.values, op.nulls);
+			claim_release(&claim);
+			if (!operation_is_null(&op, expires_at))
+				hold_add(&op);
+			receipt = operation_receipt(fcinfo, &op, false);
+		}
+		else
+			receipt = operation_replay(fcinfo, store.slot, request);
+	}
+	store_close(&store);
+
+	return receipt;
+}

@@ -1,0 +1,214 @@
+/*-------------------------------------------------------------------------
+ *
+ * begun.c
+ *		The requests that the current transaction has begun without a lease.
+ *
+ * Such a request leaves nothing in a table until it is completed: what guards
+ * its key is the key's lock, and what is known of it is here, for as long as
+ * the transaction lasts.  A savepoint that is rolled back takes with it what
+ * was begun since, and opens again what was ended since.
+ *
+ * The lock belongs to the (sub)transaction that began the request, not to the
+ * statement.  When the request ends in that same (sub)transaction, its row
+ * guards the key, and the lock goes, so that the number of locks does not grow
+ * with the number of requests in a transaction.  If it ends in a deeper one, the
+ * lock is kept until that has become part of the one that began it: before, it
+ * may be rolled back, and the row with it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "request/begun.h"
+#include "claim/claim.h"
+#include "compat.h"
+
+static dlist_head list = DLIST_STATIC_INIT(list);
+
+static void drop(Begun *begun);
+static void forget(Begun *begun);
+static void register_callbacks(void);
+static void at_end_of_transaction(XactEvent event, void *arg);
+static void at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
+									 SubTransactionId parent, void *arg);
+static void drop_in_parent(Begun *begun);
+static text *copy_text(const text *t);
+
+void
+begun_add(const Key *key, const Request *row, const LOCKTAG *tag)
+{
+	MemoryContext context = AllocSetContextCreate(TopTransactionContext, "idempotency begun",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old_context = MemoryContextSwitchTo(context);
+	Begun	   *begun = palloc(sizeof(Begun));
+
+	register_callbacks();
+	begun->context = context;
+	begun->key.key = copy_text(key->key);
+	begun->key.scope = copy_text(key->scope);
+	request_copy(&begun->row, row);
+	begun->executing = false;
+	begun->tag = *tag;
+	begun->begun_in = GetCurrentSubTransactionId();
+	begun->ended_in = InvalidSubTransactionId;
+	dlist_push_head(&list, &begun->node);
+	MemoryContextSwitchTo(old_context);
+}
+
+Begun *
+begun_find(const Key *key)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &list)
+	{
+		Begun	   *begun = dlist_container(Begun, node, iter.cur);
+
+		if (begun->ended_in != InvalidSubTransactionId ||
+			key_compare(&begun->key, key) != 0)
+			continue;
+		if (begun->executing)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("idempotency key is used inside its own work"),
+					 errdetail("Its command is being run by idem_execute().")));
+		return begun;
+	}
+	return NULL;
+}
+
+bool
+begun_keeps(const LOCKTAG *tag)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &list)
+	{
+		Begun	   *begun = dlist_container(Begun, node, iter.cur);
+
+		if (begun->ended_in != InvalidSubTransactionId &&
+			memcmp(&begun->tag, tag, sizeof(LOCKTAG)) == 0)
+			return true;
+	}
+	return false;
+}
+
+void
+begun_end(Begun *begun)
+{
+	begun->ended_in = GetCurrentSubTransactionId();
+	if (begun->ended_in == begun->begun_in)
+		drop(begun);
+}
+
+/*
+ * It has ended where it was begun, and its row guards the key.
+ */
+static void
+drop(Begun *begun)
+{
+	claim_unlock(&begun->tag);
+	forget(begun);
+}
+
+static void
+forget(Begun *begun)
+{
+	dlist_delete(&begun->node);
+	MemoryContextDelete(begun->context);
+}
+
+static void
+register_callbacks(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	RegisterXactCallback(at_end_of_transaction, NULL);
+	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+	registered = true;
+}
+
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	dlist_iter	iter;
+
+	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE)
+	{
+		/* the memory is the transaction's */
+		if (event != XACT_EVENT_PARALLEL_PRE_COMMIT)
+			dlist_init(&list);
+		return;
+	}
+
+	dlist_foreach(iter, &list)
+	{
+		Begun	   *begun = dlist_container(Begun, node, iter.cur);
+
+		if (begun->ended_in == InvalidSubTransactionId)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+					 errmsg("request \"%s\" was begun and has not ended",
+							text_to_cstring(begun->key.key)),
+					 errdetail("Without an end, what the transaction did would not be protected by the key."),
+					 errhint("Call idem_complete(), idem_fail() or idem_release(), or begin it with a lease.")));
+	}
+}
+
+static void
+at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
+						 SubTransactionId parent, void *arg)
+{
+	dlist_mutable_iter iter;
+
+	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+
+	dlist_foreach_modify(iter, &list)
+	{
+		Begun	   *begun = dlist_container(Begun, node, iter.cur);
+
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+		{
+			if (begun->begun_in == mine)
+				begun->begun_in = parent;
+			if (begun->ended_in == mine)
+			{
+				begun->ended_in = parent;
+				if (begun->begun_in == parent)
+					drop_in_parent(begun);
+			}
+		}
+		else if (begun->begun_in == mine)
+			forget(begun);
+		else if (begun->ended_in == mine)
+			begun->ended_in = InvalidSubTransactionId;
+	}
+}
+
+/*
+ * Likewise, where that is the parent of the subtransaction that is being
+ * committed: it has the lock.
+ */
+static void
+drop_in_parent(Begun *begun)
+{
+	ResourceOwner owner = CurTransactionResourceOwner;
+
+	CurTransactionResourceOwner = ResourceOwnerGetParent(owner);
+	drop(begun);
+	CurTransactionResourceOwner = owner;
+}
+
+static text *
+copy_text(const text *t)
+{
+	return cstring_to_text_with_len(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
+}

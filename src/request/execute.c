@@ -1,0 +1,388 @@
+/*-------------------------------------------------------------------------
+ *
+ * execute.c
+ *		Running one SQL command once.
+ *
+ * idem_execute(key, command, args, scope)
+ *
+ * A request whose work is a command: begun, run and completed in one call, with
+ * the rows of the command, as a JSON array, for its response.  The command runs
+ * with the rights of the caller.
+ *
+ * An error inside is the call's, and leaves the key free; unless
+ * idempotency.declines is "record": then what the command did is rolled back,
+ * and the error is stored as the key's answer.  Only errors that are final are:
+ * data that does not fit, a constraint, and what the command itself raises.  All
+ * others another try may not meet, and they are raised even so.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "parser/analyze.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+
+#include "call.h"
+#include "compat.h"
+#include "errors.h"
+#include "request/fingerprint.h"
+#include "settings.h"
+#include "subtransaction.h"
+#include "request/request.h"
+
+PG_FUNCTION_INFO_V1(idem_execute);
+
+/* A command that is run in a subtransaction. */
+typedef struct Run
+{
+	const char *command;
+	Jsonb	   *args;
+	text	   *rows;			/* what comes of it */
+} Run;
+
+static bytea *fingerprint_of(text *command, Jsonb *args);
+static text *run(const char *command, Jsonb *args);
+static text *run_or_refuse(const char *command, Jsonb *args, Refusal **refusal);
+static void run_it(void *arg);
+static bool is_final(int sqlstate);
+static int	infer_types(const char *command, Oid **types);
+static void move_position(void *command);
+static void convert_args(Jsonb *args, int n, const Oid *types, Datum *values,
+						 char *nulls);
+static text *rows_to_json(SPITupleTable *rows);
+static Datum result(FunctionCallInfo fcinfo, bool replayed, const Datum rows,
+					bool has_rows, const char *sqlstate, const char *message);
+
+/*
+ * idem_execute: run a command, once for a key.
+ *
+ * command: one SQL command, with parameters $1, $2, ...  args: a JSON array with
+ * a value for each; NULL is none.  Their types are inferred from the command.
+ *
+ * Result: replayed; rows, a JSON array of objects, empty if the command returns
+ * none; or, of a command that failed and whose failure is stored, sqlstate and
+ * message.
+ *
+ * Errors: those of key_check(), work_begin(); 22004 for a NULL command; 42601
+ * if it is not one command; 22023 if args does not fit it; whatever the
+ * command raises.
+ */
+Datum
+idem_execute(PG_FUNCTION_ARGS)
+{
+	text	   *command = ARG_TEXT(1);
+	Jsonb	   *args = ARG_JSONB(2);
+	WorkOptions options = {.takeover = true};
+	Key			key;
+	RequestClaim rc;
+	Request		row;
+	int			attempt;
+	bool		found;
+	const char *outcome;
+	Refusal    *refusal = NULL;
+	Begun	   *begun;
+	text	   *rows;
+	Datum		answer;
+
+	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(3), &key));
+	if (command == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("command must not be null")));
+	options.fingerprint = fingerprint_of(command, args);
+
+	request_open(&rc, &key);
+	outcome = work_begin(&rc, &key, &options, &attempt, &row, &found, "idem_execute()");
+	if (strcmp(outcome, "completed") == 0 || strcmp(outcome, "failed") == 0)
+	{
+		answer = result(fcinfo, true, request_get(&row, response),
+						!request_is_null(&row, response),
+						request_is_null(&row, sqlstate) ? NULL
+						: TextDatumGetCString(request_get(&row, sqlstate)),
+						request_is_null(&row, message) ? NULL
+						: TextDatumGetCString(request_get(&row, message)));
+		request_close(&rc);
+		return answer;
+	}
+	request_close(&rc);			/* hold nothing open while the command runs */
+
+	begun = begun_find(&key);
+	begun->executing = true;
+
+	if (setting_declines == DECLINES_RECORD)
+		rows = run_or_refuse(text_to_cstring(command), args, &refusal);
+	else
+		rows = run(text_to_cstring(command), args);
+
+	begun->executing = false;
+	request_open(&rc, &key);
+	work_end(&rc, begun, refusal ? REQUEST_FAILED : REQUEST_COMPLETED, rows,
+			 refusal, "idem_execute()");
+	request_close(&rc);
+
+	return result(fcinfo, false, PointerGetDatum(rows), rows != NULL,
+				  refusal ? unpack_sql_state(refusal->sqlstate) : NULL,
+				  refusal ? refusal->message : NULL);
+}
+
+static bytea *
+fingerprint_of(text *command, Jsonb *args)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoString(&json, "{\"command\": ");
+	escape_json(&json, text_to_cstring(command));
+	appendStringInfo(&json, ", \"args\": %s}",
+					 args ? JsonbToCString(NULL, &args->root, VARSIZE(args)) : "[]");
+	return fingerprint_make("command", cstring_to_text_with_len(json.data, json.len));
+}
+
+/*
+ * Run the command, and return its rows.
+ */
+static text *
+run(const char *command, Jsonb *args)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid		   *types = NULL;
+	int			n = infer_types(command, &types);
+	Datum	   *values = palloc(sizeof(Datum) * Max(n, 1));
+	char	   *nulls = palloc(Max(n, 1));
+	SPIPlanPtr	plan;
+	int			status;
+	text	   *rows;
+
+	convert_args(args, n, types, values, nulls);
+
+	SPI_connect();
+	plan = SPI_prepare(command, n, types);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	status = SPI_execute_plan(plan, values, nulls, false, 0);
+	if (status < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot execute this command under a key"),
+				 errdetail("%s", status == SPI_ERROR_TRANSACTION ? "It begins or ends a transaction."
+						   : status == SPI_ERROR_COPY ? "It copies from or to the client."
+						   : SPI_result_code_string(status))));
+	rows = rows_to_json(SPI_tuptable);
+	rows = DatumGetTextP(SPI_datumTransfer(PointerGetDatum(rows), false, -1));
+	SPI_finish();
+
+	MemoryContextSwitchTo(context);
+	return rows;
+}
+
+/*
+ * Likewise, in a subtransaction; if the command fails for good, *refusal says
+ * why, and nothing of what it did is left.
+ */
+static text *
+run_or_refuse(const char *command, Jsonb *args, Refusal **refusal)
+{
+	Run			r = {.command = command, .args = args};
+	ErrorData  *error = subtransaction_try(run_it, &r);
+
+	if (error == NULL)
+		return r.rows;
+	if (!is_final(error->sqlerrcode))
+		ReThrowError(error);
+	*refusal = refusal_make(error->sqlerrcode,
+							error->message ? error->message : "missing error text",
+							NULL, NULL);
+	return NULL;
+}
+
+static void
+run_it(void *arg)
+{
+	Run		   *r = arg;
+
+	r->rows = run(r->command, r->args);
+}
+
+/*
+ * Would the same command meet the same error again?  Only of what is listed here
+ * we say so: an answer that is wrong stays, and an error can be met again.
+ */
+static bool
+is_final(int sqlstate)
+{
+	char		class = unpack_sql_state(sqlstate)[0];
+
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+			/* the data does not allow it */
+		case ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION):
+			/* but these are also a setting, a role or a sequence to be mended */
+			return sqlstate != ERRCODE_INVALID_PARAMETER_VALUE &&
+				sqlstate != ERRCODE_CHARACTER_NOT_IN_REPERTOIRE &&
+				sqlstate != ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED;
+		case ERRCODE_TO_CATEGORY(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION):
+			return true;
+
+			/* the command itself raises it */
+		case ERRCODE_TO_CATEGORY(ERRCODE_PLPGSQL_ERROR):
+			return true;
+		case ERRCODE_TO_CATEGORY(ERRCODE_IDEM_STATE):
+			return sqlstate != ERRCODE_IDEM_IN_FLIGHT;
+		case ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR):
+			return false;
+		default:
+			/* ISO 9075 leaves these classes to whoever writes the command */
+			return class >= 'I' && class <= 'Z';
+	}
+}
+
+/*
+ * The number of parameters of a command, and their types.
+ */
+static int
+infer_types(const char *command, Oid **types)
+{
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = move_position,
+		.arg = unconstify(char *, command),
+	};
+	List	   *statements;
+	int			n = 0;
+
+	error_context_stack = &callback;
+	statements = pg_parse_query(command);
+	if (list_length(statements) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("command must be one SQL command"),
+				 errdetail("There are %d.", list_length(statements))));
+	(void) parse_analyze_varparams(linitial_node(RawStmt, statements), command,
+								   types, &n, NULL);
+	error_context_stack = callback.previous;
+	for (int i = 0; i < n; i++)
+	{
+		if (!OidIsValid((*types)[i]) || (*types)[i] == UNKNOWNOID)
+			ereport(ERROR,
+					(errcode(ERRCODE_INDETERMINATE_DATATYPE),
+					 errmsg("could not determine data type of parameter $%d", i + 1)));
+	}
+	return n;
+}
+
+/*
+ * A position in the command is none in the statement that called us; so does
+ * _SPI_error_callback().
+ */
+static void
+move_position(void *command)
+{
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery((const char *) command);
+	}
+}
+
+/*
+ * Values for the parameters: what a string says, or the text of any other
+ * element, is read as the parameter's type would read it.
+ */
+static void
+convert_args(Jsonb *args, int n, const Oid *types, Datum *values, char *nulls)
+{
+	bool		is_array = args && JB_ROOT_IS_ARRAY(args) && !JB_ROOT_IS_SCALAR(args);
+	int			given = is_array ? JB_ROOT_COUNT(args) : 0;
+
+	if (args && !is_array)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("args must be a JSON array")));
+	if (given != n)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("args does not fit the command"),
+				 errdetail("Parameters of the command: %d, args: %d.", n, given)));
+
+	for (int i = 0; i < n; i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(&args->root, i);
+		Oid			base_type = getBaseType(types[i]);
+		bool		is_json = base_type == JSONOID || base_type == JSONBOID;
+		Oid			input;
+		Oid			ioparam;
+		char	   *s;
+
+		nulls[i] = element->type == jbvNull ? 'n' : ' ';
+		if (element->type == jbvNull)
+			s = NULL;			/* a domain may forbid it */
+		else if (element->type == jbvString && !is_json)
+			s = pnstrdup(element->val.string.val, element->val.string.len);
+		else
+		{
+			Jsonb	   *json = JsonbValueToJsonb(element);
+
+			s = JsonbToCString(NULL, &json->root, VARSIZE(json));
+		}
+		getTypeInputInfo(types[i], &input, &ioparam);
+		values[i] = OidInputFunctionCall(input, s, ioparam, -1);
+	}
+}
+
+static text *
+rows_to_json(SPITupleTable *rows)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '[');
+	if (rows)
+	{
+		TupleDesc	desc = BlessTupleDesc(rows->tupdesc);
+
+		for (uint64 i = 0; i < rows->numvals; i++)
+		{
+			Datum		row = heap_copy_tuple_as_datum(rows->vals[i], desc);
+			text	   *object = DatumGetTextP(OidFunctionCall1(F_ROW_TO_JSON_RECORD, row));
+
+			CHECK_FOR_INTERRUPTS();
+			if (i > 0)
+				appendStringInfoString(&json, ", ");
+			appendBinaryStringInfo(&json, VARDATA_ANY(object), VARSIZE_ANY_EXHDR(object));
+			pfree(object);
+			pfree(DatumGetPointer(row));
+		}
+	}
+	appendStringInfoChar(&json, ']');
+	return cstring_to_text_with_len(json.data, json.len);
+}
+
+static Datum
+result(FunctionCallInfo fcinfo, bool replayed, const Datum rows, bool has_rows,
+	   const char *sqlstate, const char *message)
+{
+	Datum		values[4];
+	bool		nulls[4] = {false, !has_rows, sqlstate == NULL, message == NULL};
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = BoolGetDatum(replayed);
+	values[1] = rows;
+	values[2] = sqlstate ? CStringGetTextDatum(sqlstate) : (Datum) 0;
+	values[3] = message ? CStringGetTextDatum(message) : (Datum) 0;
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}

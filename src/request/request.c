@@ -1,0 +1,608 @@
+/*-------------------------------------------------------------------------
+ *
+ * request.c
+ *		The functions of requests: an application's own work, done once.
+ *
+ * idem_begin(key, request, lease, takeover, scope)
+ * idem_checkpoint(key, name, data, attempt, scope)
+ * idem_complete(key, response, attempt, scope)
+ * idem_fail(key, response, attempt, scope)
+ * idem_release(key, attempt, scope)
+ * idem_lookup_request(key, scope)
+ *
+ * Without a lease, a request is begun and ended in one transaction: to begin
+ * takes the claim and writes nothing, to end writes the one row (begun.c keeps
+ * what is known in between).  With a lease, its beginning is a row that is
+ * committed, and whoever ends it says which attempt he is: the number goes up
+ * with each taking over, so a worker that has lost its lease to another cannot
+ * end what the other is at.
+ *
+ * What a lease guards is outside the database, so a crash must not take the row
+ * back once it has been told of: COMMIT waits for the disk, whatever
+ * synchronous_commit says.  Leases go by the clock as it is, and not by
+ * request_now(), which may stand still.
+ *
+ * At SERIALIZABLE, what is read from what others may change leaves predicate
+ * locks: that a request's outcome is unknown, that one was free which was then
+ * given up, and every refusal, which the caller may survive behind a savepoint.
+ * (What is completed after it was found free conflicts by the claim.)
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/tuplestore.h"
+
+#include "request/begun.h"
+#include "bytes.h"
+#include "call.h"
+#include "compat.h"
+#include "errors.h"
+#include "request/fingerprint.h"
+#include "request/row.h"
+#include "request/request.h"
+
+PG_FUNCTION_INFO_V1(idem_begin);
+PG_FUNCTION_INFO_V1(idem_checkpoint);
+PG_FUNCTION_INFO_V1(idem_complete);
+PG_FUNCTION_INFO_V1(idem_fail);
+PG_FUNCTION_INFO_V1(idem_release);
+PG_FUNCTION_INFO_V1(idem_lookup_request);
+
+#define ARG_JSON(n)		ARG_TEXT(n)
+
+static const char *begin_unanswered(RequestClaim *rc, const Key *key,
+									const WorkOptions *options, int *attempt,
+									Request *row, bool *found);
+pg_noreturn static void leased_to_another(RequestClaim *rc, int attempt,
+										  TimestampTz until);
+static void insert_leased(RequestClaim *rc, Request *row);
+static Datum begin_result(FunctionCallInfo fcinfo, const char *outcome,
+						  int attempt, const Request *row);
+static void end_request(FunctionCallInfo fcinfo, const char *status,
+						const char *command);
+static void end_leased(RequestClaim *rc, const Key *key, const char *status,
+					   text *response, int attempt, const char *command);
+static bool take_started(RequestClaim *rc, int attempt, Request *row,
+						 const char *command);
+static bool is_same_end(const Request *row, const char *status, text *response);
+pg_noreturn static void has_ended(RequestClaim *rc, const Request *row,
+								  const char *wanted);
+static void check_begun(RequestClaim *rc, const Begun *begun, int attempt);
+static void set_response(Request *row, text *response);
+static void check_attempt(RequestClaim *rc, int given, int current);
+pg_noreturn static void no_request(RequestClaim *rc);
+
+/*
+ * idem_begin: begin a request, or get its answer.
+ *
+ * request: what is asked for, to be compared when the key comes again; may be
+ * NULL.  lease: for how long the request is the caller's, beyond its
+ * transaction; NULL is none.  takeover: what becomes of a request whose lease
+ * has lapsed; NULL or true: it is resumed.
+ *
+ * Result: outcome (new; resumed, by another attempt; completed or failed: it
+ * has its answer; unknown: its lease has lapsed, and it is not to be taken
+ * over), attempt, response, checkpoint, checkpoint_data.
+ *
+ * Errors: those of key_check(), call_duration(), claim_take(); 22P02 for a
+ * request that is no JSON; ID403; ID409 if another worker has a lease; ID422;
+ * 55000 if this transaction has begun it already.
+ */
+Datum
+idem_begin(PG_FUNCTION_ARGS)
+{
+	text	   *request = ARG_JSON(1);
+	WorkOptions options = {
+		.fingerprint = request ? fingerprint_make("request", request) : NULL,
+		.lease = ARG_IS_NULL(2) ? 0 : call_duration(PG_GETARG_INTERVAL_P(2), "lease"),
+		.takeover = ARG_IS_NULL(3) ? true : PG_GETARG_BOOL(3),
+	};
+	Key			key;
+	RequestClaim rc;
+	const char *outcome;
+	int			attempt;
+	Request		row;
+	bool		found;
+	Datum		result;
+
+	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(4), &key));
+
+	request_open(&rc, &key);
+	outcome = work_begin(&rc, &key, &options, &attempt, &row, &found, "idem_begin()");
+	result = begin_result(fcinfo, outcome, attempt, found ? &row : NULL);
+	request_close(&rc);
+
+	return result;
+}
+
+/*
+ * idem_checkpoint: note how far the work has come, for whoever takes it over.
+ *
+ * Errors: those of take_started(); 22004 if name is NULL.
+ */
+Datum
+idem_checkpoint(PG_FUNCTION_ARGS)
+{
+	text	   *name = ARG_TEXT(1);
+	text	   *data = ARG_JSON(2);
+	Key			key;
+	RequestClaim rc;
+	Request		started;
+	Request		row;
+
+	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(4), &key));
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("name of a checkpoint must not be null")));
+	if (begun_find(&key))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("request has no lease"),
+				 errdetail("A checkpoint is for work that outlasts a transaction.")));
+
+	request_open(&rc, &key);
+	if (!take_started(&rc, ARG_IS_NULL(3) ? 0 : PG_GETARG_INT32(3), &started,
+					  "idem_checkpoint()"))
+		has_ended(&rc, &started, NULL);
+	request_follow(&row, &started);
+	request_date(&row, &rc, REQUEST_STARTED);
+	request_set(&row, checkpoint, PointerGetDatum(name));
+	request_get(&row, checkpoint_data) = PointerGetDatum(data);
+	request_is_null(&row, checkpoint_data) = data == NULL;
+	insert_leased(&rc, &row);
+	claim_release(&rc.claim);
+	request_close(&rc);
+
+	PG_RETURN_VOID();
+}
+
+/*
+ * idem_complete: end a request with a response, which is its answer from now on.
+ *
+ * attempt: which one the caller is; NULL if the request has no lease.
+ *
+ * Errors: those of end_request().
+ */
+Datum
+idem_complete(PG_FUNCTION_ARGS)
+{
+	end_request(fcinfo, REQUEST_COMPLETED, "idem_complete()");
+	PG_RETURN_VOID();
+}
+
+/*
+ * idem_fail: likewise, with a failure that is final.
+ */
+Datum
+idem_fail(PG_FUNCTION_ARGS)
+{
+	end_request(fcinfo, REQUEST_FAILED, "idem_fail()");
+	PG_RETURN_VOID();
+}
+
+/*
+ * idem_release: give a request up; a retry may start at once.
+ *
+ * Errors: those of end_request().
+ */
+Datum
+idem_release(PG_FUNCTION_ARGS)
+{
+	int			attempt = ARG_IS_NULL(1) ? 0 : PG_GETARG_INT32(1);
+	Key			key;
+	Begun	   *begun;
+	RequestClaim rc;
+	Unsettled	rows = {0};
+
+	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(2), &key));
+	begun = begun_find(&key);
+	request_open(&rc, &key);
+	if (begun)
+	{
+		Request		last;
+
+		check_begun(&rc, begun, attempt);
+		/* nothing is written, so a COMMIT would not settle what was read */
+		if (request_look_up(&rc, &last))
+			settle_note(&rows, rc.claim.store->slot);
+		begun_end(begun);
+	}
+	else
+	{
+		Request		started;
+		Request		row;
+
+		if (!take_started(&rc, attempt, &started, "idem_release()"))
+			has_ended(&rc, &started, NULL);
+		request_follow(&row, &started);
+		request_date(&row, &rc, REQUEST_RELEASED);
+		request_is_null(&row, lease_until) = true;
+		insert_leased(&rc, &row);
+		claim_release(&rc.claim);
+	}
+	request_close(&rc);
+	settle(&rows);
+	PG_RETURN_VOID();
+}
+
+/*
+ * idem_lookup_request: what is known of a request, or no row.
+ *
+ * Errors: those of key_check(); ID403; 57014 of settle().
+ */
+Datum
+idem_lookup_request(PG_FUNCTION_ARGS)
+{
+	static const int columns[] = {
+		Anum_request_key,
+		Anum_request_status,
+		Anum_request_attempt,
+		Anum_request_response,
+		Anum_request_checkpoint,
+		Anum_request_checkpoint_data,
+		Anum_request_lease_until,
+		Anum_request_created_at,
+		Anum_request_expires_at,
+	};
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Key			key;
+	RequestClaim rc;
+	Request		row;
+	Unsettled	rows = {0};
+
+	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(1), &key));
+	InitMaterializedSRF(fcinfo, 0);
+
+	request_open(&rc, &key);
+	if (request_look_up(&rc, &row))
+	{
+		Datum		values[lengthof(columns)];
+		bool		nulls[lengthof(columns)];
+
+		refusal_raise(request_check_access(&row));
+		settle_note(&rows, rc.claim.store->slot);
+		/* the rows of the result may be read when the table has been emptied */
+		request_copy(&row, &row);
+		for (int i = 0; i < lengthof(columns); i++)
+		{
+			values[i] = row.values[columns[i] - 1];
+			nulls[i] = row.nulls[columns[i] - 1];
+		}
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	request_close(&rc);
+	settle(&rows);
+
+	return (Datum) 0;
+}
+
+const char *
+work_begin(RequestClaim *rc, const Key *key, const WorkOptions *options,
+		   int *attempt, Request *row, bool *found, const char *command)
+{
+	if (begun_find(key))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("request has been begun in this transaction, and has not ended")));
+
+	if (!claim_find(&rc->claim, command) && claim_take(&rc->claim, command))
+		return begin_unanswered(rc, key, options, attempt, row, found);
+
+	(void) request_found(rc, row);
+	*found = true;
+	refusal_raise(request_check_access(row));
+	refusal_raise(request_check_fingerprint(row, options->fingerprint));
+	*attempt = DatumGetInt32(request_get(row, attempt));
+	return request_is(row, REQUEST_FAILED) ? "failed" : "completed";
+}
+
+void
+work_end(RequestClaim *rc, Begun *begun, const char *status, text *response,
+		 const Refusal *refusal, const char *command)
+{
+	Request		row = begun->row;
+
+	PreventCommandIfReadOnly(command);	/* it may have become so */
+
+	request_date(&row, rc, status);
+	set_response(&row, response);
+	if (refusal)
+	{
+		request_set(&row, sqlstate,
+					CStringGetTextDatum(unpack_sql_state(refusal->sqlstate)));
+		request_set(&row, message, CStringGetTextDatum(refusal->message));
+	}
+	store_prepare_write(rc->claim.target);
+	request_insert(rc, &row);
+	begun_end(begun);
+}
+
+/*
+ * The key is ours, and its lock is held: there is no request, or one that has
+ * no answer.
+ */
+static const char *
+begin_unanswered(RequestClaim *rc, const Key *key, const WorkOptions *options,
+				 int *attempt, Request *row, bool *found)
+{
+	TimestampTz clock = GetCurrentTimestamp();
+	Request		next;
+
+	rc->now = request_now();
+	*found = request_found(rc, row);
+	if (*found)
+	{
+		TimestampTz lease_until = request_is_null(row, lease_until)
+			? 0 : DatumGetTimestampTz(request_get(row, lease_until));
+		bool		has_lease = request_is(row, REQUEST_STARTED);
+
+		refusal_raise(request_check_access(row));
+		refusal_raise(request_check_fingerprint(row, options->fingerprint));
+		*attempt = DatumGetInt32(request_get(row, attempt));
+		if (has_lease && lease_until > clock)
+			leased_to_another(rc, *attempt, lease_until);
+		if (has_lease && !options->takeover)
+		{
+			claim_release(&rc->claim);
+			store_no_write(rc->claim.target);
+			claim_settle(&rc->claim);
+			request_copy(row, row);
+			request_note_read(rc);
+			return "unknown";
+		}
+		request_follow(&next, row);
+	}
+	else
+	{
+		Request		last;
+
+		request_make(&next, key);
+		if (options->fingerprint)
+			request_set(&next, fingerprint, PointerGetDatum(options->fingerprint));
+
+		/* one that has expired is as if it were not there, but its numbers go on */
+		if (request_last(rc, &last))
+		{
+			request_get(&next, expires_at) = request_get(&last, expires_at);
+			request_get(&next, seq) = request_next_number(request_get(&last, seq));
+			request_get(&next, attempt) = request_get(&last, attempt);
+		}
+		else
+			request_get(&next, attempt) = Int32GetDatum(0);
+	}
+	request_get(&next, attempt) = request_next_number(request_get(&next, attempt));
+	*attempt = DatumGetInt32(request_get(&next, attempt));
+
+	if (options->lease > 0)
+	{
+		request_date(&next, rc, REQUEST_STARTED);
+		request_set(&next, lease_until, TimestampTzGetDatum(clock + options->lease));
+		insert_leased(rc, &next);
+		claim_release(&rc->claim);
+	}
+	else
+	{
+		request_is_null(&next, lease_until) = true;
+		begun_add(key, &next, &rc->claim.tag);
+	}
+	return *found ? "resumed" : "new";
+}
+
+static void
+leased_to_another(RequestClaim *rc, int attempt, TimestampTz until)
+{
+	request_note_read(rc);
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_IN_FLIGHT),
+			 errmsg("request is in flight"),
+			 errdetail("Attempt %d has it until %s.", attempt,
+					   timestamptz_to_str(until)),
+			 errhint("Retry later with the same key.")));
+}
+
+/*
+ * Insert a row of a request with a lease.
+ */
+static void
+insert_leased(RequestClaim *rc, Request *row)
+{
+	ForceSyncCommit();
+	request_insert(rc, row);
+}
+
+/*
+ * row: what there is of the request, or NULL.
+ */
+static Datum
+begin_result(FunctionCallInfo fcinfo, const char *outcome, int attempt,
+			 const Request *row)
+{
+	enum
+	{
+		OUTCOME, ATTEMPT, RESPONSE, CHECKPOINT, CHECKPOINT_DATA, N_COLUMNS
+	};
+	Datum		values[N_COLUMNS];
+	bool		nulls[N_COLUMNS] = {false};
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	values[OUTCOME] = CStringGetTextDatum(outcome);
+	values[ATTEMPT] = Int32GetDatum(attempt);
+	if (row)
+	{
+		values[RESPONSE] = request_get(row, response);
+		nulls[RESPONSE] = request_is_null(row, response);
+		values[CHECKPOINT] = request_get(row, checkpoint);
+		nulls[CHECKPOINT] = request_is_null(row, checkpoint);
+		values[CHECKPOINT_DATA] = request_get(row, checkpoint_data);
+		nulls[CHECKPOINT_DATA] = request_is_null(row, checkpoint_data);
+	}
+	else
+		nulls[RESPONSE] = nulls[CHECKPOINT] = nulls[CHECKPOINT_DATA] = true;
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/*
+ * Errors: those of key_check(), take_started(), work_end(); ID403; ID412 if the
+ * request has ended otherwise, or attempt is not the current one.
+ */
+static void
+end_request(FunctionCallInfo fcinfo, const char *status, const char *command)
+{
+	text	   *response = ARG_JSON(1);
+	int			attempt = ARG_IS_NULL(2) ? 0 : PG_GETARG_INT32(2);
+	Key			key;
+	RequestClaim rc;
+	Begun	   *begun;
+
+	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(3), &key));
+	begun = begun_find(&key);
+
+	request_open(&rc, &key);
+	if (begun)
+	{
+		check_begun(&rc, begun, attempt);
+		work_end(&rc, begun, status, response, NULL, command);
+	}
+	else
+		end_leased(&rc, &key, status, response, attempt, command);
+	request_close(&rc);
+}
+
+static void
+end_leased(RequestClaim *rc, const Key *key, const char *status, text *response,
+		   int attempt, const char *command)
+{
+	Request		started;
+	Request		row;
+
+	if (!take_started(rc, attempt, &started, command))
+	{
+		/* whoever did not hear that it has ended so may say so again */
+		if (!is_same_end(&started, status, response))
+			has_ended(rc, &started, status);
+		return;
+	}
+	request_follow(&row, &started);
+	request_date(&row, rc, status);
+	request_is_null(&row, lease_until) = true;
+	set_response(&row, response);
+	insert_leased(rc, &row);
+	claim_release(&rc->claim);
+}
+
+/*
+ * Take the claim on a request that the caller has begun with a lease, whose
+ * newest row goes into *row.  False: it has ended already.
+ *
+ * attempt: which one the caller is.
+ *
+ * Errors: those of claim_take(); 22004 if attempt is 0 and it has not; ID403;
+ * ID404 if there is no such request; ID412 if attempt is not the current one.
+ */
+static bool
+take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
+{
+	bool		ended = claim_find(&rc->claim, command) ||
+		!claim_take(&rc->claim, command);
+
+	rc->now = request_now();
+	if (!(ended ? request_last(rc, row) : request_found(rc, row)))
+		no_request(rc);
+	refusal_raise(request_check_access(row));
+	if (attempt == 0 && !ended)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("attempt must not be null"),
+				 errdetail("The request was begun with a lease."),
+				 errhint("Pass the attempt that idem_begin() returned.")));
+	if (attempt != 0)
+		check_attempt(rc, attempt, DatumGetInt32(request_get(row, attempt)));
+	if (ended)
+		return false;
+	if (request_is(row, REQUEST_STARTED))
+		return true;
+	claim_release(&rc->claim);	/* it was released */
+	return false;
+}
+
+/*
+ * Is the end of a request what it is to be ended with?
+ */
+static bool
+is_same_end(const Request *row, const char *status, text *response)
+{
+	return request_is(row, status) &&
+		bytes_equal(request_is_null(row, response)
+					? NULL : DatumGetTextPP(request_get(row, response)), response);
+}
+
+static void
+has_ended(RequestClaim *rc, const Request *row, const char *wanted)
+{
+	char	   *status = text_to_cstring(DatumGetTextPP(request_get(row, status)));
+
+	request_note_read(rc);
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_STATE),
+			 errmsg("request has ended already"),
+			 errdetail("It is %s%s.", status,
+					   wanted && strcmp(status, wanted) == 0 ? ", with another response" : "")));
+}
+
+/*
+ * May the current role end a request that was begun in this transaction, as
+ * this attempt?  One of another role, which the transaction had then, is that
+ * role's to end.
+ */
+static void
+check_begun(RequestClaim *rc, const Begun *begun, int attempt)
+{
+	refusal_raise(request_check_access(&begun->row));
+	if (attempt != 0)
+		check_attempt(rc, attempt, DatumGetInt32(request_get(&begun->row, attempt)));
+}
+
+static void
+set_response(Request *row, text *response)
+{
+	request_get(row, response) = PointerGetDatum(response);
+	request_is_null(row, response) = response == NULL;
+}
+
+static void
+check_attempt(RequestClaim *rc, int given, int current)
+{
+	if (given == current)
+		return;
+	request_note_read(rc);
+	if (given > current)
+		ereport(ERROR,
+				(errcode(ERRCODE_IDEM_STATE),
+				 errmsg("there is no such attempt"),
+				 errdetail("It is said to be attempt %d, and attempt %d has the request.", given, current)));
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_STATE),
+			 errmsg("attempt is stale"),
+			 errdetail("This is attempt %d, and attempt %d has the request.", given, current),
+			 errhint("Give up: another worker has taken the request over.")));
+}
+
+static void
+no_request(RequestClaim *rc)
+{
+	request_note_read(rc);
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_NOT_FOUND),
+			 errmsg("no request was begun with this key"),
+			 errhint("Call idem_begin() first.")));
+}
