@@ -46,27 +46,27 @@ prove_installcheck:
 
 # All the tests, or those named: make test TESTS='claim refund'
 test:
-	@test/setup test/run
+	@test/bin/setup test/bin/run
 
 # Play against the model, for so many seconds: make soak SECONDS=3600. (In a shell, SECONDS is a clock.)
 soak:
-	@TESTS=010_model test/setup test/run
+	@TESTS=010_model test/bin/setup test/bin/run
 
 test soak: export IDEM_SECONDS := $(or $(SECONDS),$(IDEM_SECONDS))
 
 demo:
-	@test/setup examples/orders/run
+	@test/bin/setup examples/orders/run
 
 bench:
-	@test/setup bench/run
+	@test/bin/setup bench/run
 
 # Next to so many payments, and so many: make bench-scale SMALL=1000000 LARGE=50000000
 bench-scale:
-	@test/setup bench/scale
+	@test/bin/setup bench/scale
 
 bench-instructions:
-	@command -v valgrind >/dev/null || test/need valgrind
-	@test/setup bench/instructions
+	@command -v valgrind >/dev/null || test/bin/need valgrind
+	@test/bin/setup bench/instructions
 
 # The archive for PGXN: the last commit, with the version filled in.
 dist:

@@ -17,7 +17,7 @@ use Test::More;
 my $old = PostgreSQL::Test::Cluster->new('old',
 	$ENV{OLD_PG_CONFIG} ? (install_path => dirname(dirname($ENV{OLD_PG_CONFIG}))) : ());
 my $new = PostgreSQL::Test::Cluster->new('new');
-diag('pg_upgrade from ' . $old->pg_version->major . ' to ' . $new->pg_version->major);	# test/matrix looks for it
+diag('pg_upgrade from ' . $old->pg_version->major . ' to ' . $new->pg_version->major);	# test/bin/matrix looks for it
 
 for my $node ($old, $new)
 {

@@ -51,7 +51,7 @@ my %calls = (
 		idem_execute(key, 'INSERT INTO booking VALUES ($1, gen_random_uuid()) RETURNING *', jsonb_build_array(key))),
 	begin => q(SELECT key, response, outcome = 'completed' FROM %s, idem_begin(key, '{"room": 7}')));
 
-# test/setup says whether there must be packages of it.
+# test/bin/setup says whether there must be packages of it.
 my $missing = AutoFailover::missing();
 plan skip_all => $missing if $missing && !$ENV{IDEM_FAILOVER};
 die "$missing\n" if $missing;
