@@ -34,7 +34,7 @@ test/expected:
 	ln -s ../expected $@
 
 # These find PostgreSQL by themselves, or install it, so they must not need it to read this file.
-SELF_CONTAINED = test soak demo bench bench-scale bench-instructions dist
+SELF_CONTAINED = test soak demo bench bench-scale bench-instructions indent dist
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -73,6 +73,10 @@ bench-scale:
 bench-instructions:
 	@command -v valgrind >/dev/null || test/bin/need valgrind
 	@test/bin/setup bench/instructions
+
+# The C code as PostgreSQL lays out its own
+indent:
+	@test/bin/indent
 
 # The archive for PGXN: the last commit, with the version filled in.
 dist:
