@@ -51,6 +51,7 @@ prove_installcheck:
 	$(prove_installcheck)
 
 # All the tests, or those named: make test TESTS='refund same-key 002_crash'
+# With assertions: make test COPT=-DUSE_ASSERT_CHECKING
 test:
 	@test/bin/setup test/bin/run
 
