@@ -72,7 +72,6 @@ bench-scale:
 	@test/bin/setup bench/scale
 
 bench-instructions:
-	@command -v valgrind >/dev/null || test/bin/need valgrind
 	@test/bin/setup bench/instructions
 
 # The C code as PostgreSQL lays out its own
