@@ -17,11 +17,8 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "commands/trigger.h"
-#include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -93,8 +90,6 @@ static void user_read(void);
 static void user_forget(Oid relid);
 static int	iso_compare(const void *key, const void *entry);
 
-PG_FUNCTION_INFO_V1(idem_table_changed);
-
 text *
 currency_of_call(text *currency)
 {
@@ -137,24 +132,6 @@ currency_exponent(const text *code, int *exponent)
 							"Use an ISO 4217 code in upper case, such as USD, or add your own to the table idempotency.currency.");
 	*exponent = iso->exponent;
 	return NULL;
-}
-
-/*
- * idempotency.currency_changed() returns trigger: on the table
- * idempotency.currency, FOR EACH STATEMENT.
- */
-Datum
-idem_table_changed(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"table_changed\" was not called by trigger manager")));
-
-	CacheInvalidateRelcache(trigger->tg_relation);
-	return PointerGetDatum(NULL);
 }
 
 /*

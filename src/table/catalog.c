@@ -33,6 +33,8 @@
 #include "catalog/pg_opfamily_d.h"
 #include "catalog/pg_type_d.h"
 #include "commands/extension.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -135,6 +137,8 @@ static void check_shape(Relation heap, CatalogTable table);
 static void check_kind(Relation heap, const char *name);
 static bool is_distributed(Oid relid);
 static bool index_matches(Relation index, const IndexShape *shape);
+
+PG_FUNCTION_INFO_V1(idem_table_changed);
 
 Relation
 catalog_open(CatalogTable table, LOCKMODE lockmode)
@@ -239,6 +243,25 @@ catalog_index(Relation heap, CatalogIndex index)
 
 	index_oids[index] = found;
 	return found;
+}
+
+/*
+ * idempotency.table_changed() returns trigger: on a table that sessions keep the
+ * rows of.  It fires for each row that is written, and for a
+ * TRUNCATE.
+ */
+Datum
+idem_table_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"table_changed\" was not called by trigger manager")));
+
+	CacheInvalidateRelcache(trigger->tg_relation);
+	return PointerGetDatum(NULL);
 }
 
 void
