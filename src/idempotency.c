@@ -19,6 +19,7 @@
  *
  * table: the tables
  *	catalog.c	which tables and indexes there are
+ *	cache.c		small tables that a session reads once and keeps
  *	storage.c	the way to them: the only file that reads or writes a row
  *
  * claim: one key, one effect

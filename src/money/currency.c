@@ -3,30 +3,22 @@
  * currency.c
  *		Currencies and how many decimals they have.
  *
- * ISO 4217 is built in; idempotency.currency has a user's own codes, and goes
- * first, so that it can also override one.  Its rows are few and change about
- * never, so each backend keeps them.  A plain table sends no invalidation when
- * its contents change; a trigger on it does that for us (currency_changed),
- * by way of a relcache invalidation, which reaches every backend and standby
- * when the change commits.
+ * ISO 4217 is built in.  The table idempotency.currency has a user's own codes.
+ * It is looked at first, so a user can also override a code of ISO 4217.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "mb/pg_wchar.h"
+#include "nodes/pg_list.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
-#include "utils/rel.h"
-#include "utils/snapmgr.h"
 
-#include "table/catalog.h"
 #include "compat.h"
 #include "money/currency.h"
 #include "settings.h"
+#include "table/cache.h"
 
 typedef struct IsoCurrency
 {
@@ -78,17 +70,18 @@ static const IsoCurrency iso_4217[] = {
 	{"ZAR", 2}, {"ZMW", 2}, {"ZWG", 2}
 };
 
-/* the rows of idempotency.currency; not valid: to be read */
-static bool user_valid = false;
-static uint64 user_changes = 0; /* how often user_forget() was told */
-static MemoryContext user_context = NULL;
-static UserCurrency *user_currencies = NULL;
-static int	n_user_currencies = 0;
-static Oid	user_table = InvalidOid;
+/* the rows of idempotency.currency, of type UserCurrency */
+static List *user_currencies = NIL;
 
-static void user_read(void);
-static void user_forget(Oid relid);
+static void user_clear(void);
+static void user_add(HeapTuple tuple, TupleDesc desc);
 static int	iso_compare(const void *key, const void *entry);
+
+static TableCache user_cache = {
+	.table = TABLE_CURRENCY,
+	.clear = user_clear,
+	.add = user_add,
+};
 
 text *
 currency_of_call(text *currency)
@@ -110,14 +103,16 @@ currency_exponent(const text *code, int *exponent)
 {
 	char	   *s = text_to_cstring(code);
 	const IsoCurrency *iso;
+	ListCell   *lc;
 
-	if (!user_valid)
-		user_read();
-	for (int i = 0; i < n_user_currencies; i++)
+	cache_use(&user_cache);
+	foreach(lc, user_currencies)
 	{
-		if (strcmp(user_currencies[i].code, s) == 0)
+		const UserCurrency *user = lfirst(lc);
+
+		if (strcmp(user->code, s) == 0)
 		{
-			*exponent = user_currencies[i].exponent;
+			*exponent = user->exponent;
 			return NULL;
 		}
 	}
@@ -134,79 +129,32 @@ currency_exponent(const text *code, int *exponent)
 	return NULL;
 }
 
-/*
- * Read idempotency.currency as the latest committed state has it (and our own
- * transaction's changes).
- */
+/* For the cache: there are no such currencies. */
 static void
-user_read(void)
+user_clear(void)
 {
-	Relation	rel;
-	Snapshot	snapshot;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	int			allocated = 16;
-	uint64		changes;
-
-	if (user_context == NULL)
-	{
-		user_context = AllocSetContextCreate(CacheMemoryContext,
-											 "idempotency currencies",
-											 ALLOCSET_SMALL_SIZES);
-		catalog_on_invalidation(user_forget);
-	}
-	MemoryContextReset(user_context);
-	n_user_currencies = 0;
-	user_currencies = MemoryContextAlloc(user_context,
-										 allocated * sizeof(UserCurrency));
-
-	rel = catalog_open(TABLE_CURRENCY, AccessShareLock);
-	user_table = RelationGetRelid(rel);
-	changes = user_changes;
-
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull[2];
-		Datum		code = heap_getattr(tuple, Anum_currency_code,
-										RelationGetDescr(rel), &isnull[0]);
-		Datum		exponent = heap_getattr(tuple, Anum_currency_exponent,
-											RelationGetDescr(rel), &isnull[1]);
-		UserCurrency *currency;
-
-		if (isnull[0] || isnull[1])
-			continue;
-		if (n_user_currencies == allocated)
-		{
-			allocated *= 2;
-			user_currencies = repalloc(user_currencies,
-									   allocated * sizeof(UserCurrency));
-		}
-		currency = &user_currencies[n_user_currencies];
-		currency->code = MemoryContextStrdup(user_context,
-											 TextDatumGetCString(code));
-		currency->exponent = DatumGetInt16(exponent);
-		n_user_currencies++;
-	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, NoLock);
-
-	/* good for the next call too, unless a change came in while we read */
-	user_valid = changes == user_changes;
+	user_currencies = NIL;
 }
 
+/* For the cache: there is a row of idempotency.currency. */
 static void
-user_forget(Oid relid)
+user_add(HeapTuple tuple, TupleDesc desc)
 {
-	if (relid == InvalidOid || relid == user_table)
-	{
-		user_valid = false;
-		user_changes++;
-	}
+	bool		isnull[2];
+	Datum		code = heap_getattr(tuple, Anum_currency_code, desc, &isnull[0]);
+	Datum		exponent = heap_getattr(tuple, Anum_currency_exponent, desc,
+										&isnull[1]);
+	UserCurrency *currency;
+
+	if (isnull[0] || isnull[1])
+		return;
+	currency = palloc(sizeof(UserCurrency));
+	currency->code = TextDatumGetCString(code);
+	currency->exponent = DatumGetInt16(exponent);
+	user_currencies = lappend(user_currencies, currency);
 }
 
+/* For bsearch(). */
 static int
 iso_compare(const void *key, const void *entry)
 {

@@ -247,7 +247,7 @@ catalog_index(Relation heap, CatalogIndex index)
 
 /*
  * idempotency.table_changed() returns trigger: on a table that sessions keep the
- * rows of.  It fires for each row that is written, and for a
+ * rows of (see cache.c).  It fires for each row that is written, and for a
  * TRUNCATE.
  */
 Datum
