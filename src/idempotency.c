@@ -36,6 +36,7 @@
  *	execute.c	idem_execute
  *	purge.c		idem_purge
  *	row.c		the row of a request, and the tables that it is in
+ *	clock.c		the time by which it expires
  *	begun.c		the requests that the transaction has begun and not ended
  *	fingerprint.c	what a request is compared by
  *

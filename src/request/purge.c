@@ -34,6 +34,7 @@
 
 #include "table/catalog.h"
 #include "compat.h"
+#include "request/clock.h"
 #include "request/purge.h"
 #include "request/row.h"
 #include "table/storage.h"

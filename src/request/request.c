@@ -43,6 +43,7 @@
 #include "call.h"
 #include "compat.h"
 #include "errors.h"
+#include "request/clock.h"
 #include "request/fingerprint.h"
 #include "request/row.h"
 #include "request/request.h"

@@ -17,36 +17,23 @@
  * A row does not expire before those of its key that came before it: one of
  * them would be the newest again.
  *
- * A clock that is set back could bring a row to life again that has been
- * purged by then; so the time here never lies before that of the last purge.
+ * The time comes from clock.c: it never lies before that of the last purge.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "utils/builtins.h"
-#include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "access.h"
 #include "bytes.h"
 #include "compat.h"
+#include "request/clock.h"
 #include "request/row.h"
 #include "settings.h"
 
-/* the time of the last purge, if it is known */
-static bool purge_known = false;
-static uint64 purge_changes = 0;	/* how often it was forgotten */
-static TimestampTz purged_until;
-static Oid	purge_table = InvalidOid;
-
 static int	turn(TimestampTz now);
-static void read_purge(void);
-static void forget_purge(Oid relid);
 static bool answers(Store *store, TransactionId waited_for);
 static void expire_not_before(Request *row, TimestampTz at);
 static void from_slot(Request *row, Store *store);
@@ -252,87 +239,6 @@ expire_not_before(Request *row, TimestampTz at)
 {
 	if (DatumGetTimestampTz(request_get(row, expires_at)) < at)
 		request_set(row, expires_at, TimestampTzGetDatum(at));
-}
-
-TimestampTz
-request_now(void)
-{
-	if (!purge_known)
-		read_purge();
-	return Max(GetCurrentTimestamp(), purged_until);
-}
-
-void
-request_note_purge(Store *mark)
-{
-	TimestampTz until = GetCurrentTimestamp();
-	Datum		value;
-	bool		isnull = false;
-	bool		found;
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	store_prepare_write(mark);
-	for (found = store_find_expired(mark, DT_NOEND, ForwardScanDirection);
-		 found;
-		 found = store_find_next(mark))
-	{
-		until = Max(until, DatumGetTimestampTz(store_get(mark, Anum_request_purge_purged_until)));
-		(void) store_delete(mark);
-	}
-	value = TimestampTzGetDatum(until);
-	store_insert(mark, &value, &isnull);	/* whose trigger tells all sessions */
-	PopActiveSnapshot();
-}
-
-static void
-read_purge(void)
-{
-	static bool callback_registered = false;
-	Relation	rel;
-	Snapshot	snapshot;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	uint64		changes;
-	bool		parallel;
-
-	if (!callback_registered)
-	{
-		catalog_on_invalidation(forget_purge);
-		callback_registered = true;
-	}
-
-	rel = catalog_open(TABLE_REQUEST_PURGE, AccessShareLock);
-	purge_table = RelationGetRelid(rel);
-	changes = purge_changes;
-	purged_until = DT_NOBEGIN;
-	/* a parallel operation can have no newer one than it was given */
-	parallel = IsInParallelMode();
-	snapshot = RegisterSnapshot(parallel ? GetActiveSnapshot() : GetLatestSnapshot());
-	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		until = heap_getattr(tuple, Anum_request_purge_purged_until,
-										 RelationGetDescr(rel), &isnull);
-
-		purged_until = Max(purged_until, DatumGetTimestampTz(until));
-	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
-
-	/* good for the next call too, unless a change came in while we read */
-	purge_known = changes == purge_changes && !parallel;
-}
-
-static void
-forget_purge(Oid relid)
-{
-	if (relid == InvalidOid || relid == purge_table)
-	{
-		purge_known = false;
-		purge_changes++;
-	}
 }
 
 static void

@@ -42,17 +42,8 @@ typedef struct RequestClaim
 	TimestampTz now;
 } RequestClaim;
 
-/* The time by which leases and expiry are judged: the clock's, see row.c. */
-extern TimestampTz request_now(void);
-
 extern void request_open(RequestClaim *rc, const Key *key);
 extern void request_close(RequestClaim *rc);
-
-/*
- * Note that requests which had expired by now have been purged.  mark: the table
- * for that, which no other purge writes to.
- */
-extern void request_note_purge(Store *mark);
 
 /*
  * The row that the claim has found, if it has not expired; it lives as long as

@@ -1,0 +1,82 @@
+/*-------------------------------------------------------------------------
+ *
+ * clock.c
+ *		The clock of requests.
+ *
+ * Whether a row has expired is decided by its expires_at and the time.  A purge
+ * removes rows that have expired.  If the server's clock is set back after that,
+ * an older row of the same key, which had expired too, but has not been purged
+ * yet, would be valid again, and would be the newest.
+ *
+ * So a purge notes its time in idempotency.request_purge, and the clock of
+ * requests never shows a time before the last purge.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "request/clock.h"
+#include "table/cache.h"
+
+/* the time of the last purge */
+static TimestampTz purged_until;
+
+static void purge_clear(void);
+static void purge_add(HeapTuple tuple, TupleDesc desc);
+
+static TableCache purge_cache = {
+	.table = TABLE_REQUEST_PURGE,
+	.clear = purge_clear,
+	.add = purge_add,
+};
+
+TimestampTz
+request_now(void)
+{
+	cache_use(&purge_cache);
+	return Max(GetCurrentTimestamp(), purged_until);
+}
+
+void
+request_note_purge(Store *mark)
+{
+	TimestampTz until = GetCurrentTimestamp();
+	Datum		value;
+	bool		isnull = false;
+	bool		found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	store_prepare_write(mark);
+	for (found = store_find_expired(mark, DT_NOEND, ForwardScanDirection);
+		 found;
+		 found = store_find_next(mark))
+	{
+		until = Max(until, DatumGetTimestampTz(store_get(mark, Anum_request_purge_purged_until)));
+		(void) store_delete(mark);
+	}
+	value = TimestampTzGetDatum(until);
+	store_insert(mark, &value, &isnull);	/* its trigger has all sessions read it */
+	PopActiveSnapshot();
+}
+
+/* For the cache: there was no purge. */
+static void
+purge_clear(void)
+{
+	purged_until = DT_NOBEGIN;
+}
+
+/* For the cache: there is a row of idempotency.request_purge. */
+static void
+purge_add(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		until = heap_getattr(tuple, Anum_request_purge_purged_until, desc,
+									 &isnull);
+
+	purged_until = Max(purged_until, DatumGetTimestampTz(until));
+}

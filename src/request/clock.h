@@ -1,0 +1,29 @@
+/*-------------------------------------------------------------------------
+ *
+ * clock.h
+ *		The clock of requests.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IDEM_CLOCK_H
+#define IDEM_CLOCK_H
+
+#include "datatype/timestamp.h"
+
+#include "table/storage.h"
+
+/*
+ * The time by which it is judged whether a row has expired: now, or the time of
+ * the last purge if that is later.
+ *
+ * Errors: those of catalog_open().
+ */
+extern TimestampTz request_now(void);
+
+/*
+ * Note that requests which had expired by now have been purged.  mark: the table
+ * for that, which no other purge writes to.
+ */
+extern void request_note_purge(Store *mark);
+
+#endif							/* IDEM_CLOCK_H */
