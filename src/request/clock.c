@@ -5,8 +5,8 @@
  *
  * Whether a row has expired is decided by its expires_at and the time.  A purge
  * removes rows that have expired.  If the server's clock is set back after that,
- * an older row of the same key, which had expired too, but has not been purged
- * yet, would be valid again, and would be the newest.
+ * a row that was removed would be valid again: what it answers would be done
+ * twice.
  *
  * So a purge notes its time in idempotency.request_purge, and the clock of
  * requests never shows a time before the last purge.
