@@ -20,7 +20,11 @@
  * table: the tables
  *	catalog.c	which tables and indexes there are
  *	cache.c		small tables that a session reads once and keeps
- *	storage.c	the way to them: the only file that reads or writes a row
+ *	store.c		the way to them: opening and closing.  No other folder reads or
+ *				writes a row by itself
+ *	read.c		looking rows up, and finding out where they stand
+ *	walk.c		finding many keys in their order
+ *	write.c		inserting, deleting, emptying
  *
  * claim: one key, one effect
  *	claim.c		finding out, safely, whether a key is new, in flight or answered;

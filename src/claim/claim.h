@@ -14,7 +14,7 @@
 #include "key.h"
 #include "refusal.h"
 #include "claim/settle.h"
-#include "table/storage.h"
+#include "table/store.h"
 
 typedef struct Claim
 {

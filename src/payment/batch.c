@@ -44,7 +44,7 @@
 #include "payment/operation.h"
 #include "payment/payment.h"
 #include "settings.h"
-#include "table/storage.h"
+#include "table/store.h"
 #include "subtransaction.h"
 
 PG_FUNCTION_INFO_V1(idem_pay_batch);

@@ -32,7 +32,7 @@
 #include "money/money.h"
 #include "payment/operation.h"
 #include "payment/state.h"
-#include "table/storage.h"
+#include "table/store.h"
 
 PG_FUNCTION_INFO_V1(idem_cancel);
 

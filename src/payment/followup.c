@@ -24,7 +24,7 @@
 #include "payment/operation.h"
 #include "settings.h"
 #include "payment/state.h"
-#include "table/storage.h"
+#include "table/store.h"
 
 PG_FUNCTION_INFO_V1(idem_capture);
 PG_FUNCTION_INFO_V1(idem_void);

@@ -61,7 +61,7 @@
 #include "key.h"
 #include "money/money.h"
 #include "payment/state.h"
-#include "table/storage.h"
+#include "table/store.h"
 #include "subtransaction.h"
 
 PG_FUNCTION_INFO_V1(idem_expire);

@@ -25,7 +25,7 @@
 #include "key.h"
 #include "payment/operation.h"
 #include "claim/settle.h"
-#include "table/storage.h"
+#include "table/store.h"
 
 PG_FUNCTION_INFO_V1(idem_lookup);
 PG_FUNCTION_INFO_V1(idem_payment);

@@ -28,7 +28,7 @@
 #include "money/money.h"
 #include "payment/operation.h"
 #include "payment/payment.h"
-#include "table/storage.h"
+#include "table/store.h"
 
 PG_FUNCTION_INFO_V1(idem_pay);
 PG_FUNCTION_INFO_V1(idem_authorize);

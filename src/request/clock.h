@@ -10,7 +10,7 @@
 
 #include "datatype/timestamp.h"
 
-#include "table/storage.h"
+#include "table/store.h"
 
 /*
  * The time by which it is judged whether a row has expired: now, or the time of

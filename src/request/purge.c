@@ -37,7 +37,7 @@
 #include "request/clock.h"
 #include "request/purge.h"
 #include "request/row.h"
-#include "table/storage.h"
+#include "table/store.h"
 #include "subtransaction.h"
 
 PG_FUNCTION_INFO_V1(idem_purge);

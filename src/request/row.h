@@ -14,7 +14,7 @@
 #include "claim/claim.h"
 #include "key.h"
 #include "refusal.h"
-#include "table/storage.h"
+#include "table/store.h"
 
 /* What a row says. */
 #define REQUEST_STARTED		"started"	/* a worker has a lease */

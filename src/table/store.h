@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
- * storage.h
+ * store.h
  *		The way to the tables.
  *
  * Everything that reads or writes a row goes through these functions, and
- * nothing outside storage.c knows how they do it.
+ * nothing outside this folder knows how they do it.
  *
  *-------------------------------------------------------------------------
  */
-#ifndef IDEM_STORAGE_H
-#define IDEM_STORAGE_H
+#ifndef IDEM_STORE_H
+#define IDEM_STORE_H
 
 #include "access/genam.h"
 #include "access/itup.h"
@@ -183,4 +183,4 @@ extern void store_exclude_others(CatalogTable table);
  */
 extern void store_truncate(CatalogTable table);
 
-#endif							/* IDEM_STORAGE_H */
+#endif							/* IDEM_STORE_H */

@@ -1,0 +1,155 @@
+/*-------------------------------------------------------------------------
+ *
+ * store.c
+ *		The way to the tables.
+ *
+ * Rows are read and written through the table and index access methods, with
+ * no planner, no SPI and no executor node between, so that a call costs what
+ * a bare statement costs.
+ *
+ * What reads is in read.c and walk.c, what writes in write.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_collation_d.h"
+#include "storage/lmgr.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "table/store.h"
+#include "table/store_internal.h"
+
+void
+store_open(Store *store, CatalogTable table)
+{
+	store->table = table;
+	store->heap = catalog_open(table, AccessShareLock);
+	store->context = CurrentMemoryContext;
+	store->slot = table_slot_create(store->heap, NULL);
+	store->scan = NULL;
+	store->descents = 0;
+	store->rounds = 0;
+	store->writer = NULL;
+}
+
+void
+store_close(Store *store)
+{
+	LOCKMODE	unlock = store_readers_lock(store);
+
+	/* the triggers that fire now may wait for anything */
+	store_end_scan(store, unlock);
+	ExecDropSingleTupleTableSlot(store->slot);
+	store_end_write(store);
+	table_close(store->heap, unlock);
+}
+
+void
+store_let_go(Store *store)
+{
+	if (!TTS_EMPTY(store->slot))
+		ExecMaterializeSlot(store->slot);
+	store_end_scan(store, store_readers_lock(store));
+}
+
+void
+store_pause(Store *store)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(store->context);
+
+	ExecClearTuple(store->slot);
+	compat_index_let_go(store->scan);
+	MemoryContextSwitchTo(old_context);
+}
+
+void
+store_wait(Store *store)
+{
+	TransactionId holder = store->holder;
+	uint32		token = store->token;
+	ItemPointerData tid = store->slot->tts_tid;
+
+	store_let_go(store);
+
+	if (token != 0)
+		SpeculativeInsertionWait(holder, token);
+	else
+		XactLockTableWait(holder, store->heap, &tid, XLTW_InsertIndexUnique);
+}
+
+/*
+ * Begin a scan with a dirty snapshot, or go on with the one that is open if it
+ * is alike.
+ */
+void
+store_begin_probe(Store *store, CatalogIndex index, int nkeys)
+{
+	if (store->scan &&
+		store->which == index && store->scan->numberOfKeys == nkeys)
+		return;
+
+	store_end_scan(store, store_readers_lock(store));
+	store->which = index;
+	store->index = index_open(catalog_index(store->heap, index), AccessShareLock);
+	InitDirtySnapshot(store->dirty);
+	store->scan = compat_index_beginscan(store->heap, store->index,
+										 &store->dirty, nkeys);
+}
+
+/*
+ * End the scan, if there is one, and release this lock on its index.
+ */
+void
+store_end_scan(Store *store, LOCKMODE unlock)
+{
+	if (store->scan == NULL)
+		return;
+	index_endscan(store->scan);
+	index_close(store->index, unlock);
+	store->scan = NULL;
+}
+
+/*
+ * The lock of a reader that goes when reading ends, see store_open().  The lock
+ * on an index must not outlive the one on its table: a TRUNCATE would have the
+ * table, and wait for the index, and we the other way round.
+ */
+LOCKMODE
+store_readers_lock(const Store *store)
+{
+	return store->table >= TABLE_REQUEST ? AccessShareLock : NoLock;
+}
+
+CatalogIndex
+store_key_index(const Store *store)
+{
+	if (store->table == TABLE_OPERATION)
+		return INDEX_OPERATION_KEY;
+	return INDEX_REQUEST_KEY + (store->table - TABLE_REQUEST);
+}
+
+void
+store_key_scan_keys(ScanKey keys, const Key *key)
+{
+	store_scan_key(keys, 1, F_TEXTEQ, PointerGetDatum(key->key));
+	store_scan_key(keys, 2, F_TEXTEQ, PointerGetDatum(key->scope));
+}
+
+/*
+ * "The index's column-th column equals value"; all text columns of our indexes
+ * have collation "C".
+ */
+void
+store_scan_key(ScanKey keys, int column, RegProcedure equals, Datum value)
+{
+	ScanKeyEntryInitialize(&keys[column - 1], 0, column, BTEqualStrategyNumber,
+						   InvalidOid,
+						   equals == F_TEXTEQ ? C_COLLATION_OID : InvalidOid,
+						   equals, value);
+}

@@ -1,0 +1,43 @@
+/*-------------------------------------------------------------------------
+ *
+ * store_internal.h
+ *		What read.c, walk.c and write.c share with store.c.
+ *
+ * No other file includes this.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IDEM_STORE_INTERNAL_H
+#define IDEM_STORE_INTERNAL_H
+
+#include "table/store.h"
+
+/*
+ * Begin a scan with a dirty snapshot, or go on with the one that is open if it
+ * has the same index and number of keys.
+ */
+extern void store_begin_probe(Store *store, CatalogIndex index, int nkeys);
+
+/* End the scan, if there is one, and release this lock on its index. */
+extern void store_end_scan(Store *store, LOCKMODE unlock);
+
+/* The lock of a reader that goes when reading ends, or NoLock. */
+extern LOCKMODE store_readers_lock(const Store *store);
+
+/* Where the row stands that a dirty scan has just put into the slot. */
+extern RowState store_row_state(Store *store);
+
+/* The index that a key is looked up in. */
+extern CatalogIndex store_key_index(const Store *store);
+
+/* Two scan keys, for a key and its scope. */
+extern void store_key_scan_keys(ScanKey keys, const Key *key);
+
+/*
+ * The scan key for "the column of the index equals this value".  It goes to
+ * keys[column - 1].
+ */
+extern void store_scan_key(ScanKey keys, int column, RegProcedure equals,
+						   Datum value);
+
+#endif							/* IDEM_STORE_INTERNAL_H */

@@ -1,0 +1,283 @@
+/*-------------------------------------------------------------------------
+ *
+ * write.c
+ *		Writing the tables.
+ *
+ * Writing.  Constraints, foreign keys, further indexes and AFTER ROW triggers
+ * that an administrator put on a table are honoured.  BEFORE triggers could
+ * change or suppress the row of a payment that the caller is told was stored,
+ * and statement triggers and transition tables have no statement to go with; a
+ * table that has them is refused.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "table/store.h"
+#include "table/store_internal.h"
+
+/* What is needed to insert into a table. */
+typedef struct StoreWriter
+{
+	EState	   *estate;
+	ResultRelInfo *rri;			/* the table, with its indexes open */
+	CommandId	cid;
+	BulkInsertState bulk;		/* these two for many at once, or NULL */
+	TupleTableSlot *many[STORE_MANY];
+} StoreWriter;
+
+static StoreWriter *writer_begin(Store *store);
+static void fill_slot(Store *store, TupleTableSlot *slot, Datum *values,
+					  bool *nulls);
+static void insert_index_entries(StoreWriter *writer, TupleTableSlot *slot);
+static void check_triggers(ResultRelInfo *rri, bool deletes);
+
+void
+store_prepare_write(Store *store)
+{
+	Oid			relid = RelationGetRelid(store->heap);
+	ResourceOwner old_owner = CurrentResourceOwner;
+	bool		locked;
+
+	/*
+	 * The lock is the (sub)transaction's, as the row is: that of a cursor's
+	 * portal would be gone, and the table could be emptied, when a later FETCH
+	 * fails and is rolled back.
+	 */
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	locked = ConditionalLockRelationOid(relid, RowExclusiveLock);
+	CurrentResourceOwner = old_owner;
+	if (locked)
+		return;
+
+	/*
+	 * REINDEX has the table locked against writers when it waits for readers
+	 * of the index; so do not wait for the table with the index locked.
+	 */
+	store_end_scan(store, AccessShareLock);
+	store_let_go(store);
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	LockRelationOid(relid, RowExclusiveLock);
+	CurrentResourceOwner = old_owner;
+}
+
+void
+store_no_write(Store *store)
+{
+	ResourceOwner old_owner = CurrentResourceOwner;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	UnlockRelationOid(RelationGetRelid(store->heap), RowExclusiveLock);
+	CurrentResourceOwner = old_owner;
+}
+
+void
+store_insert(Store *store, Datum *values, bool *nulls)
+{
+	StoreWriter *writer = writer_begin(store);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(store->heap),
+													&TTSOpsVirtual);
+
+	fill_slot(store, slot, values, nulls);
+	table_tuple_insert(store->heap, slot, writer->cid, 0, NULL);
+	insert_index_entries(writer, slot);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+void
+store_insert_many(Store *store, int n, Datum **values, bool **nulls)
+{
+	StoreWriter *writer = writer_begin(store);
+	MemoryContext old_context;
+
+	Assert(n <= STORE_MANY);
+	old_context = MemoryContextSwitchTo(writer->estate->es_query_cxt);
+	if (writer->bulk == NULL)
+		writer->bulk = GetBulkInsertState();
+	for (int i = 0; i < n; i++)
+		if (writer->many[i] == NULL)
+			writer->many[i] = table_slot_create(store->heap,
+												&writer->estate->es_tupleTable);
+	MemoryContextSwitchTo(old_context);
+
+	for (int i = 0; i < n; i++)
+		fill_slot(store, writer->many[i], values[i], nulls[i]);
+	table_multi_insert(store->heap, writer->many, n, writer->cid, 0, writer->bulk);
+	ReleaseBulkInsertStatePin(writer->bulk);	/* the indexes may have us wait */
+	for (int i = 0; i < n; i++)
+	{
+		insert_index_entries(writer, writer->many[i]);
+		ExecClearTuple(writer->many[i]);
+	}
+}
+
+bool
+store_may_refuse(Store *store)
+{
+	TupleConstr *constr = RelationGetDescr(store->heap)->constr;
+	List	   *indexes = RelationGetIndexList(store->heap);
+	int			n = list_length(indexes);
+
+	list_free(indexes);
+	return store->heap->trigdesc != NULL || (constr && constr->num_check > 0) ||
+		n > catalog_nindexes(store->table) ||
+		catalog_has_not_null(store->heap, store->table);
+}
+
+void
+store_end_write(Store *store)
+{
+	StoreWriter *writer = store->writer;
+
+	if (writer == NULL)
+		return;
+	AfterTriggerEndQuery(writer->estate);
+	if (writer->bulk)
+	{
+		FreeBulkInsertState(writer->bulk);
+		table_finish_bulk_insert(store->heap, 0);
+	}
+	ExecResetTupleTable(writer->estate->es_tupleTable, false);
+	ExecCloseResultRelations(writer->estate);
+	FreeExecutorState(writer->estate);
+	store->writer = NULL;
+}
+
+void
+store_forget_write(Store *store)
+{
+	if (store->writer)
+		MemoryContextDelete(store->writer->estate->es_query_cxt);
+	store->writer = NULL;
+}
+
+bool
+store_delete(Store *store)
+{
+	StoreWriter *writer = writer_begin(store);
+
+	if (compat_tuple_delete(store->heap, &store->slot->tts_tid, writer->cid,
+							GetActiveSnapshot()) != TM_Ok)
+		return false;
+	if (writer->rri->ri_TrigDesc)
+	{
+		ExecARDeleteTriggers(writer->estate, writer->rri,
+							 &store->slot->tts_tid, NULL, NULL, false);
+		ResetPerTupleExprContext(writer->estate);
+	}
+	return true;
+}
+
+void
+store_exclude_others(CatalogTable table)
+{
+	table_close(catalog_open(table, AccessExclusiveLock), NoLock);
+}
+
+void
+store_truncate(CatalogTable table)
+{
+	Relation	heap = catalog_open(table, AccessExclusiveLock);
+
+	CheckTableNotInUse(heap, "idem_purge()");
+	compat_truncate(heap);
+	table_close(heap, NoLock);
+}
+
+static StoreWriter *
+writer_begin(Store *store)
+{
+	StoreWriter *writer = store->writer;
+	EState	   *estate;
+	ResultRelInfo *rri;
+	MemoryContext old_context;
+
+	if (writer)
+		return writer;
+
+	/* all of it lives and goes with the executor state */
+	old_context = MemoryContextSwitchTo(store->context);
+	estate = CreateExecutorState();
+	MemoryContextSwitchTo(estate->es_query_cxt);
+	writer = palloc0(sizeof(StoreWriter));
+	writer->estate = estate;
+	writer->rri = rri = makeNode(ResultRelInfo);
+	InitResultRelInfo(rri, store->heap, 0, NULL, 0);
+	if (rri->ri_TrigDesc)
+		check_triggers(rri, store->table != TABLE_OPERATION);
+	ExecOpenIndices(rri, false);
+	estate->es_opened_result_relations =
+		lappend(estate->es_opened_result_relations, rri);
+	writer->cid = estate->es_output_cid = GetCurrentCommandId(true);
+	AfterTriggerBeginQuery();
+	MemoryContextSwitchTo(old_context);
+	return store->writer = writer;
+}
+
+static void
+fill_slot(Store *store, TupleTableSlot *slot, Datum *values, bool *nulls)
+{
+	int			natts = catalog_natts(store->table);
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, sizeof(Datum) * natts);
+	memcpy(slot->tts_isnull, nulls, sizeof(bool) * natts);
+	for (int i = natts; i < slot->tts_tupleDescriptor->natts; i++)
+		slot->tts_isnull[i] = true;
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(store->heap);
+
+	if (store->heap->rd_att->constr)
+		ExecConstraints(store->writer->rri, slot, store->writer->estate);
+}
+
+static void
+insert_index_entries(StoreWriter *writer, TupleTableSlot *slot)
+{
+	List	   *recheck = compat_insert_index_tuples(writer->rri, slot,
+													 writer->estate);
+
+	if (writer->rri->ri_TrigDesc || recheck != NIL)
+		ExecARInsertTriggers(writer->estate, writer->rri, slot, recheck, NULL);
+	list_free(recheck);
+	ResetPerTupleExprContext(writer->estate);
+}
+
+static void
+check_triggers(ResultRelInfo *rri, bool deletes)
+{
+	TriggerDesc *triggers = rri->ri_TrigDesc;
+
+	if (triggers->trig_insert_before_row ||
+		triggers->trig_insert_before_statement ||
+		triggers->trig_insert_after_statement ||
+		triggers->trig_insert_new_table)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s.%s\" has a BEFORE INSERT trigger, a statement-level one or a transition table",
+						IDEM_SCHEMA, RelationGetRelationName(rri->ri_RelationDesc)),
+				 errhint("Use an AFTER INSERT trigger FOR EACH ROW.")));
+
+	/* from the table of payments nothing is deleted */
+	if (deletes && (triggers->trig_delete_before_row ||
+					triggers->trig_delete_before_statement ||
+					triggers->trig_delete_after_statement ||
+					triggers->trig_delete_old_table))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s.%s\" has a BEFORE DELETE trigger, a statement-level one or a transition table",
+						IDEM_SCHEMA, RelationGetRelationName(rri->ri_RelationDesc)),
+				 errhint("Use an AFTER DELETE trigger FOR EACH ROW.")));
+}
