@@ -89,12 +89,12 @@ without_default(Oid function)
 }
 
 void
-call_check_payment_id(const pg_uuid_t *payment_id)
+call_not_null(bool is_null, const char *name)
 {
-	if (payment_id == NULL)
+	if (is_null)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("payment_id must not be null")));
+				 errmsg("%s must not be null", name)));
 }
 
 void

@@ -9,6 +9,7 @@
 #define IDEM_CALL_H
 
 #include "fmgr.h"
+#include "utils/array.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
@@ -24,9 +25,12 @@
 #define ARG_NUMERIC(n)			ARG_OR_NULL(PG_GETARG_NUMERIC, n)
 #define ARG_JSONB(n)			ARG_OR_NULL(PG_GETARG_JSONB_P, n)
 #define ARG_UUID(n)				ARG_OR_NULL(PG_GETARG_UUID_P, n)
+#define ARG_ARRAY(n)			ARG_OR_NULL(PG_GETARG_ARRAYTYPE_P, n)
 
-/* Raise 22004 if a payment_id is NULL, and ID404 for one that is not there. */
-extern void call_check_payment_id(const pg_uuid_t *payment_id);
+/* Raise 22004 if an argument of this name is NULL. */
+extern void call_not_null(bool is_null, const char *name);
+
+/* Raise ID404 for a payment that is not there. */
 pg_noreturn extern void call_no_payment(const pg_uuid_t *payment_id,
 										const text *scope);
 

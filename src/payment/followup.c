@@ -113,7 +113,7 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	Datum		receipt;
 
 	refusal_raise(key_check(key_arg, scope_arg, &key));
-	call_check_payment_id(request->payment_id);
+	call_not_null(request->payment_id == NULL, "payment_id");
 	if (request->amount)
 		refusal_raise(money_check(request->amount));
 

@@ -198,6 +198,6 @@ idem_payment_status(PG_FUNCTION_ARGS)
 static void
 check_payment(const pg_uuid_t *payment_id, text *scope_arg, text **scope)
 {
-	call_check_payment_id(payment_id);
+	call_not_null(payment_id == NULL, "payment_id");
 	refusal_raise(key_check_scope(scope_arg, scope));
 }

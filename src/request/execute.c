@@ -95,10 +95,7 @@ idem_execute(PG_FUNCTION_ARGS)
 	Datum		answer;
 
 	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(3), &key));
-	if (command == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("command must not be null")));
+	call_not_null(command == NULL, "command");
 	options.fingerprint = fingerprint_of(command, args);
 
 	request_open(&rc, &key);

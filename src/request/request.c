@@ -138,10 +138,7 @@ idem_checkpoint(PG_FUNCTION_ARGS)
 	Request		row;
 
 	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(4), &key));
-	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("name of a checkpoint must not be null")));
+	call_not_null(name == NULL, "name of a checkpoint");
 	if (begun_find(&key))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -55,6 +55,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "call.h"
 #include "table/catalog.h"
 #include "compat.h"
 #include "rights/grant.h"
@@ -265,10 +266,7 @@ check_role(FunctionCallInfo fcinfo, int n)
 {
 	Oid			role;
 
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("role must not be null")));
+	call_not_null(PG_ARGISNULL(n), "role");
 	role = PG_GETARG_OID(n);
 	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
 		ereport(ERROR,
