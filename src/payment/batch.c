@@ -3,7 +3,7 @@
  * batch.c
  *		Many payments in one call.
  *
- * idem_pay_batch(keys, amounts, currencies, references, scope)
+ * idem_pay_batch(keys, amounts, currencies, refs, scope)
  *
  * Each item is answered as idem_pay() would answer it, but that what concerns
  * one item alone is told in its row and does not undo the others.
@@ -52,12 +52,19 @@ PG_FUNCTION_INFO_V1(idem_pay_batch);
 #define COMMAND			"idem_pay_batch()"
 #define BATCH_MAX_ITEMS	100000
 
-typedef enum Outcome
+typedef enum BatchOutcome
 {
 	OUTCOME_FAILED,
 	OUTCOME_NEW,
 	OUTCOME_REPLAYED
-} Outcome;
+} BatchOutcome;
+
+/* As they are in the result. */
+static const char *const outcome_names[] = {
+	[OUTCOME_FAILED] = "failed",
+	[OUTCOME_NEW] = "new",
+	[OUTCOME_REPLAYED] = "replayed",
+};
 
 typedef struct BatchItem
 {
@@ -65,13 +72,20 @@ typedef struct BatchItem
 	Numeric		amount;
 	text	   *currency;
 	text	   *reference;
-	Outcome		outcome;
-	const char *status;			/* a constant; NULL if it failed */
+	BatchOutcome outcome;
+	PaymentStatus status;		/* unless it failed */
 	int			sqlstate;		/* why it failed; 0 if it did not */
 	const char *message;
 	const char *detail;			/* may be NULL */
 	pg_uuid_t	payment_id;		/* unless it failed */
 } BatchItem;
+
+/* The elements of an array, which are of a type of varying length. */
+typedef struct BatchArray
+{
+	Datum	   *values;			/* NULL: there is no array */
+	bool	   *nulls;
+} BatchArray;
 
 typedef struct Batch
 {
@@ -100,8 +114,9 @@ typedef struct Portion
 } Portion;
 
 static void read_items(Batch *batch, FunctionCallInfo fcinfo);
-static void read_array(ArrayType *array, Oid type, const char *name, int nitems,
-					   Datum **values, bool **nulls);
+static void read_array(BatchArray *result, ArrayType *array, Oid type,
+					   const char *name, int nitems);
+static void *element(const BatchArray *array, int i);
 static void check_item(Batch *batch, BatchItem *item, text *key, text *scope);
 static int	compare_items(const void *a, const void *b);
 static int	answer_known(Batch *batch, int from);
@@ -169,38 +184,30 @@ idem_pay_batch(PG_FUNCTION_ARGS)
 static void
 read_items(Batch *batch, FunctionCallInfo fcinfo)
 {
-	Datum	   *values[4];
-	bool	   *nulls[4];
-	ArrayType  *keys;
+	ArrayType  *key_array;
+	BatchArray	keys;
+	BatchArray	amounts;
+	BatchArray	currencies;
+	BatchArray	refs;
 	text	   *scope;
 	text	   *default_currency = NULL;
 
-	if (ARG_IS_NULL(0) || ARG_IS_NULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", ARG_IS_NULL(0) ? "keys" : "amounts")));
+	call_not_null(ARG_IS_NULL(0), "keys");
+	call_not_null(ARG_IS_NULL(1), "amounts");
 	refusal_raise(key_check_scope(ARG_TEXT(4), &scope));
 
-	keys = PG_GETARG_ARRAYTYPE_P(0);
-	batch->nitems = ArrayGetNItems(ARR_NDIM(keys), ARR_DIMS(keys));
+	key_array = PG_GETARG_ARRAYTYPE_P(0);
+	batch->nitems = ArrayGetNItems(ARR_NDIM(key_array), ARR_DIMS(key_array));
 	if (batch->nitems > BATCH_MAX_ITEMS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("too many items"),
 				 errdetail("There are %d, %d are allowed.",
 						   batch->nitems, BATCH_MAX_ITEMS)));
-	read_array(keys, TEXTOID, "keys", batch->nitems, &values[0], &nulls[0]);
-	read_array(PG_GETARG_ARRAYTYPE_P(1), NUMERICOID, "amounts", batch->nitems,
-			   &values[1], &nulls[1]);
-	for (int i = 2; i < 4; i++)
-	{
-		values[i] = NULL;
-		if (!ARG_IS_NULL(i))
-			read_array(PG_GETARG_ARRAYTYPE_P(i), TEXTOID,
-					   i == 2 ? "currencies" : "refs", batch->nitems,
-					   &values[i], &nulls[i]);
-	}
-#define ELEMENT(i, n)	(values[n] == NULL || nulls[n][i] ? NULL : DatumGetPointer(values[n][i]))
+	read_array(&keys, key_array, TEXTOID, "keys", batch->nitems);
+	read_array(&amounts, ARG_ARRAY(1), NUMERICOID, "amounts", batch->nitems);
+	read_array(&currencies, ARG_ARRAY(2), TEXTOID, "currencies", batch->nitems);
+	read_array(&refs, ARG_ARRAY(3), TEXTOID, "refs", batch->nitems);
 
 	batch->items = palloc(sizeof(BatchItem) * Max(batch->nitems, 1));
 	batch->sorted = palloc(sizeof(BatchItem *) * Max(batch->nitems, 1));
@@ -210,8 +217,8 @@ read_items(Batch *batch, FunctionCallInfo fcinfo)
 		BatchItem  *item = &batch->items[i];
 
 		CHECK_FOR_INTERRUPTS();
-		item->amount = ELEMENT(i, 1) ? DatumGetNumeric(values[1][i]) : NULL;
-		item->currency = (text *) ELEMENT(i, 2);
+		item->amount = element(&amounts, i);
+		item->currency = element(&currencies, i);
 		if (item->currency == NULL)
 		{
 			/* a setting that is not valid is of no concern to those who need none */
@@ -219,30 +226,45 @@ read_items(Batch *batch, FunctionCallInfo fcinfo)
 				default_currency = currency_of_call(NULL);
 			item->currency = default_currency;
 		}
-		item->reference = (text *) ELEMENT(i, 3);
+		item->reference = element(&refs, i);
 		item->outcome = OUTCOME_FAILED;
-		item->status = NULL;
 		item->sqlstate = 0;
-		check_item(batch, item, (text *) ELEMENT(i, 0), scope);
+		check_item(batch, item, element(&keys, i), scope);
 	}
-#undef ELEMENT
 
 	/* of items with the same key, the first comes first */
 	qsort(batch->sorted, batch->nsorted, sizeof(BatchItem *), compare_items);
 }
 
+/*
+ * array: NULL has none but null elements.
+ */
 static void
-read_array(ArrayType *array, Oid type, const char *name, int nitems,
-		   Datum **values, bool **nulls)
+read_array(BatchArray *result, ArrayType *array, Oid type, const char *name,
+		   int nitems)
 {
 	int			n;
 
+	result->values = NULL;
+	if (array == NULL)
+		return;
 	if (ARR_NDIM(array) > 1 ||
 		ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) != nitems)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
 				 errmsg("array \"%s\" does not have one element for each key", name)));
-	deconstruct_array(array, type, -1, false, TYPALIGN_INT, values, nulls, &n);
+	deconstruct_array(array, type, -1, false, TYPALIGN_INT,
+					  &result->values, &result->nulls, &n);
+}
+
+/*
+ * An element, NULL if it is null.
+ */
+static void *
+element(const BatchArray *array, int i)
+{
+	return array->values == NULL || array->nulls[i] ? NULL
+		: DatumGetPointer(array->values[i]);
 }
 
 /*
@@ -504,23 +526,23 @@ end_of_key(Batch *batch, int from)
 static bool
 start(Batch *batch, BatchItem *item, Operation *op)
 {
-	OperationRequest request = {
-		.operation = OPERATION_PAY,
+	OperationArgs args = {
+		.kind = OPERATION_PAY,
 		.amount = item->amount,
 		.currency = item->currency,
 		.reference = item->reference,
 	};
-	Refusal    *refusal = payment_check(&request);
+	Refusal    *refusal = payment_check(&args);
 
 	if (refusal)
 	{
 		refuse(batch, item, refusal);
 		return false;
 	}
-	operation_start(op, &item->key, &request);
+	operation_start(op, &item->key, &args);
 	item->outcome = OUTCOME_NEW;
-	item->status = "succeeded";	/* as it takes all at once */
-	item->payment_id = *DatumGetUUIDP(operation_get(op, payment_id));
+	item->status = PAYMENT_SUCCEEDED;	/* as it takes all at once */
+	item->payment_id = *DatumGetUUIDP(operation_value(op, payment_id));
 	return true;
 }
 
@@ -530,8 +552,8 @@ start(Batch *batch, BatchItem *item, Operation *op)
 static void
 answer(Batch *batch, BatchItem *item, const Operation *op)
 {
-	OperationRequest request = {
-		.operation = OPERATION_PAY,
+	OperationArgs args = {
+		.kind = OPERATION_PAY,
 		.amount = item->amount,
 		.currency = item->currency,
 		.reference = item->reference,
@@ -539,7 +561,7 @@ answer(Batch *batch, BatchItem *item, const Operation *op)
 	Refusal    *refusal = operation_check_access(op);
 
 	if (refusal == NULL)
-		refusal = operation_check_request(op, &request);
+		refusal = operation_check_args(op, &args);
 	if (refusal == NULL)
 		refusal = unpaid(op);
 	if (refusal)
@@ -549,7 +571,7 @@ answer(Batch *batch, BatchItem *item, const Operation *op)
 	}
 	item->outcome = OUTCOME_REPLAYED;
 	item->status = operation_status(op);
-	item->payment_id = *DatumGetUUIDP(operation_get(op, payment_id));
+	item->payment_id = *DatumGetUUIDP(operation_value(op, payment_id));
 }
 
 /*
@@ -581,11 +603,6 @@ refuse(Batch *batch, BatchItem *item, const Refusal *refusal)
 static void
 put_rows(Batch *batch, ReturnSetInfo *rsinfo)
 {
-	static const char *const outcomes[] = {
-		[OUTCOME_FAILED] = "failed",
-		[OUTCOME_NEW] = "new",
-		[OUTCOME_REPLAYED] = "replayed",
-	};
 	enum
 	{
 		ITEM, KEY, OUTCOME, PAYMENT_ID, STATUS, SQLSTATE, MESSAGE, DETAIL,
@@ -597,22 +614,29 @@ put_rows(Batch *batch, ReturnSetInfo *rsinfo)
 	{
 		BatchItem  *item = &batch->items[i];
 		bool		failed = item->outcome == OUTCOME_FAILED;
-		Datum		values[N_COLUMNS];
-		bool		nulls[N_COLUMNS];
-
-#define PUT(column, present, value) \
-		((nulls[column] = !(present)) ? (void) 0 : (void) (values[column] = (value)))
+		Datum		values[N_COLUMNS] = {0};
+		bool		nulls[N_COLUMNS] = {false};
 
 		CHECK_FOR_INTERRUPTS();
-		PUT(ITEM, true, Int32GetDatum(i + 1));
-		PUT(KEY, item->key.key, PointerGetDatum(item->key.key));
-		PUT(OUTCOME, true, CStringGetTextDatum(outcomes[item->outcome]));
-		PUT(PAYMENT_ID, !failed, UUIDPGetDatum(&item->payment_id));
-		PUT(STATUS, !failed, CStringGetTextDatum(item->status));
-		PUT(SQLSTATE, failed, CStringGetTextDatum(unpack_sql_state(item->sqlstate)));
-		PUT(MESSAGE, failed, CStringGetTextDatum(item->message));
-		PUT(DETAIL, failed && item->detail, CStringGetTextDatum(item->detail));
-#undef PUT
+		values[ITEM] = Int32GetDatum(i + 1);
+		values[KEY] = PointerGetDatum(item->key.key);
+		nulls[KEY] = item->key.key == NULL;
+		values[OUTCOME] = CStringGetTextDatum(outcome_names[item->outcome]);
+		if (failed)
+		{
+			values[SQLSTATE] = CStringGetTextDatum(unpack_sql_state(item->sqlstate));
+			values[MESSAGE] = CStringGetTextDatum(item->message);
+			if (item->detail)
+				values[DETAIL] = CStringGetTextDatum(item->detail);
+		}
+		else
+		{
+			values[PAYMENT_ID] = UUIDPGetDatum(&item->payment_id);
+			values[STATUS] = CStringGetTextDatum(payment_status_name(item->status));
+		}
+		nulls[PAYMENT_ID] = nulls[STATUS] = failed;
+		nulls[SQLSTATE] = nulls[MESSAGE] = !failed;
+		nulls[DETAIL] = !failed || item->detail == NULL;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		MemoryContextReset(batch->portion_context);
 	}

@@ -113,8 +113,8 @@ static Datum
 undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
 	 const Operation *original)
 {
-	text	   *scope = DatumGetTextPP(operation_get(original, scope));
-	pg_uuid_t  *payment_id = DatumGetUUIDP(operation_get(original, payment_id));
+	text	   *scope = DatumGetTextPP(operation_value(original, scope));
+	pg_uuid_t  *payment_id = DatumGetUUIDP(operation_value(original, payment_id));
 
 	/* the store has been used for the other key since */
 	claim_again(claim);
@@ -148,40 +148,48 @@ static void
 undoing_operation(Operation *op, const Operation *newest,
 				  const Operation *original, Claim *claim)
 {
-	OperationRequest request = {0};
+	OperationArgs args = {0};
 	Refusal    *refusal = NULL;
 
-	if (operation_is(original, OPERATION_AUTHORIZE))
+	switch (operation_kind(original))
 	{
-		if (!money_is_zero(DatumGetNumeric(operation_get(newest, captured))))
-		{
-			claim_note_payment(claim, claim->key->scope,
-							   DatumGetUUIDP(operation_get(original, payment_id)));
-			cannot_cancel("an authorization that has been captured",
-						  "Use idem_void() for what is left of it, and cancel the key of the capture or use idem_refund() for the rest.");
-		}
-		request.operation = OPERATION_VOID;
-	}
-	else if (operation_is(original, OPERATION_PAY) ||
-			 operation_is(original, OPERATION_CAPTURE))
-	{
-		Numeric		amount = DatumGetNumeric(operation_get(original, amount));
-		Numeric		left = operation_refundable(newest);
+		case OPERATION_AUTHORIZE:
+			if (!money_is_zero(operation_numeric(newest, captured)))
+			{
+				claim_note_payment(claim, claim->key->scope,
+								   DatumGetUUIDP(operation_value(original, payment_id)));
+				cannot_cancel("an authorization that has been captured",
+							  "Use idem_void() for what is left of it, and cancel the key of the capture or use idem_refund() for the rest.");
+			}
+			args.kind = OPERATION_VOID;
+			break;
 
-		request.operation = OPERATION_REFUND;
-		request.amount = money_compare(amount, left) < 0 ? amount : left;
-	}
-	else if (operation_is(original, OPERATION_VOID))
-		cannot_cancel("a void", "Make a new authorization.");
-	else
-		cannot_cancel("a refund", "Make a new payment.");
+		case OPERATION_PAY:
+		case OPERATION_CAPTURE:
+			args.kind = OPERATION_REFUND;
+			args.amount = operation_numeric(original, amount);
+			if (money_compare(args.amount, operation_refundable(newest)) > 0)
+				args.amount = operation_refundable(newest);
+			break;
 
-	operation_follow(op, newest, claim->key, &request);
-	if (request.amount == NULL || !money_is_zero(request.amount))
-		refusal = state_apply(op, &request);
+		case OPERATION_VOID:
+			cannot_cancel("a void", "Make a new authorization.");
+
+		case OPERATION_REFUND:
+		case OPERATION_EXPIRE:	/* under a client's key: by hand, as the next */
+		case OPERATION_UNKNOWN:
+			cannot_cancel("a refund", "Make a new payment.");
+
+		case OPERATION_CANCEL:
+			elog(ERROR, "a key that was cancelled unused has nothing to undo");
+	}
+
+	operation_follow(op, newest, claim->key, &args);
+	if (args.amount == NULL || !money_is_zero(args.amount))
+		refusal = state_apply(op, &args);
 	if (refusal)				/* voided, or expired */
-		operation_get(op, amount) =
-			NumericGetDatum(money_zero(money_decimals(DatumGetNumeric(operation_get(op, authorized)))));
+		operation_set(op, amount,
+					  NumericGetDatum(money_zero(money_decimals(operation_numeric(op, authorized)))));
 }
 
 static void

@@ -31,9 +31,9 @@ PG_FUNCTION_INFO_V1(idem_void);
 PG_FUNCTION_INFO_V1(idem_refund);
 
 static Datum follow(FunctionCallInfo fcinfo, text *key, text *scope,
-					OperationRequest *request, const char *command);
+					OperationArgs *args, const char *command);
 static void next_operation(Operation *op, Claim *claim,
-						   OperationRequest *request);
+						   OperationArgs *args);
 
 /*
  * idem_capture: take of what is held.
@@ -46,8 +46,8 @@ static void next_operation(Operation *op, Claim *claim,
 Datum
 idem_capture(PG_FUNCTION_ARGS)
 {
-	OperationRequest request = {
-		.operation = OPERATION_CAPTURE,
+	OperationArgs args = {
+		.kind = OPERATION_CAPTURE,
 		.payment_id = ARG_UUID(1),
 		.amount = ARG_NUMERIC(2),
 		.final = ARG_IS_NULL(3) ? true : PG_GETARG_BOOL(3),
@@ -55,7 +55,7 @@ idem_capture(PG_FUNCTION_ARGS)
 		.metadata = ARG_JSONB(5),
 	};
 
-	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(6), &request, "idem_capture()");
+	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(6), &args, "idem_capture()");
 }
 
 /*
@@ -66,14 +66,14 @@ idem_capture(PG_FUNCTION_ARGS)
 Datum
 idem_void(PG_FUNCTION_ARGS)
 {
-	OperationRequest request = {
-		.operation = OPERATION_VOID,
+	OperationArgs args = {
+		.kind = OPERATION_VOID,
 		.payment_id = ARG_UUID(1),
 		.reference = ARG_TEXT(2),
 		.metadata = ARG_JSONB(3),
 	};
 
-	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(4), &request, "idem_void()");
+	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(4), &args, "idem_void()");
 }
 
 /*
@@ -86,15 +86,15 @@ idem_void(PG_FUNCTION_ARGS)
 Datum
 idem_refund(PG_FUNCTION_ARGS)
 {
-	OperationRequest request = {
-		.operation = OPERATION_REFUND,
+	OperationArgs args = {
+		.kind = OPERATION_REFUND,
 		.payment_id = ARG_UUID(1),
 		.amount = ARG_NUMERIC(2),
 		.reference = ARG_TEXT(3),
 		.metadata = ARG_JSONB(4),
 	};
 
-	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(5), &request, "idem_refund()");
+	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(5), &args, "idem_refund()");
 }
 
 /*
@@ -104,7 +104,7 @@ idem_refund(PG_FUNCTION_ARGS)
  */
 static Datum
 follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
-	   OperationRequest *request, const char *command)
+	   OperationArgs *args, const char *command)
 {
 	Key			key;
 	Store		store;
@@ -113,26 +113,26 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	Datum		receipt;
 
 	refusal_raise(key_check(key_arg, scope_arg, &key));
-	call_not_null(request->payment_id == NULL, "payment_id");
-	if (request->amount)
-		refusal_raise(money_check(request->amount));
+	call_not_null(args->payment_id == NULL, "payment_id");
+	if (args->amount)
+		refusal_raise(money_check(args->amount));
 
 	store_open(&store, TABLE_OPERATION);
 	claim_init(&claim, &store, &key);
 	if (claim_find(&claim, command))
-		receipt = operation_replay(fcinfo, store.slot, request);
+		receipt = operation_replay(fcinfo, store.slot, args);
 	else
 		for (;;)
 		{
 			if (!claim_take(&claim, command))
 			{
-				receipt = operation_replay(fcinfo, store.slot, request);
+				receipt = operation_replay(fcinfo, store.slot, args);
 				break;
 			}
-			if (!claim_payment(&claim, key.scope, request->payment_id))
+			if (!claim_payment(&claim, key.scope, args->payment_id))
 				continue;
 
-			next_operation(&op, &claim, request);
+			next_operation(&op, &claim, args);
 			store_insert(&store, op.values, op.nulls);
 			claim_release(&claim);
 			receipt = operation_receipt(fcinfo, &op, false);
@@ -144,36 +144,36 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 }
 
 /*
- * The operation that the request comes to, given the payment's newest one in
+ * The operation that the call comes to, given the payment's newest one in
  * the store's slot.
  */
 static void
-next_operation(Operation *op, Claim *claim, OperationRequest *request)
+next_operation(Operation *op, Claim *claim, OperationArgs *args)
 {
 	Operation	newest;
 	Refusal    *refusal;
 
 	if (claim->payment_state == ROW_ABSENT)
 	{
-		claim_note_payment(claim, claim->key->scope, request->payment_id);
-		call_no_payment(request->payment_id, claim->key->scope);
+		claim_note_payment(claim, claim->key->scope, args->payment_id);
+		call_no_payment(args->payment_id, claim->key->scope);
 	}
 	operation_from_slot(&newest, claim->store->slot);
 	refusal_raise(operation_check_payment_access(&newest));
 	if (operation_is(&newest, OPERATION_CANCEL))
-		call_no_payment(request->payment_id, claim->key->scope);
+		call_no_payment(args->payment_id, claim->key->scope);
 
 	/* the decimals are those that the payment was made with */
-	if (request->amount)
-		refusal_raise(money_in_currency(&request->amount,
+	if (args->amount)
+		refusal_raise(money_in_currency(&args->amount,
 										operation_currency(&newest),
-										money_decimals(DatumGetNumeric(operation_get(&newest, authorized)))));
+										money_decimals(operation_numeric(&newest, authorized))));
 
-	operation_follow(op, &newest, claim->key, request);
-	refusal = state_apply(op, request);
+	operation_follow(op, &newest, claim->key, args);
+	refusal = state_apply(op, args);
 	if (refusal && setting_declines == DECLINES_RAISE)
 	{
-		claim_note_payment(claim, claim->key->scope, request->payment_id);
+		claim_note_payment(claim, claim->key->scope, args->payment_id);
 		refusal_raise(refusal);
 	}
 	if (refusal)

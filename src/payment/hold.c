@@ -119,11 +119,11 @@ void
 hold_add(const Operation *op)
 {
 	Hold		hold = {
-		.due_at = DatumGetTimestampTz(operation_get(op, expires_at)),
-		.expires_at = DatumGetTimestampTz(operation_get(op, expires_at)),
-		.payment_id = *DatumGetUUIDP(operation_get(op, payment_id)),
-		.scope = DatumGetTextPP(operation_get(op, scope)),
-		.key = DatumGetTextPP(operation_get(op, key)),
+		.due_at = DatumGetTimestampTz(operation_value(op, expires_at)),
+		.expires_at = DatumGetTimestampTz(operation_value(op, expires_at)),
+		.payment_id = *DatumGetUUIDP(operation_value(op, payment_id)),
+		.scope = DatumGetTextPP(operation_value(op, scope)),
+		.key = DatumGetTextPP(operation_value(op, key)),
 	};
 
 	insert_hold(&hold);
@@ -308,7 +308,7 @@ release(void *arg)
 	Hold	   *hold = arg;
 	Key			authorization = {.scope = hold->scope,.key = hold->key};
 	Key			own_key = key_with_prefix(KEY_EXPIRE_PREFIX, &authorization);
-	OperationRequest request = {.operation = OPERATION_EXPIRE};
+	OperationArgs args = {.kind = OPERATION_EXPIRE};
 	HoldState	state = HOLD_STUCK;
 	TimestampTz expires_at = hold->expires_at;
 	Store		store;
@@ -325,15 +325,15 @@ release(void *arg)
 			Operation	op;
 
 			operation_from_slot(&newest, store.slot);
-			operation_follow(&op, &newest, &own_key, &request);
+			operation_follow(&op, &newest, &own_key, &args);
 			operation_of_owner(&op);
-			if (state_apply(&op, &request) == NULL)
+			if (state_apply(&op, &args) == NULL)
 				store_insert(&store, op.values, op.nulls);
 			else if (!money_is_zero(operation_capturable(&op)) &&
 					 !operation_is_null(&op, expires_at))
 			{
 				state = HOLD_EXPIRES_LATER;
-				expires_at = DatumGetTimestampTz(operation_get(&op, expires_at));
+				expires_at = DatumGetTimestampTz(operation_value(&op, expires_at));
 			}
 		}
 		claim_release(&claim);

@@ -175,6 +175,7 @@ Datum
 idem_payment_status(PG_FUNCTION_ARGS)
 {
 	Operation	op;
+	PaymentStatus status;
 
 	for (int i = 0; i < 7; i++)
 	{
@@ -182,7 +183,7 @@ idem_payment_status(PG_FUNCTION_ARGS)
 			PG_RETURN_NULL();
 	}
 	memset(op.nulls, true, sizeof(op.nulls));
-	operation_set(&op, kind, CStringGetTextDatum(OPERATION_PAY));
+	operation_set(&op, kind, CStringGetTextDatum(operation_kind_name(OPERATION_PAY)));
 	operation_set(&op, authorized, PG_GETARG_DATUM(0));
 	operation_set(&op, captured, PG_GETARG_DATUM(1));
 	operation_set(&op, released, PG_GETARG_DATUM(2));
@@ -192,7 +193,8 @@ idem_payment_status(PG_FUNCTION_ARGS)
 	if (!ARG_IS_NULL(5))
 		operation_set(&op, expired, PG_GETARG_DATUM(5));
 
-	PG_RETURN_TEXT_P(cstring_to_text(operation_payment_status(&op, PG_GETARG_TIMESTAMPTZ(6))));
+	status = operation_payment_status(&op, PG_GETARG_TIMESTAMPTZ(6));
+	PG_RETURN_TEXT_P(cstring_to_text(payment_status_name(status)));
 }
 
 static void

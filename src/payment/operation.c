@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * operation.c
- *		The row of an operation, its comparison with a request, the receipt.
+ *		The row of an operation, its comparison with what is asked for, the receipt.
  *
- * A row says what came of a request, with the payment's running totals after
+ * A row says what came of a call, with the payment's running totals after
  * it: authorized (held), captured (taken), released (held, and let go again),
  * refunded (taken, and given back).  All else on a receipt follows from these:
  *
@@ -80,24 +80,47 @@ static const Oid receipt_types[N_RECEIPT] = {
 	JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BOOLOID
 };
 
-static void init(Operation *op, const Key *key, const char *kind,
+/* As they are stored. */
+static const char *const kind_names[] = {
+	[OPERATION_UNKNOWN] = "unknown",
+	[OPERATION_PAY] = "pay",
+	[OPERATION_AUTHORIZE] = "authorize",
+	[OPERATION_CAPTURE] = "capture",
+	[OPERATION_VOID] = "void",
+	[OPERATION_REFUND] = "refund",
+	[OPERATION_CANCEL] = "cancel",
+	[OPERATION_EXPIRE] = "expire",
+};
+
+/* As they are on a receipt. */
+static const char *const status_names[] = {
+	[PAYMENT_AUTHORIZED] = "authorized",
+	[PAYMENT_PARTIALLY_CAPTURED] = "partially_captured",
+	[PAYMENT_SUCCEEDED] = "succeeded",
+	[PAYMENT_PARTIALLY_REFUNDED] = "partially_refunded",
+	[PAYMENT_REFUNDED] = "refunded",
+	[PAYMENT_VOIDED] = "voided",
+	[PAYMENT_EXPIRED] = "expired",
+	[PAYMENT_CANCELLED] = "cancelled",
+	[PAYMENT_DECLINED] = "declined",
+};
+
+static void init(Operation *op, const Key *key, OperationKind kind,
 				 const pg_uuid_t *payment_id, TimestampTz now);
 static void set_text(Operation *op, int column, const text *value);
-static void set_request(Operation *op, const OperationRequest *request);
+static void set_args(Operation *op, const OperationArgs *args);
 static bool may_act_for(Datum role);
 static Datum capturable(const Operation *op);
 static Datum refundable(const Operation *op);
 static Datum stored_zero(const Operation *op);
-static const char *payment_status(const Operation *op, Datum left,
-								  Datum to_refund, TimestampTz at);
+static PaymentStatus payment_status(const Operation *op, Datum left,
+									Datum to_refund, TimestampTz at);
 static TupleDesc receipt_desc(FunctionCallInfo fcinfo);
 static Datum receipt(FunctionCallInfo fcinfo, const Operation *op,
-					 TimestampTz at, const char *status, bool replayed);
+					 TimestampTz at, bool declined, bool replayed);
 static bool same_text(const Operation *op, int column, const text *asked);
 static bool same_metadata(const Operation *op, Jsonb *asked);
 static char *duration_text(int64 us);
-
-#define numeric(op, column)	DatumGetNumeric(operation_get(op, column))
 
 void
 operation_from_slot(Operation *op, TupleTableSlot *slot)
@@ -120,31 +143,31 @@ operation_copy(Operation *op, TupleTableSlot *slot)
 }
 
 void
-operation_start(Operation *op, const Key *key, const OperationRequest *request)
+operation_start(Operation *op, const Key *key, const OperationArgs *args)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	pg_uuid_t  *payment_id = palloc(sizeof(pg_uuid_t));
-	Datum		zero = NumericGetDatum(money_zero(money_decimals(request->amount)));
-	bool		hold = strcmp(request->operation, OPERATION_AUTHORIZE) == 0;
+	Datum		zero = NumericGetDatum(money_zero(money_decimals(args->amount)));
+	bool		hold = args->kind == OPERATION_AUTHORIZE;
 
 	uuid7_make(payment_id, now);
-	init(op, key, request->operation, payment_id, now);
-	operation_get(op, seq) = Int32GetDatum(1);
-	set_request(op, request);
-	set_text(op, Anum_operation_currency, request->currency);
-	set_text(op, Anum_operation_from_account, request->from_account);
-	set_text(op, Anum_operation_to_account, request->to_account);
-	operation_get(op, authorized) = NumericGetDatum(request->amount);
-	operation_get(op, captured) = hold ? zero : NumericGetDatum(request->amount);
-	operation_get(op, released) = zero;
-	operation_get(op, refunded) = zero;
+	init(op, key, args->kind, payment_id, now);
+	operation_set(op, seq, Int32GetDatum(1));
+	set_args(op, args);
+	set_text(op, Anum_operation_currency, args->currency);
+	set_text(op, Anum_operation_from_account, args->from_account);
+	set_text(op, Anum_operation_to_account, args->to_account);
+	operation_set(op, authorized, NumericGetDatum(args->amount));
+	operation_set(op, captured, hold ? zero : NumericGetDatum(args->amount));
+	operation_set(op, released, zero);
+	operation_set(op, refunded, zero);
 	if (hold)
-		operation_set(op, expires_at, TimestampTzGetDatum(now + request->expires_in));
+		operation_set(op, expires_at, TimestampTzGetDatum(now + args->expires_in));
 }
 
 void
 operation_follow(Operation *op, const Operation *newest, const Key *key,
-				 const OperationRequest *request)
+				 const OperationArgs *args)
 {
 	static const int carried[] = {
 		Anum_operation_currency,
@@ -159,35 +182,35 @@ operation_follow(Operation *op, const Operation *newest, const Key *key,
 		Anum_operation_owner,
 	};
 	Datum		owner = operation_is_null(newest, owner)
-		? operation_get(newest, role) : operation_get(newest, owner);
+		? operation_value(newest, role) : operation_value(newest, owner);
 	text	   *role;
 
-	init(op, key, request->operation,
-		 DatumGetUUIDP(operation_get(newest, payment_id)), GetCurrentTimestamp());
-	if (DatumGetInt32(operation_get(newest, seq)) == PG_INT32_MAX)
+	init(op, key, args->kind,
+		 DatumGetUUIDP(operation_value(newest, payment_id)), GetCurrentTimestamp());
+	if (DatumGetInt32(operation_value(newest, seq)) == PG_INT32_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("payment has too many operations")));
-	operation_get(op, seq) = Int32GetDatum(DatumGetInt32(operation_get(newest, seq)) + 1);
+	operation_set(op, seq, Int32GetDatum(DatumGetInt32(operation_value(newest, seq)) + 1));
 	for (int i = 0; i < lengthof(carried); i++)
 	{
 		op->values[carried[i] - 1] = newest->values[carried[i] - 1];
 		op->nulls[carried[i] - 1] = newest->nulls[carried[i] - 1];
 	}
-	set_request(op, request);
+	set_args(op, args);
 
-	role = DatumGetTextPP(operation_get(op, role));
+	role = DatumGetTextPP(operation_value(op, role));
 	operation_set(op, owner, owner);
 	if (same_text(op, Anum_operation_owner, role))
-		operation_is_null(op, owner) = true;
+		operation_set_null(op, owner);
 }
 
 void
 operation_of_owner(Operation *op)
 {
 	if (!operation_is_null(op, owner))
-		operation_get(op, role) = operation_get(op, owner);
-	operation_is_null(op, owner) = true;
+		operation_set(op, role, operation_value(op, owner));
+	operation_set_null(op, owner);
 }
 
 void
@@ -199,12 +222,12 @@ operation_cancelled(Operation *op, const Key *key)
 
 	uuid7_make(payment_id, now);
 	init(op, key, OPERATION_CANCEL, payment_id, now);
-	operation_get(op, seq) = Int32GetDatum(1);
-	operation_get(op, amount) = zero;
-	operation_get(op, authorized) = zero;
-	operation_get(op, captured) = zero;
-	operation_get(op, released) = zero;
-	operation_get(op, refunded) = zero;
+	operation_set(op, seq, Int32GetDatum(1));
+	operation_set(op, amount, zero);
+	operation_set(op, authorized, zero);
+	operation_set(op, captured, zero);
+	operation_set(op, released, zero);
+	operation_set(op, refunded, zero);
 }
 
 void
@@ -219,13 +242,31 @@ text *
 operation_currency(const Operation *op)
 {
 	return operation_is_null(op, currency) ? cstring_to_text("")
-		: DatumGetTextPP(operation_get(op, currency));
+		: DatumGetTextPP(operation_value(op, currency));
+}
+
+OperationKind
+operation_kind(const Operation *op)
+{
+	for (OperationKind kind = OPERATION_PAY; kind < lengthof(kind_names); kind++)
+	{
+		if (operation_is(op, kind))
+			return kind;
+	}
+	return OPERATION_UNKNOWN;
 }
 
 bool
-operation_is(const Operation *op, const char *kind)
+operation_is(const Operation *op, OperationKind kind)
 {
-	return bytes_equal_cstring(DatumGetTextPP(operation_get(op, kind)), kind);
+	return bytes_equal_cstring(DatumGetTextPP(operation_value(op, kind)),
+							   kind_names[kind]);
+}
+
+const char *
+operation_kind_name(OperationKind kind)
+{
+	return kind_names[kind];
 }
 
 bool
@@ -241,12 +282,12 @@ operation_refusal(const Operation *op)
 
 	if (!operation_is_declined(op))
 		return NULL;
-	state = text_to_cstring(DatumGetTextPP(operation_get(op, sqlstate)));
+	state = text_to_cstring(DatumGetTextPP(operation_value(op, sqlstate)));
 	if (strlen(state) != 5)		/* written by hand */
 		state = "XX000";
 	return refusal_make(MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]),
 						operation_is_null(op, message) ? "declined"
-						: text_to_cstring(DatumGetTextPP(operation_get(op, message))),
+						: text_to_cstring(DatumGetTextPP(operation_value(op, message))),
 						NULL, NULL);
 }
 
@@ -254,13 +295,13 @@ bool
 operation_has_expired(const Operation *op, TimestampTz at)
 {
 	return !operation_is_null(op, expires_at) &&
-		DatumGetTimestampTz(operation_get(op, expires_at)) <= at;
+		DatumGetTimestampTz(operation_value(op, expires_at)) <= at;
 }
 
 bool
 operation_is_expired(const Operation *op)
 {
-	return !operation_is_null(op, expired) && DatumGetBool(operation_get(op, expired));
+	return !operation_is_null(op, expired) && DatumGetBool(operation_value(op, expired));
 }
 
 Numeric
@@ -276,61 +317,61 @@ operation_refundable(const Operation *op)
 }
 
 Refusal *
-operation_check_request(const Operation *op, const OperationRequest *request)
+operation_check_args(const Operation *op, const OperationArgs *args)
 {
-	bool		whole = DatumGetBool(operation_get(op, whole));
+	bool		whole = DatumGetBool(operation_value(op, whole));
 
 	if (operation_is(op, OPERATION_CANCEL))
 		return NULL;
 
-	if (!operation_is(op, request->operation))
+	if (!operation_is(op, args->kind))
 		return refusal_different("kind",
-								 text_to_cstring(DatumGetTextPP(operation_get(op, kind))),
-								 request->operation);
+								 text_to_cstring(DatumGetTextPP(operation_value(op, kind))),
+								 kind_names[args->kind]);
 
-	if (request->payment_id &&
-		memcmp(request->payment_id, DatumGetUUIDP(operation_get(op, payment_id)),
+	if (args->payment_id &&
+		memcmp(args->payment_id, DatumGetUUIDP(operation_value(op, payment_id)),
 			   UUID_LEN) != 0)
 		return refusal_different("payment_id",
-								 DatumGetCString(DirectFunctionCall1(uuid_out, operation_get(op, payment_id))),
-								 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(request->payment_id))));
+								 DatumGetCString(DirectFunctionCall1(uuid_out, operation_value(op, payment_id))),
+								 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(args->payment_id))));
 
-	if (whole != (request->amount == NULL) ||
-		(!whole && !money_stored_equal(operation_get(op, amount), NumericGetDatum(request->amount))))
+	if (whole != (args->amount == NULL) ||
+		(!whole && !money_stored_equal(operation_value(op, amount), NumericGetDatum(args->amount))))
 		return refusal_different("amount",
-								 whole ? "all that is left" : money_digits(numeric(op, amount)),
-								 request->amount ? money_digits(request->amount) : "all that is left");
+								 whole ? "all that is left" : money_digits(operation_numeric(op, amount)),
+								 args->amount ? money_digits(args->amount) : "all that is left");
 
-	if (request->currency &&
-		!same_text(op, Anum_operation_currency, request->currency))
+	if (args->currency &&
+		!same_text(op, Anum_operation_currency, args->currency))
 		return refusal_different("currency",
 								 text_to_cstring(operation_currency(op)),
-								 text_to_cstring(currency_clip(request->currency)));
+								 text_to_cstring(currency_clip(args->currency)));
 
 	if (!operation_is_null(op, final) &&
-		DatumGetBool(operation_get(op, final)) != request->final)
-		return refusal_different("final", request->final ? "false" : "true",
-								 request->final ? "true" : "false");
+		DatumGetBool(operation_value(op, final)) != args->final)
+		return refusal_different("final", args->final ? "false" : "true",
+								 args->final ? "true" : "false");
 
-	if (request->expires_in != 0 && !operation_is_null(op, expires_at) &&
-		DatumGetTimestampTz(operation_get(op, expires_at)) !=
-		DatumGetTimestampTz(operation_get(op, created_at)) + request->expires_in)
+	if (args->expires_in != 0 && !operation_is_null(op, expires_at) &&
+		DatumGetTimestampTz(operation_value(op, expires_at)) !=
+		DatumGetTimestampTz(operation_value(op, created_at)) + args->expires_in)
 		return refusal_different("expires_in",
-								 duration_text(DatumGetTimestampTz(operation_get(op, expires_at)) -
-									 DatumGetTimestampTz(operation_get(op, created_at))),
-								 duration_text(request->expires_in));
+								 duration_text(DatumGetTimestampTz(operation_value(op, expires_at)) -
+									 DatumGetTimestampTz(operation_value(op, created_at))),
+								 duration_text(args->expires_in));
 
 	/* free text is named, but not shown: it may be personal, and logs are not */
-	if (request->payment_id == NULL)
+	if (args->payment_id == NULL)
 	{
-		if (!same_text(op, Anum_operation_from_account, request->from_account))
+		if (!same_text(op, Anum_operation_from_account, args->from_account))
 			return refusal_different("from_account", NULL, NULL);
-		if (!same_text(op, Anum_operation_to_account, request->to_account))
+		if (!same_text(op, Anum_operation_to_account, args->to_account))
 			return refusal_different("to_account", NULL, NULL);
 	}
-	if (!same_text(op, Anum_operation_reference, request->reference))
+	if (!same_text(op, Anum_operation_reference, args->reference))
 		return refusal_different("reference", NULL, NULL);
-	if (!same_metadata(op, request->metadata))
+	if (!same_metadata(op, args->metadata))
 		return refusal_different("metadata", NULL, NULL);
 	return NULL;
 }
@@ -338,53 +379,59 @@ operation_check_request(const Operation *op, const OperationRequest *request)
 Refusal *
 operation_check_access(const Operation *op)
 {
-	return may_act_for(operation_get(op, role)) ? NULL : refusal_forbidden("idempotency key");
+	return may_act_for(operation_value(op, role)) ? NULL : refusal_forbidden("idempotency key");
 }
 
 Refusal *
 operation_check_payment_access(const Operation *op)
 {
-	return may_act_for(operation_is_null(op, owner) ? operation_get(op, role)
-					   : operation_get(op, owner)) ? NULL : refusal_forbidden("payment");
+	return may_act_for(operation_is_null(op, owner) ? operation_value(op, role)
+					   : operation_value(op, owner)) ? NULL : refusal_forbidden("payment");
 }
 
-const char *
+PaymentStatus
 operation_payment_status(const Operation *op, TimestampTz at)
 {
 	return payment_status(op, capturable(op), refundable(op), at);
 }
 
-const char *
+PaymentStatus
 operation_status(const Operation *op)
 {
 	if (operation_is_declined(op))
-		return "declined";
-	return operation_payment_status(op, DatumGetTimestampTz(operation_get(op, created_at)));
+		return PAYMENT_DECLINED;
+	return operation_payment_status(op, DatumGetTimestampTz(operation_value(op, created_at)));
+}
+
+const char *
+payment_status_name(PaymentStatus status)
+{
+	return status_names[status];
 }
 
 Datum
 operation_receipt(FunctionCallInfo fcinfo, const Operation *op, bool replayed)
 {
-	return receipt(fcinfo, op, DatumGetTimestampTz(operation_get(op, created_at)),
-				   operation_is_declined(op) ? "declined" : NULL, replayed);
+	return receipt(fcinfo, op, DatumGetTimestampTz(operation_value(op, created_at)),
+				   operation_is_declined(op), replayed);
 }
 
 Datum
 operation_receipt_now(FunctionCallInfo fcinfo, const Operation *op)
 {
-	return receipt(fcinfo, op, GetCurrentStatementStartTimestamp(), NULL, true);
+	return receipt(fcinfo, op, GetCurrentStatementStartTimestamp(), false, true);
 }
 
 Datum
 operation_replay(FunctionCallInfo fcinfo, TupleTableSlot *slot,
-				 const OperationRequest *request)
+				 const OperationArgs *args)
 {
 	Operation	op;
 
 	operation_from_slot(&op, slot);
 	refusal_raise(operation_check_access(&op));
-	if (request)
-		refusal_raise(operation_check_request(&op, request));
+	if (args)
+		refusal_raise(operation_check_args(&op, args));
 	return operation_receipt(fcinfo, &op, true);
 }
 
@@ -392,7 +439,7 @@ operation_replay(FunctionCallInfo fcinfo, TupleTableSlot *slot,
  * A row with all that every operation has, and NULL for the rest.
  */
 static void
-init(Operation *op, const Key *key, const char *kind,
+init(Operation *op, const Key *key, OperationKind kind,
 	 const pg_uuid_t *payment_id, TimestampTz now)
 {
 	memset(op->nulls, true, sizeof(op->nulls));
@@ -402,7 +449,7 @@ init(Operation *op, const Key *key, const char *kind,
 	operation_set(op, whole, BoolGetDatum(false));
 	set_text(op, Anum_operation_scope, key->scope);
 	set_text(op, Anum_operation_key, key->key);
-	operation_set(op, kind, CStringGetTextDatum(kind));
+	operation_set(op, kind, CStringGetTextDatum(kind_names[kind]));
 	operation_set(op, amount, (Datum) 0);
 	operation_set(op, authorized, (Datum) 0);
 	operation_set(op, captured, (Datum) 0);
@@ -414,22 +461,24 @@ init(Operation *op, const Key *key, const char *kind,
 static void
 set_text(Operation *op, int column, const text *value)
 {
-	op->values[column - 1] = PointerGetDatum(value);
-	op->nulls[column - 1] = value == NULL;
+	if (value)
+		operation_set_column(op, column, PointerGetDatum(value));
+	else
+		operation_set_column_null(op, column);
 }
 
 static void
-set_request(Operation *op, const OperationRequest *request)
+set_args(Operation *op, const OperationArgs *args)
 {
-	operation_get(op, whole) = BoolGetDatum(request->amount == NULL);
-	operation_get(op, amount) = request->amount
-		? NumericGetDatum(request->amount)
-		: NumericGetDatum(money_zero(money_decimals(numeric(op, authorized))));
-	if (strcmp(request->operation, OPERATION_CAPTURE) == 0)
-		operation_set(op, final, BoolGetDatum(request->final));
-	set_text(op, Anum_operation_reference, request->reference);
-	if (request->metadata)
-		operation_set(op, metadata, JsonbPGetDatum(request->metadata));
+	operation_set(op, whole, BoolGetDatum(args->amount == NULL));
+	operation_set(op, amount,
+				  NumericGetDatum(args->amount ? args->amount
+								  : money_zero(money_decimals(operation_numeric(op, authorized)))));
+	if (args->kind == OPERATION_CAPTURE)
+		operation_set(op, final, BoolGetDatum(args->final));
+	set_text(op, Anum_operation_reference, args->reference);
+	if (args->metadata)
+		operation_set(op, metadata, JsonbPGetDatum(args->metadata));
 }
 
 static bool
@@ -447,16 +496,16 @@ capturable(const Operation *op)
 {
 	Datum		zero = stored_zero(op);
 
-	return money_stored_subtract(money_stored_subtract(operation_get(op, authorized),
-													   operation_get(op, captured), zero),
-								 operation_get(op, released), zero);
+	return money_stored_subtract(money_stored_subtract(operation_value(op, authorized),
+													   operation_value(op, captured), zero),
+								 operation_value(op, released), zero);
 }
 
 static Datum
 refundable(const Operation *op)
 {
-	return money_stored_subtract(operation_get(op, captured),
-								 operation_get(op, refunded), stored_zero(op));
+	return money_stored_subtract(operation_value(op, captured),
+								 operation_value(op, refunded), stored_zero(op));
 }
 
 /*
@@ -465,16 +514,16 @@ refundable(const Operation *op)
 static Datum
 stored_zero(const Operation *op)
 {
-	if (money_stored_is_zero(operation_get(op, refunded)))
-		return operation_get(op, refunded);
-	return NumericGetDatum(money_zero(money_decimals(numeric(op, refunded))));
+	if (money_stored_is_zero(operation_value(op, refunded)))
+		return operation_value(op, refunded);
+	return NumericGetDatum(money_zero(money_decimals(operation_numeric(op, refunded))));
 }
 
 /*
  * The status of the payment; left is what could be captured if the hold had not
  * expired.
  */
-static const char *
+static PaymentStatus
 payment_status(const Operation *op, Datum left, Datum to_refund, TimestampTz at)
 {
 	bool		expired = operation_has_expired(op, at);
@@ -482,25 +531,26 @@ payment_status(const Operation *op, Datum left, Datum to_refund, TimestampTz at)
 	bool		to_capture = !expired && has_left;
 
 	if (operation_is(op, OPERATION_CANCEL))
-		return "cancelled";
-	if (!money_stored_is_zero(operation_get(op, refunded)))
+		return PAYMENT_CANCELLED;
+	if (!money_stored_is_zero(operation_value(op, refunded)))
 		return to_capture || !money_stored_is_zero(to_refund)
-			? "partially_refunded" : "refunded";
-	if (!money_stored_is_zero(operation_get(op, captured)))
-		return to_capture ? "partially_captured" : "succeeded";
+			? PAYMENT_PARTIALLY_REFUNDED : PAYMENT_REFUNDED;
+	if (!money_stored_is_zero(operation_value(op, captured)))
+		return to_capture ? PAYMENT_PARTIALLY_CAPTURED : PAYMENT_SUCCEEDED;
 	if (to_capture)
-		return "authorized";
+		return PAYMENT_AUTHORIZED;
 
 	return operation_is_expired(op) || (expired && has_left)
-		? "expired" : "voided";
+		? PAYMENT_EXPIRED : PAYMENT_VOIDED;
 }
 
 /*
- * A receipt with the payment's state at a time; status: NULL is the payment's.
+ * A receipt with the payment's state at a time.  declined: its status says that
+ * the operation was, and not the payment's.
  */
 static Datum
 receipt(FunctionCallInfo fcinfo, const Operation *op, TimestampTz at,
-		const char *status, bool replayed)
+		bool declined, bool replayed)
 {
 	static const struct
 	{
@@ -529,11 +579,11 @@ receipt(FunctionCallInfo fcinfo, const Operation *op, TimestampTz at,
 	bool		nulls[N_RECEIPT] = {false};
 	Datum		left = capturable(op);
 	Datum		to_refund = refundable(op);
+	PaymentStatus status;
 	TupleDesc	desc;
 	Datum		result;
 
-	if (status == NULL)
-		status = payment_status(op, left, to_refund, at);
+	status = declined ? PAYMENT_DECLINED : payment_status(op, left, to_refund, at);
 	if (operation_has_expired(op, at))
 		left = stored_zero(op);
 
@@ -542,7 +592,7 @@ receipt(FunctionCallInfo fcinfo, const Operation *op, TimestampTz at,
 		values[copied[i].receipt] = op->values[copied[i].column - 1];
 		nulls[copied[i].receipt] = op->nulls[copied[i].column - 1];
 	}
-	values[RECEIPT_STATUS] = CStringGetTextDatum(status);
+	values[RECEIPT_STATUS] = CStringGetTextDatum(payment_status_name(status));
 	values[RECEIPT_CAPTURABLE] = left;
 	values[RECEIPT_REFUNDABLE] = to_refund;
 	values[RECEIPT_REPLAYED] = BoolGetDatum(replayed);
@@ -590,7 +640,8 @@ receipt_desc(FunctionCallInfo fcinfo)
 static bool
 same_text(const Operation *op, int column, const text *asked)
 {
-	return bytes_equal(op->nulls[column - 1] ? NULL : DatumGetTextPP(op->values[column - 1]),
+	return bytes_equal(operation_column_is_null(op, column) ? NULL
+					   : DatumGetTextPP(operation_column(op, column)),
 					   asked);
 }
 
@@ -600,7 +651,7 @@ same_metadata(const Operation *op, Jsonb *asked)
 {
 	if (operation_is_null(op, metadata) || asked == NULL)
 		return operation_is_null(op, metadata) && asked == NULL;
-	return compareJsonbContainers(&DatumGetJsonbP(operation_get(op, metadata))->root,
+	return compareJsonbContainers(&DatumGetJsonbP(operation_value(op, metadata))->root,
 								  &asked->root) == 0;
 }
 

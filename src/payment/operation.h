@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * operation.h
- *		The row of an operation, its comparison with a request, the receipt.
+ *		The row of an operation, its comparison with what is asked for, the receipt.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,24 +26,72 @@ typedef struct Operation
 	bool		nulls[Natts_operation];
 } Operation;
 
-#define operation_get(op, column)	((op)->values[Anum_operation_##column - 1])
-#define operation_is_null(op, column)	((op)->nulls[Anum_operation_##column - 1])
+/* A column that is not NULL, and one that may be. */
+#define operation_value(op, column)	operation_column(op, Anum_operation_##column)
+#define operation_numeric(op, column)	DatumGetNumeric(operation_value(op, column))
+#define operation_is_null(op, column)	operation_column_is_null(op, Anum_operation_##column)
+
+/* The only ways to write one. */
 #define operation_set(op, column, value) \
-	(operation_get(op, column) = (value), operation_is_null(op, column) = false)
+	operation_set_column(op, Anum_operation_##column, value)
+#define operation_set_null(op, column)	operation_set_column_null(op, Anum_operation_##column)
 
-/* The kinds of operations, as they are stored. */
-#define OPERATION_PAY		"pay"
-#define OPERATION_AUTHORIZE	"authorize"
-#define OPERATION_CAPTURE	"capture"
-#define OPERATION_VOID		"void"
-#define OPERATION_REFUND	"refund"
-#define OPERATION_CANCEL	"cancel"	/* a key that was cancelled unused */
-#define OPERATION_EXPIRE	"expire"	/* an expired hold was released */
-
-/* What a client asks for. */
-typedef struct OperationRequest
+static inline Datum
+operation_column(const Operation *op, int column)
 {
-	const char *operation;		/* its kind */
+	return op->values[column - 1];
+}
+
+static inline bool
+operation_column_is_null(const Operation *op, int column)
+{
+	return op->nulls[column - 1];
+}
+
+static inline void
+operation_set_column(Operation *op, int column, Datum value)
+{
+	op->values[column - 1] = value;
+	op->nulls[column - 1] = false;
+}
+
+static inline void
+operation_set_column_null(Operation *op, int column)
+{
+	op->values[column - 1] = (Datum) 0;
+	op->nulls[column - 1] = true;
+}
+
+typedef enum OperationKind
+{
+	OPERATION_UNKNOWN,			/* a row written by hand has another word */
+	OPERATION_PAY,
+	OPERATION_AUTHORIZE,
+	OPERATION_CAPTURE,
+	OPERATION_VOID,
+	OPERATION_REFUND,
+	OPERATION_CANCEL,			/* a key was cancelled unused */
+	OPERATION_EXPIRE			/* an expired hold was released */
+} OperationKind;
+
+/* The state of a payment. */
+typedef enum PaymentStatus
+{
+	PAYMENT_AUTHORIZED,
+	PAYMENT_PARTIALLY_CAPTURED,
+	PAYMENT_SUCCEEDED,
+	PAYMENT_PARTIALLY_REFUNDED,
+	PAYMENT_REFUNDED,
+	PAYMENT_VOIDED,
+	PAYMENT_EXPIRED,
+	PAYMENT_CANCELLED,			/* its key was cancelled unused */
+	PAYMENT_DECLINED			/* on a receipt alone: the operation was declined */
+} PaymentStatus;
+
+/* What a caller asks for. */
+typedef struct OperationArgs
+{
+	OperationKind kind;
 	const pg_uuid_t *payment_id;	/* NULL if it starts a payment */
 	Numeric		amount;			/* in the currency's major unit; NULL: all
 								 * that is left */
@@ -54,7 +102,7 @@ typedef struct OperationRequest
 	text	   *to_account;
 	text	   *reference;
 	Jsonb	   *metadata;
-} OperationRequest;
+} OperationArgs;
 
 /* Take the row out of a slot.  Its values live as long as the slot's. */
 extern void operation_from_slot(Operation *op, TupleTableSlot *slot);
@@ -63,18 +111,18 @@ extern void operation_from_slot(Operation *op, TupleTableSlot *slot);
 extern void operation_copy(Operation *op, TupleTableSlot *slot);
 
 /*
- * The first operation of a new payment, with the totals that follow from the
- * request (a pay or an authorize, checked, with an amount).
+ * The first operation of a new payment, with its totals.  args: a pay or an
+ * authorize, checked, with an amount.
  */
 extern void operation_start(Operation *op, const Key *key,
-							const OperationRequest *request);
+							const OperationArgs *args);
 
 /*
  * The next operation of the payment whose newest operation is given, with the
- * same totals; the amount is what the request names, or zero.
+ * same totals; the amount is what args name, or zero.
  */
 extern void operation_follow(Operation *op, const Operation *newest,
-							 const Key *key, const OperationRequest *request);
+							 const Key *key, const OperationArgs *args);
 
 /* Make it one of the role that started the payment, whoever makes it. */
 extern void operation_of_owner(Operation *op);
@@ -88,7 +136,11 @@ extern void operation_decline(Operation *op, const Refusal *refusal);
 /* The code of its currency; empty if there is none. */
 extern text *operation_currency(const Operation *op);
 
-extern bool operation_is(const Operation *op, const char *kind);
+/* Its kind, and the word for a kind. */
+extern OperationKind operation_kind(const Operation *op);
+extern bool operation_is(const Operation *op, OperationKind kind);
+extern const char *operation_kind_name(OperationKind kind);
+
 extern bool operation_is_declined(const Operation *op);
 
 /* Why it was declined; NULL if it was not. */
@@ -106,12 +158,12 @@ extern Numeric operation_refundable(const Operation *op);
 
 /*
  * Refuse, naming the first field that differs, unless the operation is what
- * the request asks for.  (A cancelled key answers to all.)
+ * is asked for.  (A cancelled key answers to all.)
  *
  * Refusal: ID422.
  */
-extern Refusal *operation_check_request(const Operation *op,
-										const OperationRequest *request);
+extern Refusal *operation_check_args(const Operation *op,
+										const OperationArgs *args);
 
 /*
  * May the current role see the operation, and have it replayed?  It needs the
@@ -129,11 +181,14 @@ extern Refusal *operation_check_access(const Operation *op);
  */
 extern Refusal *operation_check_payment_access(const Operation *op);
 
-/* "authorized" and the like: the payment's state at a time, see operation.c. */
-extern const char *operation_payment_status(const Operation *op, TimestampTz at);
+/* The payment's state at a time, see operation.c. */
+extern PaymentStatus operation_payment_status(const Operation *op, TimestampTz at);
 
-/* The status on the operation's receipt: that, as of then, or "declined". */
-extern const char *operation_status(const Operation *op);
+/* The status on the operation's receipt: that, as of then, or declined. */
+extern PaymentStatus operation_status(const Operation *op);
+
+/* The word for a status. */
+extern const char *payment_status_name(PaymentStatus status);
 
 /*
  * The receipt of an operation, as it was then: a value of the composite type
@@ -150,11 +205,11 @@ extern Datum operation_receipt_now(FunctionCallInfo fcinfo, const Operation *op)
 
 /*
  * The receipt of the row in a slot, replayed, after a look whether it is what
- * is asked for (request may be NULL) and the caller's to see.
+ * is asked for (args may be NULL) and the caller's to see.
  *
  * Errors: ID403, ID422.
  */
 extern Datum operation_replay(FunctionCallInfo fcinfo, TupleTableSlot *slot,
-							  const OperationRequest *request);
+							  const OperationArgs *args);
 
 #endif							/* IDEM_OPERATION_H */

@@ -34,7 +34,7 @@ PG_FUNCTION_INFO_V1(idem_pay);
 PG_FUNCTION_INFO_V1(idem_authorize);
 
 static Datum start_payment(FunctionCallInfo fcinfo, text *key, text *scope,
-						   OperationRequest *request, const char *command);
+						   OperationArgs *args, const char *command);
 
 /*
  * idem_pay: take an amount at once.
@@ -48,8 +48,8 @@ static Datum start_payment(FunctionCallInfo fcinfo, text *key, text *scope,
 Datum
 idem_pay(PG_FUNCTION_ARGS)
 {
-	OperationRequest request = {
-		.operation = OPERATION_PAY,
+	OperationArgs args = {
+		.kind = OPERATION_PAY,
 		.amount = ARG_NUMERIC(1),
 		.currency = currency_of_call(ARG_TEXT(2)),
 		.from_account = ARG_TEXT(3),
@@ -58,7 +58,7 @@ idem_pay(PG_FUNCTION_ARGS)
 		.metadata = ARG_JSONB(6),
 	};
 
-	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(7), &request, "idem_pay()");
+	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(7), &args, "idem_pay()");
 }
 
 /*
@@ -72,8 +72,8 @@ idem_pay(PG_FUNCTION_ARGS)
 Datum
 idem_authorize(PG_FUNCTION_ARGS)
 {
-	OperationRequest request = {
-		.operation = OPERATION_AUTHORIZE,
+	OperationArgs args = {
+		.kind = OPERATION_AUTHORIZE,
 		.amount = ARG_NUMERIC(1),
 		.currency = currency_of_call(ARG_TEXT(2)),
 		.from_account = ARG_TEXT(3),
@@ -83,28 +83,28 @@ idem_authorize(PG_FUNCTION_ARGS)
 		.metadata = ARG_JSONB(7),
 	};
 
-	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(8), &request, "idem_authorize()");
+	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(8), &args, "idem_authorize()");
 }
 
 Refusal *
-payment_check(OperationRequest *request)
+payment_check(OperationArgs *args)
 {
 	int			exponent = 0;
 	Refusal    *refusal;
 
-	if (request->from_account || request->to_account)
+	if (args->from_account || args->to_account)
 		return refusal_make(ERRCODE_FEATURE_NOT_SUPPORTED,
 							"payments between accounts are not supported", NULL,
 							"Leave from_account and to_account null.");
-	refusal = currency_exponent(request->currency, &exponent);
+	refusal = currency_exponent(args->currency, &exponent);
 	if (refusal)
 		return refusal;
-	return money_in_currency(&request->amount, request->currency, exponent);
+	return money_in_currency(&args->amount, args->currency, exponent);
 }
 
 static Datum
 start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
-			  OperationRequest *request, const char *command)
+			  OperationArgs *args, const char *command)
 {
 	Key			key;
 	Store		store;
@@ -112,21 +112,21 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	Datum		receipt;
 
 	refusal_raise(key_check(key_arg, scope_arg, &key));
-	refusal_raise(money_check(request->amount));
+	refusal_raise(money_check(args->amount));
 
 	store_open(&store, TABLE_OPERATION);
 	claim_init(&claim, &store, &key);
 	if (claim_find(&claim, command))
-		receipt = operation_replay(fcinfo, store.slot, request);
+		receipt = operation_replay(fcinfo, store.slot, args);
 	else
 	{
-		refusal_raise(payment_check(request));
+		refusal_raise(payment_check(args));
 
 		if (claim_take(&claim, command))
 		{
 			Operation	op;
 
-			operation_start(&op, &key, request);
+			operation_start(&op, &key, args);
 			store_insert(&store, op.values, op.nulls);
 			claim_release(&claim);
 			if (!operation_is_null(&op, expires_at))
@@ -134,7 +134,7 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 			receipt = operation_receipt(fcinfo, &op, false);
 		}
 		else
-			receipt = operation_replay(fcinfo, store.slot, request);
+			receipt = operation_replay(fcinfo, store.slot, args);
 	}
 	store_close(&store);
 

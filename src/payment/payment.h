@@ -17,6 +17,6 @@
  * Refusals: those of currency_exponent() and money_in_currency(); 0A000 if it
  * names accounts.
  */
-extern Refusal *payment_check(OperationRequest *request);
+extern Refusal *payment_check(OperationArgs *args);
 
 #endif							/* IDEM_PAYMENT_H */

@@ -24,24 +24,41 @@ static Refusal *capture(Operation *op, Numeric amount, bool final);
 static Refusal *void_rest(Operation *op);
 static Refusal *refund(Operation *op, Numeric amount);
 static Refusal *expire(Operation *op);
-static Refusal *check_hold(const Operation *op, const char *verb);
-static Refusal *has_expired(const Operation *op, Numeric left, const char *verb);
+static Refusal *check_hold(const Operation *op, OperationKind kind);
+static Refusal *has_expired(const Operation *op, Numeric left,
+							OperationKind kind);
 
-#define numeric(op, column)	DatumGetNumeric(operation_get(op, column))
 #define money(op, amount)	money_text(amount, operation_currency(op))
 
+/* Add to one of the totals. */
+#define add(op, total, amount) \
+	operation_set(op, total, \
+				  NumericGetDatum(money_add(operation_numeric(op, total), amount)))
+
 Refusal *
-state_apply(Operation *op, const OperationRequest *request)
+state_apply(Operation *op, const OperationArgs *args)
 {
-	if (strcmp(request->operation, OPERATION_CAPTURE) == 0)
-		return capture(op, request->amount, request->final);
-	if (strcmp(request->operation, OPERATION_VOID) == 0)
-		return void_rest(op);
-	if (strcmp(request->operation, OPERATION_REFUND) == 0)
-		return refund(op, request->amount);
-	if (strcmp(request->operation, OPERATION_EXPIRE) == 0)
-		return expire(op);
-	elog(ERROR, "no operation of a payment: %s", request->operation);
+	switch (args->kind)
+	{
+		case OPERATION_CAPTURE:
+			return capture(op, args->amount, args->final);
+
+		case OPERATION_VOID:
+			return void_rest(op);
+
+		case OPERATION_REFUND:
+			return refund(op, args->amount);
+
+		case OPERATION_EXPIRE:
+			return expire(op);
+
+		case OPERATION_UNKNOWN:
+		case OPERATION_PAY:
+		case OPERATION_AUTHORIZE:
+		case OPERATION_CANCEL:
+			break;
+	}
+	elog(ERROR, "no state allows or forbids an operation of kind %d", args->kind);
 }
 
 static Refusal *
@@ -51,25 +68,25 @@ capture(Operation *op, Numeric amount, bool final)
 	Refusal    *refusal;
 
 	if (amount == NULL)
-		operation_get(op, amount) = NumericGetDatum(amount = left);
+	{
+		amount = left;
+		operation_set(op, amount, NumericGetDatum(amount));
+	}
 
-	refusal = check_hold(op, "capture");
+	refusal = check_hold(op, OPERATION_CAPTURE);
 	if (refusal)
 		return refusal;
 	if (money_compare(amount, left) > 0)
 		return refusal_make(ERRCODE_IDEM_STATE,
 							"amount is more than can be captured",
 							psprintf("%s are asked for; of %s authorized, %s can be captured.",
-									 money(op, amount), money(op, numeric(op, authorized)),
+									 money(op, amount), money(op, operation_numeric(op, authorized)),
 									 money(op, left)),
 							NULL);
 
-	operation_get(op, captured) =
-		NumericGetDatum(money_add(numeric(op, captured), amount));
+	add(op, captured, amount);
 	if (final)
-		operation_get(op, released) =
-			NumericGetDatum(money_add(numeric(op, released),
-									  money_subtract(left, amount)));
+		add(op, released, money_subtract(left, amount));
 	return NULL;
 }
 
@@ -79,13 +96,12 @@ void_rest(Operation *op)
 	Numeric		left = operation_capturable(op);
 	Refusal    *refusal;
 
-	operation_get(op, amount) = NumericGetDatum(left);
-	refusal = check_hold(op, "void");
+	operation_set(op, amount, NumericGetDatum(left));
+	refusal = check_hold(op, OPERATION_VOID);
 	if (refusal)
 		return refusal;
 
-	operation_get(op, released) =
-		NumericGetDatum(money_add(numeric(op, released), left));
+	add(op, released, left);
 	return NULL;
 }
 
@@ -95,26 +111,28 @@ refund(Operation *op, Numeric amount)
 	Numeric		left = operation_refundable(op);
 
 	if (amount == NULL)
-		operation_get(op, amount) = NumericGetDatum(amount = left);
+	{
+		amount = left;
+		operation_set(op, amount, NumericGetDatum(amount));
+	}
 
 	if (money_is_zero(left))
 		return refusal_make(ERRCODE_IDEM_STATE,
 							"nothing is left to refund",
 							psprintf("Of %s captured, %s are refunded.",
-									 money(op, numeric(op, captured)),
-									 money(op, numeric(op, refunded))),
-							check_hold(op, "void") == NULL
+									 money(op, operation_numeric(op, captured)),
+									 money(op, operation_numeric(op, refunded))),
+							check_hold(op, OPERATION_VOID) == NULL
 							? "Use idem_void() to release what is held." : NULL);
 	if (money_compare(amount, left) > 0)
 		return refusal_make(ERRCODE_IDEM_STATE,
 							"amount is more than can be refunded",
 							psprintf("%s are asked for; of %s captured, %s can be refunded.",
-									 money(op, amount), money(op, numeric(op, captured)),
+									 money(op, amount), money(op, operation_numeric(op, captured)),
 									 money(op, left)),
 							NULL);
 
-	operation_get(op, refunded) =
-		NumericGetDatum(money_add(numeric(op, refunded), amount));
+	add(op, refunded, amount);
 	return NULL;
 }
 
@@ -123,13 +141,12 @@ expire(Operation *op)
 {
 	Numeric		left = operation_capturable(op);
 
-	operation_get(op, amount) = NumericGetDatum(left);
+	operation_set(op, amount, NumericGetDatum(left));
 	if (money_is_zero(left) ||
-		!operation_has_expired(op, DatumGetTimestampTz(operation_get(op, created_at))))
+		!operation_has_expired(op, DatumGetTimestampTz(operation_value(op, created_at))))
 		return refusal_make(ERRCODE_IDEM_STATE, "nothing has expired", NULL, NULL);
 
-	operation_get(op, released) =
-		NumericGetDatum(money_add(numeric(op, released), left));
+	add(op, released, left);
 	operation_set(op, expired, BoolGetDatum(true));
 	return NULL;
 }
@@ -138,29 +155,29 @@ expire(Operation *op)
  * Is there something held?
  */
 static Refusal *
-check_hold(const Operation *op, const char *verb)
+check_hold(const Operation *op, OperationKind kind)
 {
 	Numeric		left = operation_capturable(op);
 	const char *hint = NULL;
 
 	if (operation_is_expired(op))
-		return has_expired(op, numeric(op, released), verb);
+		return has_expired(op, operation_numeric(op, released), kind);
 
-	if (strcmp(verb, "void") == 0 && !money_is_zero(operation_refundable(op)))
+	if (kind == OPERATION_VOID && !money_is_zero(operation_refundable(op)))
 		hint = "Use idem_refund() to give back what is captured.";
-	if (strcmp(verb, "capture") == 0 && !money_is_zero(numeric(op, captured)) &&
-		!money_is_zero(numeric(op, released)))
+	if (kind == OPERATION_CAPTURE && !money_is_zero(operation_numeric(op, captured)) &&
+		!money_is_zero(operation_numeric(op, released)))
 		hint = "A capture releases what it leaves, unless final is false.";
 	if (money_is_zero(left))
 		return refusal_make(ERRCODE_IDEM_STATE,
-							psprintf("nothing is left to %s", verb),
+							psprintf("nothing is left to %s", operation_kind_name(kind)),
 							psprintf("Of %s authorized, %s are captured and %s released.",
-									 money(op, numeric(op, authorized)),
-									 money(op, numeric(op, captured)),
-									 money(op, numeric(op, released))),
+									 money(op, operation_numeric(op, authorized)),
+									 money(op, operation_numeric(op, captured)),
+									 money(op, operation_numeric(op, released))),
 							hint);
-	if (operation_has_expired(op, DatumGetTimestampTz(operation_get(op, created_at))))
-		return has_expired(op, left, verb);
+	if (operation_has_expired(op, DatumGetTimestampTz(operation_value(op, created_at))))
+		return has_expired(op, left, kind);
 	return NULL;
 }
 
@@ -168,12 +185,12 @@ check_hold(const Operation *op, const char *verb)
  * left: what was held then.
  */
 static Refusal *
-has_expired(const Operation *op, Numeric left, const char *verb)
+has_expired(const Operation *op, Numeric left, OperationKind kind)
 {
 	return refusal_make(ERRCODE_IDEM_STATE,
 						"authorization has expired",
 						psprintf("%s were left to %s until %s.",
-								 money(op, left), verb,
-								 timestamptz_to_str(DatumGetTimestampTz(operation_get(op, expires_at)))),
+								 money(op, left), operation_kind_name(kind),
+								 timestamptz_to_str(DatumGetTimestampTz(operation_value(op, expires_at)))),
 						NULL);
 }
