@@ -97,17 +97,6 @@ call_not_null(bool is_null, const char *name)
 				 errmsg("%s must not be null", name)));
 }
 
-void
-call_no_payment(const pg_uuid_t *payment_id, const text *scope)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_IDEM_NOT_FOUND),
-			 errmsg("payment %s does not exist",
-					DatumGetCString(DirectFunctionCall1(uuid_out,
-														UUIDPGetDatum(payment_id)))),
-			 errdetail("It was looked for in scope \"%s\".", text_to_cstring(scope))));
-}
-
 int64
 call_duration(const Interval *interval, const char *name)
 {

@@ -30,10 +30,6 @@
 /* Raise 22004 if an argument of this name is NULL. */
 extern void call_not_null(bool is_null, const char *name);
 
-/* Raise ID404 for a payment that is not there. */
-pg_noreturn extern void call_no_payment(const pg_uuid_t *payment_id,
-										const text *scope);
-
 /*
  * An interval in microseconds.  A day has 24 hours and a month 30 days, so that
  * it is the same in every time zone and at every time of the year.

@@ -51,7 +51,8 @@
  *	hold.c		idem_expire, and the list of holds that it goes by
  *	batch.c		idem_pay_batch
  *	lookup.c	idem_lookup, idem_payment, idem_history: what only reads
- *	operation.c	the row of an operation, its comparison with a request, the receipt
+ *	operation.c	the row of an operation, the totals, its comparison with what is asked for
+ *	receipt.c	what all of these return
  *	state.c		what the state of a payment allows: the rules of capture, refund
  *				and expiry
  *	uuid7.c		payment ids

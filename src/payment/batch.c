@@ -570,7 +570,7 @@ answer(Batch *batch, BatchItem *item, const Operation *op)
 		return;
 	}
 	item->outcome = OUTCOME_REPLAYED;
-	item->status = operation_status(op);
+	item->status = operation_state(op).status;
 	item->payment_id = *DatumGetUUIDP(operation_value(op, payment_id));
 }
 

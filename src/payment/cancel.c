@@ -31,6 +31,8 @@
 #include "key.h"
 #include "money/money.h"
 #include "payment/operation.h"
+#include "payment/payment.h"
+#include "payment/receipt.h"
 #include "payment/state.h"
 #include "table/store.h"
 
@@ -79,14 +81,14 @@ idem_cancel(PG_FUNCTION_ARGS)
 		operation_cancelled(&op, &key);
 		store_insert(&store, op.values, op.nulls);
 		claim_release(&claim);
-		receipt = operation_receipt(fcinfo, &op, false);
+		receipt = receipt_make(fcinfo, &op, false);
 	}
 	else
 	{
 		operation_copy(&op, store.slot);
 		refusal_raise(operation_check_access(&op));
 		if (operation_is(&op, OPERATION_CANCEL) || operation_is_declined(&op))
-			receipt = operation_receipt(fcinfo, &op, true);
+			receipt = receipt_make(fcinfo, &op, true);
 		else
 			receipt = undo(fcinfo, &store, &own_claim, &op);
 	}
@@ -106,7 +108,7 @@ replay(FunctionCallInfo fcinfo, Store *store)
 
 	operation_from_slot(&op, store->slot);
 	refusal_raise(operation_check_payment_access(&op));
-	return operation_receipt(fcinfo, &op, true);
+	return receipt_make(fcinfo, &op, true);
 }
 
 static Datum
@@ -128,14 +130,14 @@ undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
 		if (!claim_payment(claim, scope, payment_id))
 			continue;
 		if (claim->payment_state == ROW_ABSENT)
-			call_no_payment(payment_id, scope);	/* deleted by hand */
+			payment_not_found(payment_id, scope);	/* deleted by hand */
 
 		operation_from_slot(&newest, store->slot);
 		refusal_raise(operation_check_payment_access(&newest));
 		undoing_operation(&op, &newest, original, claim);
 		store_insert(store, op.values, op.nulls);
 		claim_release(claim);
-		return operation_receipt(fcinfo, &op, false);
+		return receipt_make(fcinfo, &op, false);
 	}
 }
 

@@ -22,6 +22,8 @@
 #include "key.h"
 #include "money/money.h"
 #include "payment/operation.h"
+#include "payment/payment.h"
+#include "payment/receipt.h"
 #include "settings.h"
 #include "payment/state.h"
 #include "table/store.h"
@@ -120,13 +122,13 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	store_open(&store, TABLE_OPERATION);
 	claim_init(&claim, &store, &key);
 	if (claim_find(&claim, command))
-		receipt = operation_replay(fcinfo, store.slot, args);
+		receipt = receipt_replay(fcinfo, store.slot, args);
 	else
 		for (;;)
 		{
 			if (!claim_take(&claim, command))
 			{
-				receipt = operation_replay(fcinfo, store.slot, args);
+				receipt = receipt_replay(fcinfo, store.slot, args);
 				break;
 			}
 			if (!claim_payment(&claim, key.scope, args->payment_id))
@@ -135,7 +137,7 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 			next_operation(&op, &claim, args);
 			store_insert(&store, op.values, op.nulls);
 			claim_release(&claim);
-			receipt = operation_receipt(fcinfo, &op, false);
+			receipt = receipt_make(fcinfo, &op, false);
 			break;
 		}
 	store_close(&store);
@@ -156,12 +158,12 @@ next_operation(Operation *op, Claim *claim, OperationArgs *args)
 	if (claim->payment_state == ROW_ABSENT)
 	{
 		claim_note_payment(claim, claim->key->scope, args->payment_id);
-		call_no_payment(args->payment_id, claim->key->scope);
+		payment_not_found(args->payment_id, claim->key->scope);
 	}
 	operation_from_slot(&newest, claim->store->slot);
 	refusal_raise(operation_check_payment_access(&newest));
 	if (operation_is(&newest, OPERATION_CANCEL))
-		call_no_payment(args->payment_id, claim->key->scope);
+		payment_not_found(args->payment_id, claim->key->scope);
 
 	/* the decimals are those that the payment was made with */
 	if (args->amount)

@@ -24,6 +24,8 @@
 #include "table/catalog.h"
 #include "key.h"
 #include "payment/operation.h"
+#include "payment/payment.h"
+#include "payment/receipt.h"
 #include "claim/settle.h"
 #include "table/store.h"
 
@@ -62,7 +64,7 @@ idem_lookup(PG_FUNCTION_ARGS)
 	if (found)
 	{
 		settle_note(&rows, store.slot);
-		receipt = operation_replay(fcinfo, store.slot, NULL);
+		receipt = receipt_replay(fcinfo, store.slot, NULL);
 	}
 	store_close(&store);
 	settle(&rows);
@@ -104,10 +106,10 @@ idem_payment(PG_FUNCTION_ARGS)
 		found = store_find_next(&store);
 	}
 	if (!found)
-		call_no_payment(payment_id, scope);
+		payment_not_found(payment_id, scope);
 	refusal_raise(operation_check_payment_access(&op));
 	settle_note(&rows, store.slot);
-	receipt = operation_receipt_now(fcinfo, &op);
+	receipt = receipt_make_now(fcinfo, &op);
 	store_close(&store);
 	settle(&rows);
 
@@ -138,7 +140,7 @@ idem_history(PG_FUNCTION_ARGS)
 										ALLOCSET_DEFAULT_SIZES);
 	store_open(&store, TABLE_OPERATION);
 	if (!store_find_payment(&store, scope, payment_id, ForwardScanDirection))
-		call_no_payment(payment_id, scope);
+		payment_not_found(payment_id, scope);
 	do
 	{
 		Operation	op;
@@ -151,7 +153,7 @@ idem_history(PG_FUNCTION_ARGS)
 		settle_note(&rows, store.slot);
 		operation_from_slot(&op, store.slot);
 		refusal_raise(operation_check_payment_access(&op));
-		receipt = DatumGetHeapTupleHeader(operation_receipt(fcinfo, &op, true));
+		receipt = DatumGetHeapTupleHeader(receipt_make(fcinfo, &op, true));
 		ItemPointerSetInvalid(&tuple.t_self);
 		tuple.t_tableOid = InvalidOid;
 		tuple.t_len = HeapTupleHeaderGetDatumLength(receipt);
@@ -175,7 +177,7 @@ Datum
 idem_payment_status(PG_FUNCTION_ARGS)
 {
 	Operation	op;
-	PaymentStatus status;
+	PaymentState state;
 
 	for (int i = 0; i < 7; i++)
 	{
@@ -193,8 +195,8 @@ idem_payment_status(PG_FUNCTION_ARGS)
 	if (!ARG_IS_NULL(5))
 		operation_set(&op, expired, PG_GETARG_DATUM(5));
 
-	status = operation_payment_status(&op, PG_GETARG_TIMESTAMPTZ(6));
-	PG_RETURN_TEXT_P(cstring_to_text(payment_status_name(status)));
+	state = operation_payment_state(&op, PG_GETARG_TIMESTAMPTZ(6));
+	PG_RETURN_TEXT_P(cstring_to_text(payment_status_name(state.status)));
 }
 
 static void

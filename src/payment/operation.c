@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * operation.c
- *		The row of an operation, its comparison with what is asked for, the receipt.
+ *		The row of an operation, the totals, its comparison with what is asked for.
  *
  * A row says what came of a call, with the payment's running totals after
  * it: authorized (held), captured (taken), released (held, and let go again),
@@ -30,13 +30,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
-#include "catalog/pg_type_d.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
-#include "utils/typcache.h"
 
 #include "access.h"
 #include "bytes.h"
@@ -46,39 +41,6 @@
 #include "money/money.h"
 #include "payment/operation.h"
 #include "payment/uuid7.h"
-
-/* The columns of the type idem_receipt, in the install script's order. */
-enum
-{
-	RECEIPT_KEY,
-	RECEIPT_PAYMENT_ID,
-	RECEIPT_SEQ,
-	RECEIPT_KIND,
-	RECEIPT_STATUS,
-	RECEIPT_AMOUNT,
-	RECEIPT_CURRENCY,
-	RECEIPT_AUTHORIZED,
-	RECEIPT_CAPTURED,
-	RECEIPT_REFUNDED,
-	RECEIPT_CAPTURABLE,
-	RECEIPT_REFUNDABLE,
-	RECEIPT_FROM_ACCOUNT,
-	RECEIPT_TO_ACCOUNT,
-	RECEIPT_REFERENCE,
-	RECEIPT_METADATA,
-	RECEIPT_EXPIRES_AT,
-	RECEIPT_CREATED_AT,
-	RECEIPT_SQLSTATE,
-	RECEIPT_MESSAGE,
-	RECEIPT_REPLAYED,
-	N_RECEIPT
-};
-
-static const Oid receipt_types[N_RECEIPT] = {
-	TEXTOID, UUIDOID, INT4OID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID,
-	NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID,
-	JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BOOLOID
-};
 
 /* As they are stored. */
 static const char *const kind_names[] = {
@@ -113,11 +75,6 @@ static bool may_act_for(Datum role);
 static Datum capturable(const Operation *op);
 static Datum refundable(const Operation *op);
 static Datum stored_zero(const Operation *op);
-static PaymentStatus payment_status(const Operation *op, Datum left,
-									Datum to_refund, TimestampTz at);
-static TupleDesc receipt_desc(FunctionCallInfo fcinfo);
-static Datum receipt(FunctionCallInfo fcinfo, const Operation *op,
-					 TimestampTz at, bool declined, bool replayed);
 static bool same_text(const Operation *op, int column, const text *asked);
 static bool same_metadata(const Operation *op, Jsonb *asked);
 static char *duration_text(int64 us);
@@ -389,50 +346,49 @@ operation_check_payment_access(const Operation *op)
 					   : operation_value(op, owner)) ? NULL : refusal_forbidden("payment");
 }
 
-PaymentStatus
-operation_payment_status(const Operation *op, TimestampTz at)
+PaymentState
+operation_payment_state(const Operation *op, TimestampTz at)
 {
-	return payment_status(op, capturable(op), refundable(op), at);
+	PaymentState state = {
+		.capturable = capturable(op),
+		.refundable = refundable(op),
+	};
+	bool		expired = operation_has_expired(op, at);
+	bool		has_left = !money_stored_is_zero(state.capturable);
+	bool		to_capture = !expired && has_left;
+
+	if (operation_is(op, OPERATION_CANCEL))
+		state.status = PAYMENT_CANCELLED;
+	else if (!money_stored_is_zero(operation_value(op, refunded)))
+		state.status = to_capture || !money_stored_is_zero(state.refundable)
+			? PAYMENT_PARTIALLY_REFUNDED : PAYMENT_REFUNDED;
+	else if (!money_stored_is_zero(operation_value(op, captured)))
+		state.status = to_capture ? PAYMENT_PARTIALLY_CAPTURED : PAYMENT_SUCCEEDED;
+	else if (to_capture)
+		state.status = PAYMENT_AUTHORIZED;
+	else
+		state.status = operation_is_expired(op) || (expired && has_left)
+			? PAYMENT_EXPIRED : PAYMENT_VOIDED;
+
+	if (expired)
+		state.capturable = stored_zero(op);
+	return state;
 }
 
-PaymentStatus
-operation_status(const Operation *op)
+PaymentState
+operation_state(const Operation *op)
 {
+	PaymentState state = operation_payment_state(op, DatumGetTimestampTz(operation_value(op, created_at)));
+
 	if (operation_is_declined(op))
-		return PAYMENT_DECLINED;
-	return operation_payment_status(op, DatumGetTimestampTz(operation_value(op, created_at)));
+		state.status = PAYMENT_DECLINED;
+	return state;
 }
 
 const char *
 payment_status_name(PaymentStatus status)
 {
 	return status_names[status];
-}
-
-Datum
-operation_receipt(FunctionCallInfo fcinfo, const Operation *op, bool replayed)
-{
-	return receipt(fcinfo, op, DatumGetTimestampTz(operation_value(op, created_at)),
-				   operation_is_declined(op), replayed);
-}
-
-Datum
-operation_receipt_now(FunctionCallInfo fcinfo, const Operation *op)
-{
-	return receipt(fcinfo, op, GetCurrentStatementStartTimestamp(), false, true);
-}
-
-Datum
-operation_replay(FunctionCallInfo fcinfo, TupleTableSlot *slot,
-				 const OperationArgs *args)
-{
-	Operation	op;
-
-	operation_from_slot(&op, slot);
-	refusal_raise(operation_check_access(&op));
-	if (args)
-		refusal_raise(operation_check_args(&op, args));
-	return operation_receipt(fcinfo, &op, true);
 }
 
 /*
@@ -517,124 +473,6 @@ stored_zero(const Operation *op)
 	if (money_stored_is_zero(operation_value(op, refunded)))
 		return operation_value(op, refunded);
 	return NumericGetDatum(money_zero(money_decimals(operation_numeric(op, refunded))));
-}
-
-/*
- * The status of the payment; left is what could be captured if the hold had not
- * expired.
- */
-static PaymentStatus
-payment_status(const Operation *op, Datum left, Datum to_refund, TimestampTz at)
-{
-	bool		expired = operation_has_expired(op, at);
-	bool		has_left = !money_stored_is_zero(left);
-	bool		to_capture = !expired && has_left;
-
-	if (operation_is(op, OPERATION_CANCEL))
-		return PAYMENT_CANCELLED;
-	if (!money_stored_is_zero(operation_value(op, refunded)))
-		return to_capture || !money_stored_is_zero(to_refund)
-			? PAYMENT_PARTIALLY_REFUNDED : PAYMENT_REFUNDED;
-	if (!money_stored_is_zero(operation_value(op, captured)))
-		return to_capture ? PAYMENT_PARTIALLY_CAPTURED : PAYMENT_SUCCEEDED;
-	if (to_capture)
-		return PAYMENT_AUTHORIZED;
-
-	return operation_is_expired(op) || (expired && has_left)
-		? PAYMENT_EXPIRED : PAYMENT_VOIDED;
-}
-
-/*
- * A receipt with the payment's state at a time.  declined: its status says that
- * the operation was, and not the payment's.
- */
-static Datum
-receipt(FunctionCallInfo fcinfo, const Operation *op, TimestampTz at,
-		bool declined, bool replayed)
-{
-	static const struct
-	{
-		int			receipt;
-		int			column;
-	}			copied[] = {
-		{RECEIPT_KEY, Anum_operation_key},
-		{RECEIPT_PAYMENT_ID, Anum_operation_payment_id},
-		{RECEIPT_SEQ, Anum_operation_seq},
-		{RECEIPT_KIND, Anum_operation_kind},
-		{RECEIPT_AMOUNT, Anum_operation_amount},
-		{RECEIPT_CURRENCY, Anum_operation_currency},
-		{RECEIPT_AUTHORIZED, Anum_operation_authorized},
-		{RECEIPT_CAPTURED, Anum_operation_captured},
-		{RECEIPT_REFUNDED, Anum_operation_refunded},
-		{RECEIPT_FROM_ACCOUNT, Anum_operation_from_account},
-		{RECEIPT_TO_ACCOUNT, Anum_operation_to_account},
-		{RECEIPT_REFERENCE, Anum_operation_reference},
-		{RECEIPT_METADATA, Anum_operation_metadata},
-		{RECEIPT_EXPIRES_AT, Anum_operation_expires_at},
-		{RECEIPT_CREATED_AT, Anum_operation_created_at},
-		{RECEIPT_SQLSTATE, Anum_operation_sqlstate},
-		{RECEIPT_MESSAGE, Anum_operation_message},
-	};
-	Datum		values[N_RECEIPT];
-	bool		nulls[N_RECEIPT] = {false};
-	Datum		left = capturable(op);
-	Datum		to_refund = refundable(op);
-	PaymentStatus status;
-	TupleDesc	desc;
-	Datum		result;
-
-	status = declined ? PAYMENT_DECLINED : payment_status(op, left, to_refund, at);
-	if (operation_has_expired(op, at))
-		left = stored_zero(op);
-
-	for (int i = 0; i < lengthof(copied); i++)
-	{
-		values[copied[i].receipt] = op->values[copied[i].column - 1];
-		nulls[copied[i].receipt] = op->nulls[copied[i].column - 1];
-	}
-	values[RECEIPT_STATUS] = CStringGetTextDatum(payment_status_name(status));
-	values[RECEIPT_CAPTURABLE] = left;
-	values[RECEIPT_REFUNDABLE] = to_refund;
-	values[RECEIPT_REPLAYED] = BoolGetDatum(replayed);
-
-	desc = receipt_desc(fcinfo);
-	result = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
-	ReleaseTupleDesc(desc);
-	return result;
-}
-
-/*
- * The type of the receipt, as the function being called declares it.  Whoever
- * reads it as a table has it at hand.
- */
-static TupleDesc
-receipt_desc(FunctionCallInfo fcinfo)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	TupleDesc	desc;
-	bool		ok;
-
-	if (rsinfo && IsA(rsinfo, ReturnSetInfo) && rsinfo->expectedDesc &&
-		rsinfo->expectedDesc->tdtypeid != RECORDOID)
-		desc = rsinfo->expectedDesc;
-	else
-	{
-		Oid			type = get_fn_expr_rettype(fcinfo->flinfo);
-
-		if (!OidIsValid(type))
-			type = get_func_rettype(fcinfo->flinfo->fn_oid);
-		desc = lookup_rowtype_tupdesc(type, -1);
-	}
-	ok = desc->natts == N_RECEIPT;
-	for (int i = 0; ok && i < N_RECEIPT; i++)
-		ok = TupleDescAttr(desc, i)->atttypid == receipt_types[i];
-	if (!ok)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("type %s does not have the columns that the library expects",
-						format_type_be(desc->tdtypeid)),
-				 errhint("Run ALTER EXTENSION idempotency UPDATE.")));
-	return desc;
 }
 
 static bool

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * operation.h
- *		The row of an operation, its comparison with what is asked for, the receipt.
+ *		The row of an operation, the totals, its comparison with what is asked for.
  *
  *-------------------------------------------------------------------------
  */
@@ -74,7 +74,6 @@ typedef enum OperationKind
 	OPERATION_EXPIRE			/* an expired hold was released */
 } OperationKind;
 
-/* The state of a payment. */
 typedef enum PaymentStatus
 {
 	PAYMENT_AUTHORIZED,
@@ -87,6 +86,14 @@ typedef enum PaymentStatus
 	PAYMENT_CANCELLED,			/* its key was cancelled unused */
 	PAYMENT_DECLINED			/* on a receipt alone: the operation was declined */
 } PaymentStatus;
+
+/* A payment at a time.  The amounts are in the form in which they are stored. */
+typedef struct PaymentState
+{
+	PaymentStatus status;
+	Datum		capturable;		/* none once the hold has expired */
+	Datum		refundable;
+} PaymentState;
 
 /* What a caller asks for. */
 typedef struct OperationArgs
@@ -182,34 +189,12 @@ extern Refusal *operation_check_access(const Operation *op);
 extern Refusal *operation_check_payment_access(const Operation *op);
 
 /* The payment's state at a time, see operation.c. */
-extern PaymentStatus operation_payment_status(const Operation *op, TimestampTz at);
+extern PaymentState operation_payment_state(const Operation *op, TimestampTz at);
 
-/* The status on the operation's receipt: that, as of then, or declined. */
-extern PaymentStatus operation_status(const Operation *op);
+/* The state that is on the operation's receipt: as of then, or declined. */
+extern PaymentState operation_state(const Operation *op);
 
 /* The word for a status. */
 extern const char *payment_status_name(PaymentStatus status);
-
-/*
- * The receipt of an operation, as it was then: a value of the composite type
- * that the function being called returns.
- */
-extern Datum operation_receipt(FunctionCallInfo fcinfo, const Operation *op,
-							   bool replayed);
-
-/*
- * Likewise, with the state of the payment now, that is when the statement began,
- * as in the view idempotency.payment; op is its newest operation.
- */
-extern Datum operation_receipt_now(FunctionCallInfo fcinfo, const Operation *op);
-
-/*
- * The receipt of the row in a slot, replayed, after a look whether it is what
- * is asked for (args may be NULL) and the caller's to see.
- *
- * Errors: ID403, ID422.
- */
-extern Datum operation_replay(FunctionCallInfo fcinfo, TupleTableSlot *slot,
-							  const OperationArgs *args);
 
 #endif							/* IDEM_OPERATION_H */

@@ -18,16 +18,19 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "call.h"
 #include "claim/claim.h"
+#include "errors.h"
 #include "money/currency.h"
 #include "payment/hold.h"
 #include "key.h"
 #include "money/money.h"
 #include "payment/operation.h"
 #include "payment/payment.h"
+#include "payment/receipt.h"
 #include "table/store.h"
 
 PG_FUNCTION_INFO_V1(idem_pay);
@@ -102,6 +105,17 @@ payment_check(OperationArgs *args)
 	return money_in_currency(&args->amount, args->currency, exponent);
 }
 
+void
+payment_not_found(const pg_uuid_t *payment_id, const text *scope)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_NOT_FOUND),
+			 errmsg("payment %s does not exist",
+					DatumGetCString(DirectFunctionCall1(uuid_out,
+														UUIDPGetDatum(payment_id)))),
+			 errdetail("It was looked for in scope \"%s\".", text_to_cstring(scope))));
+}
+
 static Datum
 start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 			  OperationArgs *args, const char *command)
@@ -117,7 +131,7 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	store_open(&store, TABLE_OPERATION);
 	claim_init(&claim, &store, &key);
 	if (claim_find(&claim, command))
-		receipt = operation_replay(fcinfo, store.slot, args);
+		receipt = receipt_replay(fcinfo, store.slot, args);
 	else
 	{
 		refusal_raise(payment_check(args));
@@ -131,10 +145,10 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 			claim_release(&claim);
 			if (!operation_is_null(&op, expires_at))
 				hold_add(&op);
-			receipt = operation_receipt(fcinfo, &op, false);
+			receipt = receipt_make(fcinfo, &op, false);
 		}
 		else
-			receipt = operation_replay(fcinfo, store.slot, args);
+			receipt = receipt_replay(fcinfo, store.slot, args);
 	}
 	store_close(&store);
 

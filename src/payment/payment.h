@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * payment.h
- *		What can be asked of a new payment.
+ *		Starting a payment, and not finding one.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef IDEM_PAYMENT_H
 #define IDEM_PAYMENT_H
 
+#include "compat.h"
 #include "payment/operation.h"
 
 /*
@@ -18,5 +19,9 @@
  * names accounts.
  */
 extern Refusal *payment_check(OperationArgs *args);
+
+/* Raise ID404 for a payment that is not there. */
+pg_noreturn extern void payment_not_found(const pg_uuid_t *payment_id,
+										  const text *scope);
 
 #endif							/* IDEM_PAYMENT_H */
