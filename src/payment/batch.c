@@ -221,7 +221,7 @@ read_items(Batch *batch, FunctionCallInfo fcinfo)
 		item->currency = element(&currencies, i);
 		if (item->currency == NULL)
 		{
-			/* a setting that is not valid is of no concern to those who need none */
+			/* those who need no setting do not mind one that is not valid */
 			if (default_currency == NULL)
 				default_currency = currency_of_call(NULL);
 			item->currency = default_currency;

@@ -306,7 +306,7 @@ static void
 release(void *arg)
 {
 	Hold	   *hold = arg;
-	Key			authorization = {.scope = hold->scope,.key = hold->key};
+	Key			authorization = {.scope = hold->scope, .key = hold->key};
 	Key			own_key = key_with_prefix(KEY_EXPIRE_PREFIX, &authorization);
 	OperationArgs args = {.kind = OPERATION_EXPIRE};
 	HoldState	state = HOLD_STUCK;

@@ -315,7 +315,7 @@ operation_check_args(const Operation *op, const OperationArgs *args)
 		DatumGetTimestampTz(operation_value(op, created_at)) + args->expires_in)
 		return refusal_different("expires_in",
 								 duration_text(DatumGetTimestampTz(operation_value(op, expires_at)) -
-									 DatumGetTimestampTz(operation_value(op, created_at))),
+											   DatumGetTimestampTz(operation_value(op, created_at))),
 								 duration_text(args->expires_in));
 
 	/* free text is named, but not shown: it may be personal, and logs are not */

@@ -84,7 +84,7 @@ typedef enum PaymentStatus
 	PAYMENT_VOIDED,
 	PAYMENT_EXPIRED,
 	PAYMENT_CANCELLED,			/* its key was cancelled unused */
-	PAYMENT_DECLINED			/* on a receipt alone: the operation was declined */
+	PAYMENT_DECLINED			/* not of a payment: of an operation */
 } PaymentStatus;
 
 /* A payment at a time.  The amounts are in the form in which they are stored. */
@@ -170,7 +170,7 @@ extern Numeric operation_refundable(const Operation *op);
  * Refusal: ID422.
  */
 extern Refusal *operation_check_args(const Operation *op,
-										const OperationArgs *args);
+									 const OperationArgs *args);
 
 /*
  * May the current role see the operation, and have it replayed?  It needs the
