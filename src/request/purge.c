@@ -26,9 +26,7 @@
 #include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/guc.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -39,6 +37,7 @@
 #include "request/row.h"
 #include "table/store.h"
 #include "subtransaction.h"
+#include "xactlock.h"
 
 PG_FUNCTION_INFO_V1(idem_purge);
 
@@ -129,14 +128,7 @@ purge_requests(bool *more)
 static bool
 take_turn(Store *mark)
 {
-	ResourceOwner old_owner = CurrentResourceOwner;
-	bool		locked;
-
-	CurrentResourceOwner = CurTransactionResourceOwner;
-	locked = ConditionalLockRelationOid(RelationGetRelid(mark->heap),
-										ShareUpdateExclusiveLock);
-	CurrentResourceOwner = old_owner;
-	return locked;
+	return xactlock_relation_if_free(RelationGetRelid(mark->heap), ShareUpdateExclusiveLock);
 }
 
 /*

@@ -21,12 +21,12 @@
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "table/store.h"
 #include "table/store_internal.h"
+#include "xactlock.h"
 
 /* What is needed to insert into a table. */
 typedef struct StoreWriter
@@ -48,39 +48,23 @@ void
 store_prepare_write(Store *store)
 {
 	Oid			relid = RelationGetRelid(store->heap);
-	ResourceOwner old_owner = CurrentResourceOwner;
-	bool		locked;
 
-	/*
-	 * The lock is the (sub)transaction's, as the row is: that of a cursor's
-	 * portal would be gone, and the table could be emptied, when a later FETCH
-	 * fails and is rolled back.
-	 */
-	CurrentResourceOwner = CurTransactionResourceOwner;
-	locked = ConditionalLockRelationOid(relid, RowExclusiveLock);
-	CurrentResourceOwner = old_owner;
-	if (locked)
+	if (xactlock_relation_if_free(relid, RowExclusiveLock))
 		return;
 
 	/*
 	 * REINDEX has the table locked against writers when it waits for readers
-	 * of the index; so do not wait for the table with the index locked.
+	 * of the index.  So do not wait for the table with the index locked.
 	 */
 	store_end_scan(store, AccessShareLock);
 	store_let_go(store);
-	CurrentResourceOwner = CurTransactionResourceOwner;
-	LockRelationOid(relid, RowExclusiveLock);
-	CurrentResourceOwner = old_owner;
+	xactlock_relation(relid, RowExclusiveLock);
 }
 
 void
 store_no_write(Store *store)
 {
-	ResourceOwner old_owner = CurrentResourceOwner;
-
-	CurrentResourceOwner = CurTransactionResourceOwner;
-	UnlockRelationOid(RelationGetRelid(store->heap), RowExclusiveLock);
-	CurrentResourceOwner = old_owner;
+	xactlock_release_relation(RelationGetRelid(store->heap), RowExclusiveLock);
 }
 
 void

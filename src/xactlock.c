@@ -1,0 +1,90 @@
+/*-------------------------------------------------------------------------
+ *
+ * xactlock.c
+ *		Locks that belong to the (sub)transaction.
+ *
+ * PostgreSQL releases a lock with its resource owner.  While a statement runs, that
+ * may be the owner of a portal, and a cursor's portal can end before the rows that
+ * it wrote do: when a later FETCH fails and is rolled back.  A lock that guards a
+ * row has to last as long as the row may, so it belongs to the resource owner of
+ * the (sub)transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "storage/lmgr.h"
+#include "utils/resowner.h"
+
+#include "xactlock.h"
+
+static ResourceOwner enter(ResourceOwner owner);
+
+LockAcquireResult
+xactlock_acquire(const LOCKTAG *tag, LOCKMODE mode, bool dont_wait)
+{
+	ResourceOwner old_owner = enter(CurTransactionResourceOwner);
+	LockAcquireResult result = LockAcquire(tag, mode, false, dont_wait);
+
+	CurrentResourceOwner = old_owner;
+	return result;
+}
+
+void
+xactlock_release(const LOCKTAG *tag, LOCKMODE mode)
+{
+	ResourceOwner old_owner = enter(CurTransactionResourceOwner);
+
+	LockRelease(tag, mode, false);
+	CurrentResourceOwner = old_owner;
+}
+
+void
+xactlock_release_in_parent(const LOCKTAG *tag, LOCKMODE mode)
+{
+	ResourceOwner old_owner = enter(ResourceOwnerGetParent(CurTransactionResourceOwner));
+
+	LockRelease(tag, mode, false);
+	CurrentResourceOwner = old_owner;
+}
+
+void
+xactlock_relation(Oid relid, LOCKMODE mode)
+{
+	ResourceOwner old_owner = enter(CurTransactionResourceOwner);
+
+	LockRelationOid(relid, mode);
+	CurrentResourceOwner = old_owner;
+}
+
+bool
+xactlock_relation_if_free(Oid relid, LOCKMODE mode)
+{
+	ResourceOwner old_owner = enter(CurTransactionResourceOwner);
+	bool		locked = ConditionalLockRelationOid(relid, mode);
+
+	CurrentResourceOwner = old_owner;
+	return locked;
+}
+
+void
+xactlock_release_relation(Oid relid, LOCKMODE mode)
+{
+	ResourceOwner old_owner = enter(CurTransactionResourceOwner);
+
+	UnlockRelationOid(relid, mode);
+	CurrentResourceOwner = old_owner;
+}
+
+/*
+ * Make a resource owner the current one.  Returns the one before.  After an error,
+ * the abort of the (sub)transaction sets it anew.
+ */
+static ResourceOwner
+enter(ResourceOwner owner)
+{
+	ResourceOwner old_owner = CurrentResourceOwner;
+
+	CurrentResourceOwner = owner;
+	return old_owner;
+}

@@ -1,0 +1,29 @@
+/*-------------------------------------------------------------------------
+ *
+ * xactlock.h
+ *		Locks that belong to the (sub)transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IDEM_XACTLOCK_H
+#define IDEM_XACTLOCK_H
+
+#include "storage/lock.h"
+
+/* LockAcquire() and LockRelease(). */
+extern LockAcquireResult xactlock_acquire(const LOCKTAG *tag, LOCKMODE mode,
+										  bool dont_wait);
+extern void xactlock_release(const LOCKTAG *tag, LOCKMODE mode);
+
+/* Release a lock that the parent of the current subtransaction took. */
+extern void xactlock_release_in_parent(const LOCKTAG *tag, LOCKMODE mode);
+
+/*
+ * LockRelationOid() and UnlockRelationOid(); and the former without waiting:
+ * false, if somebody else has a lock in conflict.
+ */
+extern void xactlock_relation(Oid relid, LOCKMODE mode);
+extern bool xactlock_relation_if_free(Oid relid, LOCKMODE mode);
+extern void xactlock_release_relation(Oid relid, LOCKMODE mode);
+
+#endif							/* IDEM_XACTLOCK_H */
