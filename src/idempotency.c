@@ -13,6 +13,7 @@
  *	refusal.c	why a request is not carried out
  *	settings.c	the configuration parameters
  *	subtransaction.c	running what may fail
+ *	xactlock.c	locks that belong to the (sub)transaction
  *	errors.h	the SQLSTATEs
  *	bytes.h		comparing texts
  *	compat.h	what differs between PostgreSQL versions
@@ -29,6 +30,8 @@
  * claim: one key, one effect
  *	claim.c		finding out, safely, whether a key is new, in flight or answered;
  *				and claiming a payment
+ *	many.c		the same for many keys at a time
+ *	lock.c		the locks of keys and payments
  *	settle.c	making a stored row as durable as the session's own commits
  *
  * money: amounts

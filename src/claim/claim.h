@@ -11,37 +11,59 @@
 
 #include "storage/lock.h"
 
+#include "claim/settle.h"
+#include "compat.h"
 #include "key.h"
 #include "refusal.h"
-#include "claim/settle.h"
 #include "table/store.h"
 
+/*
+ * Does the row in a slot answer its key for good?  waited: we waited for the
+ * transaction that wrote it.
+ */
+typedef bool (*ClaimIsAnswer) (TupleTableSlot *slot, bool waited);
+
+/* The tables that a key may be in. */
+typedef struct ClaimTables
+{
+	Store	   *stores;
+	int			nstores;
+	Store	   *target;			/* the one that takes a new row */
+	AttrNumber	seq;			/* column that numbers a key's rows; 0: it has one */
+	ClaimIsAnswer is_answer;	/* NULL: every row is */
+} ClaimTables;
+
+/* Private to claim.c, which alone reads and writes its members. */
 typedef struct Claim
 {
-	Store	   *stores;			/* the tables that a key may be in */
-	int			nstores;
-	Store	   *store;			/* the one with the row found */
-	Store	   *target;			/* the one that takes a new row */
-	/* NULL: all rows are */
-	bool		(*is_answer) (Store *store, TransactionId waited_for);
-	TransactionId waited_for;	/* the last transaction that was waited for */
+	ClaimTables tables;
 	const Key  *key;
-	RowState	state;			/* as of the last probe */
-	bool		answered;		/* did that find an answer? */
 	Unsettled  *unsettled;		/* answers that the caller settles; NULL: we do */
+	Store	   *store;			/* the one with the row found */
+	RowState	state;			/* of that row, as of the last probe */
+	bool		answered;		/* did that find an answer? */
+	TransactionId waited_for;	/* the last transaction that was waited for */
 	LOCKTAG		tag;			/* the key's lock */
 	bool		locked;			/* is it held? */
-	LOCKTAG		payment_tag;	/* likewise the payment's */
-	bool		payment_locked;
-	RowState	payment_state;	/* of its newest row; that is in the slot */
+	LOCKTAG		payment_tag;	/* the payment's lock */
+	bool		payment_locked; /* is it held? */
+	bool		payment_found;	/* is its newest row in the slot? */
 } Claim;
 
-/* A claim on a key of payments. */
+/*
+ * A claim on a key in one table, of which every row is an answer; and in several.
+ * The key and the stores must stay where they are until the claim is released.
+ */
 extern void claim_init(Claim *claim, Store *store, const Key *key);
+extern void claim_init_tables(Claim *claim, const ClaimTables *tables,
+							  const Key *key);
+
+/* Note answers in *unsettled, for the caller to settle, instead of settling them. */
+extern void claim_defer_settling(Claim *claim, Unsettled *unsettled);
 
 /*
- * Look whether the key has been answered.  True: it has, the row is in the
- * store's slot and settled, and nothing was locked or written.  False: go on with
+ * Look whether the key has been answered.  True: it has; the row is in
+ * claim_slot() and settled, and nothing was locked or written.  False: go on with
  * claim_take().
  *
  * command: the function's name, for messages.
@@ -51,10 +73,9 @@ extern void claim_init(Claim *claim, Store *store, const Key *key);
 extern bool claim_find(Claim *claim, const char *command);
 
 /*
- * Make the key ours.  True: it is; do the work, insert the row into the target,
- * and call claim_release().  (If state is not ROW_ABSENT then, there is a row in
- * the store's slot that is no answer.)  False: somebody else's answer came
- * first, and its row is in the store's slot, settled.
+ * Make the key ours.  True: it is; do the work, and call claim_insert() and
+ * claim_release().  False: somebody else's answer came first, and its row
+ * is in claim_slot(), settled.
  *
  * command: the function's name, for messages.
  *
@@ -67,37 +88,45 @@ extern bool claim_find(Claim *claim, const char *command);
 extern bool claim_take(Claim *claim, const char *command);
 
 /*
- * Probe again, where the store has been used for something else.
+ * Make a key ours, and then a payment.  True: both are; the payment's newest row is
+ * in claim_slot() if claim_has_payment().  False: as for claim_take().
+ *
+ * Errors: as those of claim_take(); ID409 also if the payment is in flight.
  */
-extern void claim_again(Claim *claim);
+extern bool claim_take_with_payment(Claim *claim, const text *scope,
+									const pg_uuid_t *payment_id,
+									const char *command);
 
 /*
- * Settle the row found, where it is no answer and is returned all the same.
+ * Make a payment ours without a key, if nobody is at work on it.  True: it is, and
+ * the rest as above.  False: somebody is.  No transaction is waited for, and the
+ * payment's lock only as long as others have it, which is never while they wait.
  *
- * Error: 57014 of settle().
- */
-extern void claim_settle(Claim *claim);
-
-/*
- * With the key ours, make a payment ours as well.  True: it is; its newest row
- * is in the store's slot, unless payment_state is ROW_ABSENT.  False: somebody
- * was at work on it, and we waited for that without a lock; start again with
- * claim_take().
- *
- * Errors: as those of claim_take().
- */
-extern bool claim_payment(Claim *claim, const text *scope,
-						  const pg_uuid_t *payment_id);
-
-/*
- * Make a payment ours without a key, if nobody is at work on it; the rest as
- * above.  False: somebody is, and nothing was waited for.
- *
- * Errors: 25006; 40001.
+ * Errors: 25006; 40001; 55P03, 40P01 and 57014 from waiting for the lock.
  */
 extern bool claim_idle_payment(Claim *claim, const text *scope,
 							   const pg_uuid_t *payment_id,
 							   const char *command);
+
+/*
+ * The row found: the key's answer; with the key ours, its newest row, if there is
+ * one that is no answer (claim_has_row()); with a payment ours, the payment's
+ * newest row, if there is one (claim_has_payment()).
+ */
+extern TupleTableSlot *claim_slot(const Claim *claim);
+extern bool claim_has_row(const Claim *claim);
+extern bool claim_has_payment(const Claim *claim);
+
+/* Insert a row into the target, with the key or the payment ours: store_insert(). */
+extern void claim_insert(Claim *claim, Datum *values, bool *nulls);
+
+/*
+ * The key is ours, but nothing will be inserted: the row found is returned, though
+ * it is no answer.  Release the key and settle the row.
+ *
+ * Error: 57014 of settle().
+ */
+extern void claim_give_up(Claim *claim);
 
 /*
  * At SERIALIZABLE, have other transactions know that the payment's newest row
@@ -109,57 +138,21 @@ extern void claim_note_payment(Claim *claim, const text *scope,
 							   const pg_uuid_t *payment_id);
 
 /*
- * Let the locks go: from here on the inserted row guards the key, and the
+ * Release the locks: from here on the inserted row guards the key, and the
  * payment.
  */
 extern void claim_release(Claim *claim);
 
-/* Let one lock go, that is not released with its claim. */
-extern void claim_unlock(const LOCKTAG *tag);
-
 /*
- * Many keys at a time, up to STORE_MANY.  All of them are locked before any is
- * probed, so that one walk through the index tells of them all.
+ * End the claim but keep the key's lock, for work that lasts longer than this call.
+ * Returns the lock, to be given to lock_release_kept().
  */
-typedef struct ClaimMany
-{
-	Store	   *store;
-	int			nlocks;
-	LOCKTAG		tags[STORE_MANY];
-	bool		probed;			/* since they were locked */
-	Unsettled  *unsettled;		/* answers that the caller is to settle */
-} ClaimMany;
+extern LOCKTAG claim_keep_lock(Claim *claim);
 
-/*
- * Begin to claim; then set unsettled.
- *
- * Errors: 25006 in a read-only transaction or on a standby, 25000 in a parallel
- * operation.
- */
-extern void claim_many_begin(ClaimMany *many, Store *store, const char *command);
-
-/*
- * Lock n keys.  in_flight[i]: key i is in flight, and is not locked, as
- * idempotency.in_flight is "fail".
- *
- * Errors: 55P03, 40P01 and 57014 from waiting; 55000 if this transaction is at
- * work on one of the keys already.
- */
-extern void claim_many_lock(ClaimMany *many, int n, const Key **keys,
-							bool *in_flight);
-
-/*
- * Find out about a key; in the order of their bytes.  ROW_ABSENT: it is ours,
- * if it is locked.  ROW_VISIBLE: it has been answered, and the row is in the store's slot.
- * ROW_IN_PROGRESS: release all, and store_wait().
- *
- * Error: 40001 as for claim_take().
- */
-extern RowState claim_many_probe(ClaimMany *many, const Key *key);
-
-extern void claim_many_release(ClaimMany *many);
-
-/* ID409 */
+/* ID409: the key is in flight. */
 extern Refusal *claim_in_flight(void);
+
+/* Raise 40001: of what is named there is a row that is not in the snapshot. */
+pg_noreturn extern void claim_not_in_snapshot(const char *what);
 
 #endif							/* IDEM_CLAIM_H */

@@ -37,13 +37,13 @@
 
 #include "call.h"
 #include "claim/claim.h"
+#include "claim/many.h"
 #include "money/currency.h"
 #include "errors.h"
 #include "key.h"
 #include "money/money.h"
 #include "payment/operation.h"
 #include "payment/payment.h"
-#include "settings.h"
 #include "table/store.h"
 #include "subtransaction.h"
 
@@ -107,8 +107,8 @@ typedef struct Portion
 	int			nkeys;
 	const Key  *keys[STORE_MANY];
 	int			begin[STORE_MANY + 1];	/* where the items of a key begin */
-	bool		in_flight[STORE_MANY];
-	RowState	states[STORE_MANY];
+	KeyState	states[STORE_MANY];
+	ClaimMany	many;			/* the claim on them */
 	int			nops;
 	Operation	ops[STORE_MANY];	/* to be inserted */
 } Portion;
@@ -121,7 +121,7 @@ static void check_item(Batch *batch, BatchItem *item, text *key, text *scope);
 static int	compare_items(const void *a, const void *b);
 static int	answer_known(Batch *batch, int from);
 static int	answer_portion(Batch *batch, int from);
-static void lock_portion(Portion *portion, ClaimMany *many, int from);
+static void choose_keys(Portion *portion, int from);
 static void answer_key(Portion *portion, int k);
 static void insert_portion(Portion *portion, int nkeys);
 static void insert_key(Portion *portion, int k);
@@ -310,10 +310,10 @@ answer_known(Batch *batch, int from)
 
 		CHECK_FOR_INTERRUPTS();
 		claim_init(&claim, &batch->store, &group[0]->key);
-		claim.unsettled = &batch->unsettled;
+		claim_defer_settling(&claim, &batch->unsettled);
 		if (!claim_find(&claim, COMMAND))
 			break;
-		operation_from_slot(&op, batch->store.slot);
+		operation_from_slot(&op, claim_slot(&claim));
 		for (; from < end; from++)
 			answer(batch, batch->sorted[from], &op);
 		MemoryContextReset(batch->portion_context);
@@ -329,43 +329,34 @@ static int
 answer_portion(Batch *batch, int from)
 {
 	Portion    *portion = palloc(sizeof(Portion));
-	ClaimMany	many;
-	bool		wait = false;
 	int			k;
 
 	portion->batch = batch;
 	portion->nops = 0;
-	claim_many_begin(&many, &batch->store, COMMAND);
-	many.unsettled = &batch->unsettled;
-	lock_portion(portion, &many, from);
+	choose_keys(portion, from);
+	claim_many_begin(&portion->many, &batch->store, portion->nkeys, portion->keys,
+					 &batch->unsettled, COMMAND);
 
 	for (k = 0; k < portion->nkeys; k++)
 	{
-		RowState	state = claim_many_probe(&many, portion->keys[k]);
-
 		CHECK_FOR_INTERRUPTS();
-		if (portion->in_flight[k] && state == ROW_ABSENT)
-			state = ROW_IN_PROGRESS;
-		wait = state == ROW_IN_PROGRESS && setting_in_flight == IN_FLIGHT_WAIT;
-		if (wait)
+		portion->states[k] = claim_many_probe(&portion->many, k);
+		if (portion->states[k] == KEY_WAIT)
 			break;
-		portion->states[k] = state;
 		answer_key(portion, k);
 	}
 
 	if (portion->nops > 0)
 		insert_portion(portion, k);
-	claim_many_release(&many);
-	if (wait)
-		store_wait(&batch->store);
+	claim_many_end(&portion->many);
 	return portion->begin[k];
 }
 
 /*
- * Choose the keys of a portion, and lock them.
+ * Choose the keys of a portion.
  */
 static void
-lock_portion(Portion *portion, ClaimMany *many, int from)
+choose_keys(Portion *portion, int from)
 {
 	Batch	   *batch = portion->batch;
 	int			n;
@@ -377,7 +368,6 @@ lock_portion(Portion *portion, ClaimMany *many, int from)
 		portion->begin[n + 1] = end_of_key(batch, portion->begin[n]);
 	}
 	portion->nkeys = n;
-	claim_many_lock(many, n, portion->keys, portion->in_flight);
 }
 
 /*
@@ -391,23 +381,23 @@ answer_key(Portion *portion, int k)
 	Operation  *op = &portion->ops[portion->nops];
 	bool		have_op = false;
 
-	if (portion->states[k] == ROW_VISIBLE)
+	if (portion->states[k] == KEY_ANSWERED)
 	{
-		operation_from_slot(op, batch->store.slot);
+		operation_from_slot(op, claim_many_slot(&portion->many));
 		have_op = true;
 	}
 	for (int i = portion->begin[k]; i < portion->begin[k + 1]; i++)
 	{
 		BatchItem  *item = batch->sorted[i];
 
-		if (portion->states[k] == ROW_IN_PROGRESS)
+		if (portion->states[k] == KEY_IN_FLIGHT)
 			refuse(batch, item, claim_in_flight());
 		else if (have_op)
 			answer(batch, item, op);
 		else
 			have_op = start(batch, item, op);
 	}
-	if (portion->states[k] == ROW_ABSENT && have_op)
+	if (portion->states[k] == KEY_NEW && have_op)
 		portion->nops++;
 }
 
@@ -427,7 +417,7 @@ insert_portion(Portion *portion, int nkeys)
 		return;
 	}
 
-	store_let_go(store);		/* what refuses rows may also have us wait */
+	claim_many_let_go(&portion->many);	/* what refuses rows may have us wait */
 	error = subtransaction_try(insert_and_end, portion);
 	if (error == NULL)
 		return;
@@ -435,7 +425,7 @@ insert_portion(Portion *portion, int nkeys)
 	if (!subtransaction_own_error(error))
 		ReThrowError(error);
 	for (int k = 0; k < nkeys; k++)
-		if (portion->states[k] == ROW_ABSENT)
+		if (portion->states[k] == KEY_NEW)
 			insert_key(portion, k);
 }
 
@@ -491,7 +481,7 @@ insert_operations(Portion *portion)
 		values[i] = portion->ops[i].values;
 		nulls[i] = portion->ops[i].nulls;
 	}
-	store_insert_many(&portion->batch->store, portion->nops, values, nulls);
+	claim_many_insert(&portion->many, portion->nops, values, nulls);
 }
 
 /*

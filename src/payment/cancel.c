@@ -40,11 +40,13 @@ PG_FUNCTION_INFO_V1(idem_cancel);
 
 #define COMMAND "idem_cancel()"
 
-static Datum replay(FunctionCallInfo fcinfo, Store *store);
-static Datum undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
+static bool take_unused(Claim *claim, Store *store, const Key *key);
+static Datum replay(FunctionCallInfo fcinfo, const Claim *claim);
+static Datum undo(FunctionCallInfo fcinfo, Store *store, const Key *own_key,
 				  const Operation *original);
 static void undoing_operation(Operation *op, const Operation *newest,
-							  const Operation *original, Claim *claim);
+							  const Operation *original, Claim *claim,
+							  const Key *own_key);
 pg_noreturn static void cannot_cancel(const char *kind, const char *hint);
 
 /*
@@ -63,7 +65,6 @@ idem_cancel(PG_FUNCTION_ARGS)
 	Key			own_key;
 	Store		store;
 	Claim		claim;
-	Claim		own_claim;
 	Operation	op;
 	Datum		receipt;
 
@@ -71,26 +72,24 @@ idem_cancel(PG_FUNCTION_ARGS)
 	own_key = key_with_prefix(KEY_CANCEL_PREFIX, &key);
 
 	store_open(&store, TABLE_OPERATION);
-	claim_init(&own_claim, &store, &own_key);
-	claim_init(&claim, &store, &key);
-	if (claim_find(&own_claim, COMMAND))
-		receipt = replay(fcinfo, &store);
-	else if (!claim_find(&claim, COMMAND) &&
-			 claim_take(&claim, COMMAND))
+	claim_init(&claim, &store, &own_key);
+	if (claim_find(&claim, COMMAND))
+		receipt = replay(fcinfo, &claim);
+	else if (take_unused(&claim, &store, &key))
 	{
 		operation_cancelled(&op, &key);
-		store_insert(&store, op.values, op.nulls);
+		claim_insert(&claim, op.values, op.nulls);
 		claim_release(&claim);
 		receipt = receipt_make(fcinfo, &op, false);
 	}
 	else
 	{
-		operation_copy(&op, store.slot);
+		operation_copy(&op, claim_slot(&claim));
 		refusal_raise(operation_check_access(&op));
 		if (operation_is(&op, OPERATION_CANCEL) || operation_is_declined(&op))
 			receipt = receipt_make(fcinfo, &op, true);
 		else
-			receipt = undo(fcinfo, &store, &own_claim, &op);
+			receipt = undo(fcinfo, &store, &own_key, &op);
 	}
 	store_close(&store);
 
@@ -98,47 +97,55 @@ idem_cancel(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Claim the key that is to be cancelled.  False: it has been used.
+ */
+static bool
+take_unused(Claim *claim, Store *store, const Key *key)
+{
+	claim_init(claim, store, key);
+	return !claim_find(claim, COMMAND) && claim_take(claim, COMMAND);
+}
+
+/*
  * The receipt of a cancellation is for all whose payment it is, whoever of them
  * made it.
  */
 static Datum
-replay(FunctionCallInfo fcinfo, Store *store)
+replay(FunctionCallInfo fcinfo, const Claim *claim)
 {
 	Operation	op;
 
-	operation_from_slot(&op, store->slot);
+	operation_from_slot(&op, claim_slot(claim));
 	refusal_raise(operation_check_payment_access(&op));
 	return receipt_make(fcinfo, &op, true);
 }
 
+/*
+ * Undo an operation, under a key of its own.
+ */
 static Datum
-undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
+undo(FunctionCallInfo fcinfo, Store *store, const Key *own_key,
 	 const Operation *original)
 {
 	text	   *scope = DatumGetTextPP(operation_value(original, scope));
 	pg_uuid_t  *payment_id = DatumGetUUIDP(operation_value(original, payment_id));
+	Claim		claim;
+	Operation	newest;
+	Operation	op;
 
-	/* the store has been used for the other key since */
-	claim_again(claim);
-	for (;;)
-	{
-		Operation	newest;
-		Operation	op;
+	claim_init(&claim, store, own_key);
+	if (claim_find(&claim, COMMAND) ||
+		!claim_take_with_payment(&claim, scope, payment_id, COMMAND))
+		return replay(fcinfo, &claim);
+	if (!claim_has_payment(&claim))
+		payment_not_found(payment_id, scope);	/* deleted by hand */
 
-		if (!claim_take(claim, COMMAND))
-			return replay(fcinfo, store);
-		if (!claim_payment(claim, scope, payment_id))
-			continue;
-		if (claim->payment_state == ROW_ABSENT)
-			payment_not_found(payment_id, scope);	/* deleted by hand */
-
-		operation_from_slot(&newest, store->slot);
-		refusal_raise(operation_check_payment_access(&newest));
-		undoing_operation(&op, &newest, original, claim);
-		store_insert(store, op.values, op.nulls);
-		claim_release(claim);
-		return receipt_make(fcinfo, &op, false);
-	}
+	operation_from_slot(&newest, claim_slot(&claim));
+	refusal_raise(operation_check_payment_access(&newest));
+	undoing_operation(&op, &newest, original, &claim, own_key);
+	claim_insert(&claim, op.values, op.nulls);
+	claim_release(&claim);
+	return receipt_make(fcinfo, &op, false);
 }
 
 /*
@@ -148,7 +155,7 @@ undo(FunctionCallInfo fcinfo, Store *store, Claim *claim,
  */
 static void
 undoing_operation(Operation *op, const Operation *newest,
-				  const Operation *original, Claim *claim)
+				  const Operation *original, Claim *claim, const Key *own_key)
 {
 	OperationArgs args = {0};
 	Refusal    *refusal = NULL;
@@ -158,7 +165,7 @@ undoing_operation(Operation *op, const Operation *newest,
 		case OPERATION_AUTHORIZE:
 			if (!money_is_zero(operation_numeric(newest, captured)))
 			{
-				claim_note_payment(claim, claim->key->scope,
+				claim_note_payment(claim, own_key->scope,
 								   DatumGetUUIDP(operation_value(original, payment_id)));
 				cannot_cancel("an authorization that has been captured",
 							  "Use idem_void() for what is left of it, and cancel the key of the capture or use idem_refund() for the rest.");
@@ -186,7 +193,7 @@ undoing_operation(Operation *op, const Operation *newest,
 			elog(ERROR, "a key that was cancelled unused has nothing to undo");
 	}
 
-	operation_follow(op, newest, claim->key, &args);
+	operation_follow(op, newest, own_key, &args);
 	if (args.amount == NULL || !money_is_zero(args.amount))
 		refusal = state_apply(op, &args);
 	if (refusal)				/* voided, or expired */

@@ -34,7 +34,7 @@ PG_FUNCTION_INFO_V1(idem_refund);
 
 static Datum follow(FunctionCallInfo fcinfo, text *key, text *scope,
 					OperationArgs *args, const char *command);
-static void next_operation(Operation *op, Claim *claim,
+static void next_operation(Operation *op, Claim *claim, const Key *key,
 						   OperationArgs *args);
 
 /*
@@ -111,7 +111,6 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	Key			key;
 	Store		store;
 	Claim		claim;
-	Operation	op;
 	Datum		receipt;
 
 	refusal_raise(key_check(key_arg, scope_arg, &key));
@@ -121,49 +120,41 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 
 	store_open(&store, TABLE_OPERATION);
 	claim_init(&claim, &store, &key);
-	if (claim_find(&claim, command))
-		receipt = receipt_replay(fcinfo, store.slot, args);
-	else
-		for (;;)
-		{
-			if (!claim_take(&claim, command))
-			{
-				receipt = receipt_replay(fcinfo, store.slot, args);
-				break;
-			}
-			if (!claim_payment(&claim, key.scope, args->payment_id))
-				continue;
+	if (!claim_find(&claim, command) &&
+		claim_take_with_payment(&claim, key.scope, args->payment_id, command))
+	{
+		Operation	op;
 
-			next_operation(&op, &claim, args);
-			store_insert(&store, op.values, op.nulls);
-			claim_release(&claim);
-			receipt = receipt_make(fcinfo, &op, false);
-			break;
-		}
+		next_operation(&op, &claim, &key, args);
+		claim_insert(&claim, op.values, op.nulls);
+		claim_release(&claim);
+		receipt = receipt_make(fcinfo, &op, false);
+	}
+	else
+		receipt = receipt_replay(fcinfo, claim_slot(&claim), args);
 	store_close(&store);
 
 	return receipt;
 }
 
 /*
- * The operation that the call comes to, given the payment's newest one in
- * the store's slot.
+ * The operation that the call comes to, with the key and the payment claimed.
  */
 static void
-next_operation(Operation *op, Claim *claim, OperationArgs *args)
+next_operation(Operation *op, Claim *claim, const Key *key, OperationArgs *args)
 {
 	Operation	newest;
 	Refusal    *refusal;
 
-	if (claim->payment_state == ROW_ABSENT)
+	if (!claim_has_payment(claim))
 	{
-		claim_note_payment(claim, claim->key->scope, args->payment_id);
-		payment_not_found(args->payment_id, claim->key->scope);
+		claim_note_payment(claim, key->scope, args->payment_id);
+		payment_not_found(args->payment_id, key->scope);
 	}
-	operation_from_slot(&newest, claim->store->slot);
+	operation_from_slot(&newest, claim_slot(claim));
 	refusal_raise(operation_check_payment_access(&newest));
 	if (operation_is(&newest, OPERATION_CANCEL))
-		payment_not_found(args->payment_id, claim->key->scope);
+		payment_not_found(args->payment_id, key->scope);
 
 	/* the decimals are those that the payment was made with */
 	if (args->amount)
@@ -171,11 +162,11 @@ next_operation(Operation *op, Claim *claim, OperationArgs *args)
 										operation_currency(&newest),
 										money_decimals(operation_numeric(&newest, authorized))));
 
-	operation_follow(op, &newest, claim->key, args);
+	operation_follow(op, &newest, key, args);
 	refusal = state_apply(op, args);
 	if (refusal && setting_declines == DECLINES_RAISE)
 	{
-		claim_note_payment(claim, claim->key->scope, args->payment_id);
+		claim_note_payment(claim, key->scope, args->payment_id);
 		refusal_raise(refusal);
 	}
 	if (refusal)

@@ -319,16 +319,16 @@ release(void *arg)
 	if (claim_idle_payment(&claim, hold->scope, &hold->payment_id, COMMAND))
 	{
 		state = HOLD_DONE;
-		if (claim.payment_state != ROW_ABSENT)	/* deleted by hand */
+		if (claim_has_payment(&claim))	/* or it was deleted by hand */
 		{
 			Operation	newest;
 			Operation	op;
 
-			operation_from_slot(&newest, store.slot);
+			operation_from_slot(&newest, claim_slot(&claim));
 			operation_follow(&op, &newest, &own_key, &args);
 			operation_of_owner(&op);
 			if (state_apply(&op, &args) == NULL)
-				store_insert(&store, op.values, op.nulls);
+				claim_insert(&claim, op.values, op.nulls);
 			else if (!money_is_zero(operation_capturable(&op)) &&
 					 !operation_is_null(&op, expires_at))
 			{

@@ -10,7 +10,7 @@
  *
  * A keyed function is made of the same steps: check the key; claim_find(), and
  * replay a hit; check the rest, which a replay must not depend on (a currency
- * may be gone by then); claim_take(); do the work; store_insert();
+ * may be gone by then); claim_take(); do the work; claim_insert();
  * claim_release().
  *
  *-------------------------------------------------------------------------
@@ -131,7 +131,7 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	store_open(&store, TABLE_OPERATION);
 	claim_init(&claim, &store, &key);
 	if (claim_find(&claim, command))
-		receipt = receipt_replay(fcinfo, store.slot, args);
+		receipt = receipt_replay(fcinfo, claim_slot(&claim), args);
 	else
 	{
 		refusal_raise(payment_check(args));
@@ -141,14 +141,15 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 			Operation	op;
 
 			operation_start(&op, &key, args);
-			store_insert(&store, op.values, op.nulls);
+			claim_insert(&claim, op.values, op.nulls);
 			claim_release(&claim);
+			/* the row guards the key now, and this insert may wait */
 			if (!operation_is_null(&op, expires_at))
 				hold_add(&op);
 			receipt = receipt_make(fcinfo, &op, false);
 		}
 		else
-			receipt = receipt_replay(fcinfo, store.slot, args);
+			receipt = receipt_replay(fcinfo, claim_slot(&claim), args);
 	}
 	store_close(&store);
 

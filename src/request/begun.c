@@ -22,25 +22,23 @@
 #include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
-#include "request/begun.h"
-#include "claim/claim.h"
+#include "claim/lock.h"
 #include "compat.h"
+#include "request/begun.h"
 
 static dlist_head list = DLIST_STATIC_INIT(list);
 
-static void drop(Begun *begun);
+static void drop(Begun *begun, bool in_parent);
 static void forget(Begun *begun);
 static void register_callbacks(void);
 static void at_end_of_transaction(XactEvent event, void *arg);
 static void at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
 									 SubTransactionId parent, void *arg);
-static void drop_in_parent(Begun *begun);
 static text *copy_text(const text *t);
 
 void
-begun_add(const Key *key, const Request *row, const LOCKTAG *tag)
+begun_add(const Key *key, const Request *row, LOCKTAG lock)
 {
 	MemoryContext context = AllocSetContextCreate(TopTransactionContext, "idempotency begun",
 												  ALLOCSET_SMALL_SIZES);
@@ -53,7 +51,7 @@ begun_add(const Key *key, const Request *row, const LOCKTAG *tag)
 	begun->key.scope = copy_text(key->scope);
 	request_copy(&begun->row, row);
 	begun->executing = false;
-	begun->tag = *tag;
+	begun->lock = lock;
 	begun->begun_in = GetCurrentSubTransactionId();
 	begun->ended_in = InvalidSubTransactionId;
 	dlist_push_head(&list, &begun->node);
@@ -82,37 +80,22 @@ begun_find(const Key *key)
 	return NULL;
 }
 
-bool
-begun_keeps(const LOCKTAG *tag)
-{
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &list)
-	{
-		Begun	   *begun = dlist_container(Begun, node, iter.cur);
-
-		if (begun->ended_in != InvalidSubTransactionId &&
-			memcmp(&begun->tag, tag, sizeof(LOCKTAG)) == 0)
-			return true;
-	}
-	return false;
-}
-
 void
 begun_end(Begun *begun)
 {
 	begun->ended_in = GetCurrentSubTransactionId();
 	if (begun->ended_in == begun->begun_in)
-		drop(begun);
+		drop(begun, false);
 }
 
 /*
- * It has ended where it was begun, and its row guards the key.
+ * It has ended where it was begun, and its row guards the key.  in_parent: that is
+ * the parent of the subtransaction that is being committed.
  */
 static void
-drop(Begun *begun)
+drop(Begun *begun, bool in_parent)
 {
-	claim_unlock(&begun->tag);
+	lock_release_kept(&begun->lock, in_parent);
 	forget(begun);
 }
 
@@ -183,7 +166,7 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
 			{
 				begun->ended_in = parent;
 				if (begun->begun_in == parent)
-					drop_in_parent(begun);
+					drop(begun, true);
 			}
 		}
 		else if (begun->begun_in == mine)
@@ -191,20 +174,6 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
 		else if (begun->ended_in == mine)
 			begun->ended_in = InvalidSubTransactionId;
 	}
-}
-
-/*
- * Likewise, where that is the parent of the subtransaction that is being
- * committed: it has the lock.
- */
-static void
-drop_in_parent(Begun *begun)
-{
-	ResourceOwner owner = CurTransactionResourceOwner;
-
-	CurTransactionResourceOwner = ResourceOwnerGetParent(owner);
-	drop(begun);
-	CurTransactionResourceOwner = owner;
 }
 
 static text *

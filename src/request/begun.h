@@ -22,18 +22,18 @@ typedef struct Begun
 	Key			key;
 	Request		row;			/* to be written when it ends, and then dated */
 	bool		executing;		/* by idem_execute(), which alone ends it */
-	LOCKTAG		tag;			/* the key's lock */
+	LOCKTAG		lock;			/* the key's */
 	SubTransactionId begun_in;
 	SubTransactionId ended_in;	/* InvalidSubTransactionId: not ended */
 } Begun;
 
 /*
- * Note that the current (sub)transaction has begun a request.  What is noted
- * is forgotten when that is rolled back, and with the transaction; a
- * transaction that has requests which have not ended is refused COMMIT and
- * PREPARE TRANSACTION (2D000).
+ * Note that the current (sub)transaction has begun a request, and keeps its lock.
+ * The note is dropped when the subtransaction is rolled back, and with the
+ * transaction.  COMMIT and PREPARE TRANSACTION fail (2D000) while there are
+ * requests that have not ended.
  */
-extern void begun_add(const Key *key, const Request *row, const LOCKTAG *tag);
+extern void begun_add(const Key *key, const Request *row, LOCKTAG lock);
 
 /*
  * The request that was begun with this key, if it has not ended; or NULL.
@@ -41,9 +41,6 @@ extern void begun_add(const Key *key, const Request *row, const LOCKTAG *tag);
  * Error: 55000 if its command is being run.
  */
 extern Begun *begun_find(const Key *key);
-
-/* Is this the lock of a request that has ended, and is kept (see begun.c)? */
-extern bool begun_keeps(const LOCKTAG *tag);
 
 /* Note that it has ended: completed, failed or released. */
 extern void begun_end(Begun *begun);

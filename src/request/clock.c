@@ -35,7 +35,7 @@ static TableCache purge_cache = {
 };
 
 TimestampTz
-request_now(void)
+request_expiry_now(void)
 {
 	cache_use(&purge_cache);
 	return Max(GetCurrentTimestamp(), purged_until);

@@ -13,12 +13,12 @@
 #include "table/store.h"
 
 /*
- * The time by which it is judged whether a row has expired: now, or the time of
- * the last purge if that is later.
+ * The time by which expiry is judged: that of the clock, or of the last purge if
+ * that is later.  Leases go by the clock alone (lease_now).
  *
  * Errors: those of catalog_open().
  */
-extern TimestampTz request_now(void);
+extern TimestampTz request_expiry_now(void);
 
 /*
  * Note that requests which had expired by now have been purged.  mark: the table

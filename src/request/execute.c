@@ -73,7 +73,7 @@ static Datum result(FunctionCallInfo fcinfo, bool replayed, const Datum rows,
  * none; or, of a command that failed and whose failure is stored, sqlstate and
  * message.
  *
- * Errors: those of key_check(), work_begin(); 22004 for a NULL command; 42601
+ * Errors: those of key_check(), request_begin(); 22004 for a NULL command; 42601
  * if it is not one command; 22023 if args does not fit it; whatever the
  * command raises.
  */
@@ -82,13 +82,10 @@ idem_execute(PG_FUNCTION_ARGS)
 {
 	text	   *command = ARG_TEXT(1);
 	Jsonb	   *args = ARG_JSONB(2);
-	WorkOptions options = {.takeover = true};
+	BeginOptions options = {.takeover = true};
 	Key			key;
 	RequestClaim rc;
-	Request		row;
-	int			attempt;
-	bool		found;
-	const char *outcome;
+	BeginResult begin;
 	Refusal    *refusal = NULL;
 	Begun	   *begun;
 	text	   *rows;
@@ -99,15 +96,17 @@ idem_execute(PG_FUNCTION_ARGS)
 	options.fingerprint = fingerprint_of(command, args);
 
 	request_open(&rc, &key);
-	outcome = work_begin(&rc, &key, &options, &attempt, &row, &found, "idem_execute()");
-	if (strcmp(outcome, "completed") == 0 || strcmp(outcome, "failed") == 0)
+	request_begin(&rc, &options, &begin, "idem_execute()");
+	if (begin.outcome == REQUEST_HAS_COMPLETED || begin.outcome == REQUEST_HAS_FAILED)
 	{
-		answer = result(fcinfo, true, request_get(&row, response),
-						!request_is_null(&row, response),
-						request_is_null(&row, sqlstate) ? NULL
-						: TextDatumGetCString(request_get(&row, sqlstate)),
-						request_is_null(&row, message) ? NULL
-						: TextDatumGetCString(request_get(&row, message)));
+		Request    *row = &begin.row;
+
+		answer = result(fcinfo, true, request_value(row, response),
+						!request_is_null(row, response),
+						request_is_null(row, sqlstate) ? NULL
+						: TextDatumGetCString(request_value(row, sqlstate)),
+						request_is_null(row, message) ? NULL
+						: TextDatumGetCString(request_value(row, message)));
 		request_close(&rc);
 		return answer;
 	}
@@ -123,8 +122,8 @@ idem_execute(PG_FUNCTION_ARGS)
 
 	begun->executing = false;
 	request_open(&rc, &key);
-	work_end(&rc, begun, refusal ? REQUEST_FAILED : REQUEST_COMPLETED, rows,
-			 refusal, "idem_execute()");
+	request_end(&rc, begun, refusal ? REQUEST_FAILED : REQUEST_COMPLETED, rows,
+				refusal, "idem_execute()");
 	request_close(&rc);
 
 	return result(fcinfo, false, PointerGetDatum(rows), rows != NULL,

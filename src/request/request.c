@@ -19,8 +19,8 @@
  *
  * What a lease guards is outside the database, so a crash must not take the row
  * back once it has been told of: COMMIT waits for the disk, whatever
- * synchronous_commit says.  Leases go by the clock as it is, and not by
- * request_now(), which may stand still.
+ * synchronous_commit says.  Leases go by the clock (lease_now).  Expiry goes by
+ * request_expiry_now(), which may stand still.
  *
  * At SERIALIZABLE, what is read from what others may change leaves predicate
  * locks: that a request's outcome is unknown, that one was free which was then
@@ -57,25 +57,25 @@ PG_FUNCTION_INFO_V1(idem_lookup_request);
 
 #define ARG_JSON(n)		ARG_TEXT(n)
 
-static const char *begin_unanswered(RequestClaim *rc, const Key *key,
-									const WorkOptions *options, int *attempt,
-									Request *row, bool *found);
+static void begin_unanswered(RequestClaim *rc, const BeginOptions *options,
+							 BeginResult *result);
+static bool resume(RequestClaim *rc, const BeginOptions *options,
+				   BeginResult *result, TimestampTz lease_now, Request *next);
+static void start(RequestClaim *rc, const BeginOptions *options, Request *next);
 pg_noreturn static void leased_to_another(RequestClaim *rc, int attempt,
 										  TimestampTz until);
 static void insert_leased(RequestClaim *rc, Request *row);
-static Datum begin_result(FunctionCallInfo fcinfo, const char *outcome,
-						  int attempt, const Request *row);
-static void end_request(FunctionCallInfo fcinfo, const char *status,
-						const char *command);
-static void end_leased(RequestClaim *rc, const Key *key, const char *status,
-					   text *response, int attempt, const char *command);
+static Datum begin_row(FunctionCallInfo fcinfo, const BeginResult *result);
+static void end_call(FunctionCallInfo fcinfo, RequestStatus status,
+					 const char *command);
+static void end_leased(RequestClaim *rc, RequestStatus status, text *response,
+					   int attempt, const char *command);
 static bool take_started(RequestClaim *rc, int attempt, Request *row,
 						 const char *command);
-static bool is_same_end(const Request *row, const char *status, text *response);
+static bool is_same_end(const Request *row, RequestStatus status, text *response);
 pg_noreturn static void has_ended(RequestClaim *rc, const Request *row,
-								  const char *wanted);
+								  bool same_status);
 static void check_begun(RequestClaim *rc, const Begun *begun, int attempt);
-static void set_response(Request *row, text *response);
 static void check_attempt(RequestClaim *rc, int given, int current);
 pg_noreturn static void no_request(RequestClaim *rc);
 
@@ -99,27 +99,24 @@ Datum
 idem_begin(PG_FUNCTION_ARGS)
 {
 	text	   *request = ARG_JSON(1);
-	WorkOptions options = {
+	BeginOptions options = {
 		.fingerprint = request ? fingerprint_make("request", request) : NULL,
 		.lease = ARG_IS_NULL(2) ? 0 : call_duration(PG_GETARG_INTERVAL_P(2), "lease"),
 		.takeover = ARG_IS_NULL(3) ? true : PG_GETARG_BOOL(3),
 	};
 	Key			key;
 	RequestClaim rc;
-	const char *outcome;
-	int			attempt;
-	Request		row;
-	bool		found;
-	Datum		result;
+	BeginResult result;
+	Datum		row;
 
 	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(4), &key));
 
 	request_open(&rc, &key);
-	outcome = work_begin(&rc, &key, &options, &attempt, &row, &found, "idem_begin()");
-	result = begin_result(fcinfo, outcome, attempt, found ? &row : NULL);
+	request_begin(&rc, &options, &result, "idem_begin()");
+	row = begin_row(fcinfo, &result);
 	request_close(&rc);
 
-	return result;
+	return row;
 }
 
 /*
@@ -148,12 +145,11 @@ idem_checkpoint(PG_FUNCTION_ARGS)
 	request_open(&rc, &key);
 	if (!take_started(&rc, ARG_IS_NULL(3) ? 0 : PG_GETARG_INT32(3), &started,
 					  "idem_checkpoint()"))
-		has_ended(&rc, &started, NULL);
+		has_ended(&rc, &started, false);
 	request_follow(&row, &started);
 	request_date(&row, &rc, REQUEST_STARTED);
 	request_set(&row, checkpoint, PointerGetDatum(name));
-	request_get(&row, checkpoint_data) = PointerGetDatum(data);
-	request_is_null(&row, checkpoint_data) = data == NULL;
+	request_set_json(&row, Anum_request_checkpoint_data, data);
 	insert_leased(&rc, &row);
 	claim_release(&rc.claim);
 	request_close(&rc);
@@ -166,12 +162,12 @@ idem_checkpoint(PG_FUNCTION_ARGS)
  *
  * attempt: which one the caller is; NULL if the request has no lease.
  *
- * Errors: those of end_request().
+ * Errors: those of end_call().
  */
 Datum
 idem_complete(PG_FUNCTION_ARGS)
 {
-	end_request(fcinfo, REQUEST_COMPLETED, "idem_complete()");
+	end_call(fcinfo, REQUEST_COMPLETED, "idem_complete()");
 	PG_RETURN_VOID();
 }
 
@@ -181,14 +177,14 @@ idem_complete(PG_FUNCTION_ARGS)
 Datum
 idem_fail(PG_FUNCTION_ARGS)
 {
-	end_request(fcinfo, REQUEST_FAILED, "idem_fail()");
+	end_call(fcinfo, REQUEST_FAILED, "idem_fail()");
 	PG_RETURN_VOID();
 }
 
 /*
  * idem_release: give a request up; a retry may start at once.
  *
- * Errors: those of end_request().
+ * Errors: those of end_call().
  */
 Datum
 idem_release(PG_FUNCTION_ARGS)
@@ -205,11 +201,12 @@ idem_release(PG_FUNCTION_ARGS)
 	if (begun)
 	{
 		Request		last;
+		TupleTableSlot *slot;
 
 		check_begun(&rc, begun, attempt);
 		/* nothing is written, so a COMMIT would not settle what was read */
-		if (request_look_up(&rc, &last))
-			settle_note(&rows, rc.claim.store->slot);
+		if (request_look_up(&rc, &last, &slot))
+			settle_note(&rows, slot);
 		begun_end(begun);
 	}
 	else
@@ -218,10 +215,10 @@ idem_release(PG_FUNCTION_ARGS)
 		Request		row;
 
 		if (!take_started(&rc, attempt, &started, "idem_release()"))
-			has_ended(&rc, &started, NULL);
+			has_ended(&rc, &started, false);
 		request_follow(&row, &started);
 		request_date(&row, &rc, REQUEST_RELEASED);
-		request_is_null(&row, lease_until) = true;
+		request_set_null(&row, lease_until);
 		insert_leased(&rc, &row);
 		claim_release(&rc.claim);
 	}
@@ -253,19 +250,20 @@ idem_lookup_request(PG_FUNCTION_ARGS)
 	Key			key;
 	RequestClaim rc;
 	Request		row;
+	TupleTableSlot *slot;
 	Unsettled	rows = {0};
 
 	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(1), &key));
 	InitMaterializedSRF(fcinfo, 0);
 
 	request_open(&rc, &key);
-	if (request_look_up(&rc, &row))
+	if (request_look_up(&rc, &row, &slot))
 	{
 		Datum		values[lengthof(columns)];
 		bool		nulls[lengthof(columns)];
 
 		refusal_raise(request_check_access(&row));
-		settle_note(&rows, rc.claim.store->slot);
+		settle_note(&rows, slot);
 		/* the rows of the result may be read when the table has been emptied */
 		request_copy(&row, &row);
 		for (int i = 0; i < lengthof(columns); i++)
@@ -281,43 +279,46 @@ idem_lookup_request(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-const char *
-work_begin(RequestClaim *rc, const Key *key, const WorkOptions *options,
-		   int *attempt, Request *row, bool *found, const char *command)
+void
+request_begin(RequestClaim *rc, const BeginOptions *options, BeginResult *result,
+			  const char *command)
 {
-	if (begun_find(key))
+	if (begun_find(rc->key))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("request has been begun in this transaction, and has not ended")));
 
 	if (!claim_find(&rc->claim, command) && claim_take(&rc->claim, command))
-		return begin_unanswered(rc, key, options, attempt, row, found);
+	{
+		begin_unanswered(rc, options, result);
+		return;
+	}
 
-	(void) request_found(rc, row);
-	*found = true;
-	refusal_raise(request_check_access(row));
-	refusal_raise(request_check_fingerprint(row, options->fingerprint));
-	*attempt = DatumGetInt32(request_get(row, attempt));
-	return request_is(row, REQUEST_FAILED) ? "failed" : "completed";
+	result->found = request_last(rc, &result->row);
+	refusal_raise(request_check_access(&result->row));
+	refusal_raise(request_check_fingerprint(&result->row, options->fingerprint));
+	result->attempt = DatumGetInt32(request_value(&result->row, attempt));
+	result->outcome = request_is(&result->row, REQUEST_FAILED)
+		? REQUEST_HAS_FAILED : REQUEST_HAS_COMPLETED;
 }
 
 void
-work_end(RequestClaim *rc, Begun *begun, const char *status, text *response,
-		 const Refusal *refusal, const char *command)
+request_end(RequestClaim *rc, Begun *begun, RequestStatus status, text *response,
+			const Refusal *refusal, const char *command)
 {
 	Request		row = begun->row;
 
 	PreventCommandIfReadOnly(command);	/* it may have become so */
 
 	request_date(&row, rc, status);
-	set_response(&row, response);
+	request_set_json(&row, Anum_request_response, response);
 	if (refusal)
 	{
 		request_set(&row, sqlstate,
 					CStringGetTextDatum(unpack_sql_state(refusal->sqlstate)));
 		request_set(&row, message, CStringGetTextDatum(refusal->message));
 	}
-	store_prepare_write(rc->claim.target);
+	store_prepare_write(rc->target);
 	request_insert(rc, &row);
 	begun_end(begun);
 }
@@ -326,71 +327,89 @@ work_end(RequestClaim *rc, Begun *begun, const char *status, text *response,
  * The key is ours, and its lock is held: there is no request, or one that has
  * no answer.
  */
-static const char *
-begin_unanswered(RequestClaim *rc, const Key *key, const WorkOptions *options,
-				 int *attempt, Request *row, bool *found)
+static void
+begin_unanswered(RequestClaim *rc, const BeginOptions *options, BeginResult *result)
 {
-	TimestampTz clock = GetCurrentTimestamp();
+	TimestampTz lease_now = GetCurrentTimestamp();
 	Request		next;
 
-	rc->now = request_now();
-	*found = request_found(rc, row);
-	if (*found)
-	{
-		TimestampTz lease_until = request_is_null(row, lease_until)
-			? 0 : DatumGetTimestampTz(request_get(row, lease_until));
-		bool		has_lease = request_is(row, REQUEST_STARTED);
+	rc->expiry_now = request_expiry_now();
+	result->found = request_found(rc, &result->row);
+	if (!result->found)
+		start(rc, options, &next);
+	else if (!resume(rc, options, result, lease_now, &next))
+		return;
 
-		refusal_raise(request_check_access(row));
-		refusal_raise(request_check_fingerprint(row, options->fingerprint));
-		*attempt = DatumGetInt32(request_get(row, attempt));
-		if (has_lease && lease_until > clock)
-			leased_to_another(rc, *attempt, lease_until);
-		if (has_lease && !options->takeover)
-		{
-			claim_release(&rc->claim);
-			store_no_write(rc->claim.target);
-			claim_settle(&rc->claim);
-			request_copy(row, row);
-			request_note_read(rc);
-			return "unknown";
-		}
-		request_follow(&next, row);
-	}
-	else
-	{
-		Request		last;
-
-		request_make(&next, key);
-		if (options->fingerprint)
-			request_set(&next, fingerprint, PointerGetDatum(options->fingerprint));
-
-		/* one that has expired is as if it were not there, but its numbers go on */
-		if (request_last(rc, &last))
-		{
-			request_get(&next, expires_at) = request_get(&last, expires_at);
-			request_get(&next, seq) = request_next_number(request_get(&last, seq));
-			request_get(&next, attempt) = request_get(&last, attempt);
-		}
-		else
-			request_get(&next, attempt) = Int32GetDatum(0);
-	}
-	request_get(&next, attempt) = request_next_number(request_get(&next, attempt));
-	*attempt = DatumGetInt32(request_get(&next, attempt));
+	request_set(&next, attempt, request_next_number(request_value(&next, attempt)));
+	result->attempt = DatumGetInt32(request_value(&next, attempt));
+	result->outcome = result->found ? REQUEST_RESUMED : REQUEST_NEW;
 
 	if (options->lease > 0)
 	{
 		request_date(&next, rc, REQUEST_STARTED);
-		request_set(&next, lease_until, TimestampTzGetDatum(clock + options->lease));
+		request_set(&next, lease_until, TimestampTzGetDatum(lease_now + options->lease));
 		insert_leased(rc, &next);
 		claim_release(&rc->claim);
 	}
 	else
 	{
-		request_is_null(&next, lease_until) = true;
-		begun_add(key, &next, &rc->claim.tag);
+		request_set_null(&next, lease_until);
+		begun_add(rc->key, &next, claim_keep_lock(&rc->claim));
 	}
-	return *found ? "resumed" : "new";
+}
+
+/*
+ * The row that goes on with the request found.  False: its lease has lapsed, and it
+ * is not to be resumed; the key has been released.
+ *
+ * Errors: ID403, ID409, ID422.
+ */
+static bool
+resume(RequestClaim *rc, const BeginOptions *options, BeginResult *result,
+	   TimestampTz lease_now, Request *next)
+{
+	Request    *row = &result->row;
+	TimestampTz lease_until = request_is_null(row, lease_until)
+		? 0 : DatumGetTimestampTz(request_value(row, lease_until));
+	bool		has_lease = request_is(row, REQUEST_STARTED);
+
+	refusal_raise(request_check_access(row));
+	refusal_raise(request_check_fingerprint(row, options->fingerprint));
+	result->attempt = DatumGetInt32(request_value(row, attempt));
+	if (has_lease && lease_until > lease_now)
+		leased_to_another(rc, result->attempt, lease_until);
+	if (has_lease && !options->takeover)
+	{
+		claim_give_up(&rc->claim);
+		request_copy(row, row);
+		request_note_read(rc);
+		result->outcome = REQUEST_UNKNOWN;
+		return false;
+	}
+	request_follow(next, row);
+	return true;
+}
+
+/*
+ * The first row of a request, with the attempt before the first.  An expired one
+ * counts as absent, except that its numbers go on.
+ */
+static void
+start(RequestClaim *rc, const BeginOptions *options, Request *next)
+{
+	Request		last;
+
+	request_make(next, rc->key);
+	if (options->fingerprint)
+		request_set(next, fingerprint, PointerGetDatum(options->fingerprint));
+
+	request_set(next, attempt, Int32GetDatum(0));
+	if (request_last(rc, &last))
+	{
+		request_set(next, expires_at, request_value(&last, expires_at));
+		request_set(next, seq, request_next_number(request_value(&last, seq)));
+		request_set(next, attempt, request_value(&last, attempt));
+	}
 }
 
 static void
@@ -416,16 +435,23 @@ insert_leased(RequestClaim *rc, Request *row)
 }
 
 /*
- * row: what there is of the request, or NULL.
+ * The row that idem_begin() returns.
  */
 static Datum
-begin_result(FunctionCallInfo fcinfo, const char *outcome, int attempt,
-			 const Request *row)
+begin_row(FunctionCallInfo fcinfo, const BeginResult *result)
 {
+	static const char *const outcomes[] = {
+		[REQUEST_NEW] = "new",
+		[REQUEST_RESUMED] = "resumed",
+		[REQUEST_HAS_COMPLETED] = "completed",
+		[REQUEST_HAS_FAILED] = "failed",
+		[REQUEST_UNKNOWN] = "unknown",
+	};
 	enum
 	{
 		OUTCOME, ATTEMPT, RESPONSE, CHECKPOINT, CHECKPOINT_DATA, N_COLUMNS
 	};
+	const Request *row = &result->row;
 	Datum		values[N_COLUMNS];
 	bool		nulls[N_COLUMNS] = {false};
 	TupleDesc	desc;
@@ -433,15 +459,15 @@ begin_result(FunctionCallInfo fcinfo, const char *outcome, int attempt,
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
-	values[OUTCOME] = CStringGetTextDatum(outcome);
-	values[ATTEMPT] = Int32GetDatum(attempt);
-	if (row)
+	values[OUTCOME] = CStringGetTextDatum(outcomes[result->outcome]);
+	values[ATTEMPT] = Int32GetDatum(result->attempt);
+	if (result->found)
 	{
-		values[RESPONSE] = request_get(row, response);
+		values[RESPONSE] = request_value(row, response);
 		nulls[RESPONSE] = request_is_null(row, response);
-		values[CHECKPOINT] = request_get(row, checkpoint);
+		values[CHECKPOINT] = request_value(row, checkpoint);
 		nulls[CHECKPOINT] = request_is_null(row, checkpoint);
-		values[CHECKPOINT_DATA] = request_get(row, checkpoint_data);
+		values[CHECKPOINT_DATA] = request_value(row, checkpoint_data);
 		nulls[CHECKPOINT_DATA] = request_is_null(row, checkpoint_data);
 	}
 	else
@@ -450,11 +476,11 @@ begin_result(FunctionCallInfo fcinfo, const char *outcome, int attempt,
 }
 
 /*
- * Errors: those of key_check(), take_started(), work_end(); ID403; ID412 if the
+ * Errors: those of key_check(), take_started(), request_end(); ID403; ID412 if the
  * request has ended otherwise, or attempt is not the current one.
  */
 static void
-end_request(FunctionCallInfo fcinfo, const char *status, const char *command)
+end_call(FunctionCallInfo fcinfo, RequestStatus status, const char *command)
 {
 	text	   *response = ARG_JSON(1);
 	int			attempt = ARG_IS_NULL(2) ? 0 : PG_GETARG_INT32(2);
@@ -469,16 +495,16 @@ end_request(FunctionCallInfo fcinfo, const char *status, const char *command)
 	if (begun)
 	{
 		check_begun(&rc, begun, attempt);
-		work_end(&rc, begun, status, response, NULL, command);
+		request_end(&rc, begun, status, response, NULL, command);
 	}
 	else
-		end_leased(&rc, &key, status, response, attempt, command);
+		end_leased(&rc, status, response, attempt, command);
 	request_close(&rc);
 }
 
 static void
-end_leased(RequestClaim *rc, const Key *key, const char *status, text *response,
-		   int attempt, const char *command)
+end_leased(RequestClaim *rc, RequestStatus status, text *response, int attempt,
+		   const char *command)
 {
 	Request		started;
 	Request		row;
@@ -487,13 +513,13 @@ end_leased(RequestClaim *rc, const Key *key, const char *status, text *response,
 	{
 		/* whoever did not hear that it has ended so may say so again */
 		if (!is_same_end(&started, status, response))
-			has_ended(rc, &started, status);
+			has_ended(rc, &started, request_is(&started, status));
 		return;
 	}
 	request_follow(&row, &started);
 	request_date(&row, rc, status);
-	request_is_null(&row, lease_until) = true;
-	set_response(&row, response);
+	request_set_null(&row, lease_until);
+	request_set_json(&row, Anum_request_response, response);
 	insert_leased(rc, &row);
 	claim_release(&rc->claim);
 }
@@ -513,7 +539,7 @@ take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
 	bool		ended = claim_find(&rc->claim, command) ||
 		!claim_take(&rc->claim, command);
 
-	rc->now = request_now();
+	rc->expiry_now = request_expiry_now();
 	if (!(ended ? request_last(rc, row) : request_found(rc, row)))
 		no_request(rc);
 	refusal_raise(request_check_access(row));
@@ -524,7 +550,7 @@ take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
 				 errdetail("The request was begun with a lease."),
 				 errhint("Pass the attempt that idem_begin() returned.")));
 	if (attempt != 0)
-		check_attempt(rc, attempt, DatumGetInt32(request_get(row, attempt)));
+		check_attempt(rc, attempt, DatumGetInt32(request_value(row, attempt)));
 	if (ended)
 		return false;
 	if (request_is(row, REQUEST_STARTED))
@@ -537,24 +563,24 @@ take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
  * Is the end of a request what it is to be ended with?
  */
 static bool
-is_same_end(const Request *row, const char *status, text *response)
+is_same_end(const Request *row, RequestStatus status, text *response)
 {
 	return request_is(row, status) &&
 		bytes_equal(request_is_null(row, response)
-					? NULL : DatumGetTextPP(request_get(row, response)), response);
+					? NULL : DatumGetTextPP(request_value(row, response)), response);
 }
 
 static void
-has_ended(RequestClaim *rc, const Request *row, const char *wanted)
+has_ended(RequestClaim *rc, const Request *row, bool same_status)
 {
-	char	   *status = text_to_cstring(DatumGetTextPP(request_get(row, status)));
+	char	   *status = text_to_cstring(DatumGetTextPP(request_value(row, status)));
 
 	request_note_read(rc);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_STATE),
 			 errmsg("request has ended already"),
 			 errdetail("It is %s%s.", status,
-					   wanted && strcmp(status, wanted) == 0 ? ", with another response" : "")));
+					   same_status ? ", with another response" : "")));
 }
 
 /*
@@ -567,14 +593,7 @@ check_begun(RequestClaim *rc, const Begun *begun, int attempt)
 {
 	refusal_raise(request_check_access(&begun->row));
 	if (attempt != 0)
-		check_attempt(rc, attempt, DatumGetInt32(request_get(&begun->row, attempt)));
-}
-
-static void
-set_response(Request *row, text *response)
-{
-	request_get(row, response) = PointerGetDatum(response);
-	request_is_null(row, response) = response == NULL;
+		check_attempt(rc, attempt, DatumGetInt32(request_value(&begun->row, attempt)));
 }
 
 static void

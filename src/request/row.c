@@ -11,8 +11,8 @@
  * The rows of a key may be in any of the three tables: the clock says which one
  * takes new rows, so that one after the other has nothing but rows that have
  * expired, and can be emptied at once (see idem_purge()).  Whether a row has
- * expired is decided by its own expires_at.  One that has is as if it were not
- * there, but that the key's next row is numbered after it.
+ * expired is decided by its own expires_at.  An expired row counts as absent,
+ * except that the key's next row continues its numbering.
  *
  * A row does not expire before those of its key that came before it: one of
  * them would be the newest again.
@@ -34,25 +34,36 @@
 #include "settings.h"
 
 static int	turn(TimestampTz now);
-static bool answers(Store *store, TransactionId waited_for);
+static bool is_answer(TupleTableSlot *slot, bool waited);
 static void expire_not_before(Request *row, TimestampTz at);
-static void from_slot(Request *row, Store *store);
-static void set_text(Request *row, int column, const text *value);
-static bool has_expired(const Request *row, TimestampTz now);
+static void request_from_slot(Request *row, TupleTableSlot *slot);
+static bool request_has_expired(const Request *row, TimestampTz now);
+
+static const char *const status_names[] = {
+	[REQUEST_STARTED] = "started",
+	[REQUEST_RELEASED] = "released",
+	[REQUEST_COMPLETED] = "completed",
+	[REQUEST_FAILED] = "failed",
+};
 
 void
 request_open(RequestClaim *rc, const Key *key)
 {
+	ClaimTables tables = {
+		.stores = rc->stores,
+		.nstores = N_REQUEST_TABLES,
+		.seq = Anum_request_seq,
+		.is_answer = is_answer,
+	};
+
 	for (int i = 0; i < N_REQUEST_TABLES; i++)
 		store_open(&rc->stores[i], TABLE_REQUEST + i);
 
 	/* with the tables locked, no purge is under way */
-	rc->now = request_now();
-
-	claim_init(&rc->claim, rc->stores, key);
-	rc->claim.nstores = N_REQUEST_TABLES;
-	rc->claim.target = &rc->stores[turn(rc->now)];
-	rc->claim.is_answer = answers;
+	rc->expiry_now = request_expiry_now();
+	rc->target = tables.target = &rc->stores[turn(rc->expiry_now)];
+	rc->key = key;
+	claim_init_tables(&rc->claim, &tables, key);
 }
 
 /*
@@ -74,32 +85,29 @@ request_close(RequestClaim *rc)
 {
 	for (int i = 0; i < N_REQUEST_TABLES; i++)
 	{
-		if (&rc->stores[i] != rc->claim.target)
+		if (&rc->stores[i] != rc->target)
 			store_close(&rc->stores[i]);
 	}
-	store_close(rc->claim.target);	/* its triggers may wait */
+	store_close(rc->target);	/* its triggers may wait */
 }
 
 bool
 request_found(RequestClaim *rc, Request *row)
 {
-	if (rc->claim.state == ROW_ABSENT)
-		return false;
-	from_slot(row, rc->claim.store);
-	return !has_expired(row, rc->now);
+	return request_last(rc, row) && !request_has_expired(row, rc->expiry_now);
 }
 
 bool
 request_last(RequestClaim *rc, Request *row)
 {
-	if (rc->claim.state == ROW_ABSENT)
+	if (!claim_has_row(&rc->claim))
 		return false;
-	from_slot(row, rc->claim.store);
+	request_from_slot(row, claim_slot(&rc->claim));
 	return true;
 }
 
 bool
-request_look_up(RequestClaim *rc, Request *row)
+request_look_up(RequestClaim *rc, Request *row, TupleTableSlot **slot)
 {
 	bool		found = false;
 
@@ -107,26 +115,27 @@ request_look_up(RequestClaim *rc, Request *row)
 	{
 		Request		candidate;
 
-		if (!store_find_key(&rc->stores[i], rc->claim.key))
+		if (!store_find_key(&rc->stores[i], rc->key))
 			continue;
-		from_slot(&candidate, &rc->stores[i]);
-		if (found && DatumGetInt32(request_get(&candidate, seq)) <
-			DatumGetInt32(request_get(row, seq)))
+		request_from_slot(&candidate, rc->stores[i].slot);
+		if (found && DatumGetInt32(request_value(&candidate, seq)) <
+			DatumGetInt32(request_value(row, seq)))
 			continue;
 		*row = candidate;
-		rc->claim.store = &rc->stores[i];
+		*slot = rc->stores[i].slot;
 		found = true;
 	}
-	return found && !has_expired(row, rc->now);
+	return found && !request_has_expired(row, rc->expiry_now);
 }
 
 void
 request_note_read(RequestClaim *rc)
 {
 	Request		row;
+	TupleTableSlot *slot;
 
 	if (IsolationIsSerializable())
-		(void) request_look_up(rc, &row);
+		(void) request_look_up(rc, &row, &slot);
 }
 
 void
@@ -136,16 +145,16 @@ request_make(Request *row, const Key *key)
 	request_set(row, expires_at, TimestampTzGetDatum(DT_NOBEGIN));
 	request_set(row, seq, Int32GetDatum(1));
 	request_set(row, attempt, Int32GetDatum(1));
-	set_text(row, Anum_request_scope, key->scope);
-	set_text(row, Anum_request_key, key->key);
-	set_text(row, Anum_request_role, access_current_role());
+	request_set(row, scope, PointerGetDatum(key->scope));
+	request_set(row, key, PointerGetDatum(key->key));
+	request_set(row, role, PointerGetDatum(access_current_role()));
 }
 
 void
 request_follow(Request *row, const Request *newest)
 {
 	*row = *newest;
-	request_set(row, seq, request_next_number(request_get(newest, seq)));
+	request_set(row, seq, request_next_number(request_value(newest, seq)));
 }
 
 Datum
@@ -171,11 +180,11 @@ request_copy(Request *to, const Request *from)
 }
 
 void
-request_date(Request *row, RequestClaim *rc, const char *status)
+request_date(Request *row, RequestClaim *rc, RequestStatus status)
 {
-	request_set(row, created_at, TimestampTzGetDatum(rc->now));
-	expire_not_before(row, rc->now + (int64) setting_retention * USECS_PER_SEC);
-	request_set(row, status, CStringGetTextDatum(status));
+	request_set(row, created_at, TimestampTzGetDatum(rc->expiry_now));
+	expire_not_before(row, rc->expiry_now + (int64) setting_retention * USECS_PER_SEC);
+	request_set(row, status, CStringGetTextDatum(status_names[status]));
 }
 
 void
@@ -183,15 +192,16 @@ request_insert(RequestClaim *rc, Request *row)
 {
 	/* a lease that is longer than the retention outlives it */
 	if (!request_is_null(row, lease_until))
-		expire_not_before(row, DatumGetTimestampTz(request_get(row, lease_until)) +
+		expire_not_before(row, DatumGetTimestampTz(request_value(row, lease_until)) +
 						  (int64) setting_retention * USECS_PER_SEC);
-	store_insert(rc->claim.target, row->values, row->nulls);
+	store_insert(rc->target, row->values, row->nulls);
 }
 
 bool
-request_is(const Request *row, const char *status)
+request_is(const Request *row, RequestStatus status)
 {
-	return bytes_equal_cstring(DatumGetTextPP(request_get(row, status)), status);
+	return bytes_equal_cstring(DatumGetTextPP(request_value(row, status)),
+							   status_names[status]);
 }
 
 bool
@@ -203,7 +213,7 @@ request_is_answer(const Request *row)
 Refusal *
 request_check_access(const Request *row)
 {
-	return access_allowed(DatumGetTextPP(request_get(row, role)))
+	return access_allowed(DatumGetTextPP(request_value(row, role)))
 		? NULL : refusal_forbidden("idempotency key");
 }
 
@@ -211,53 +221,45 @@ Refusal *
 request_check_fingerprint(const Request *row, const bytea *asked)
 {
 	return bytes_equal(request_is_null(row, fingerprint)
-					   ? NULL : DatumGetByteaPP(request_get(row, fingerprint)), asked)
+					   ? NULL : DatumGetByteaPP(request_value(row, fingerprint)), asked)
 		? NULL : refusal_different("request", NULL, NULL);
 }
 
 /*
- * For the claim: is the row in the store's slot an answer for good?  Whoever has
- * waited for the transaction that stored it gets it even if it has expired by
- * then, when that lasted longer than the retention.
+ * For the claim: is the row in a slot an answer for good?  Whoever waited for the
+ * transaction that stored it gets it even if it has expired by then, because the
+ * wait was longer than the retention.
  */
 static bool
-answers(Store *store, TransactionId waited_for)
+is_answer(TupleTableSlot *slot, bool waited)
 {
 	Request		row;
 
-	from_slot(&row, store);
-	if (!request_is_answer(&row))
-		return false;
-	if (TransactionIdIsValid(waited_for) &&
-		TransactionIdEquals(waited_for, store_get_writer(store)))
-		return true;
-	return !has_expired(&row, request_now());
+	request_from_slot(&row, slot);
+	return request_is_answer(&row) &&
+		(waited || !request_has_expired(&row, request_expiry_now()));
 }
 
+/*
+ * Set expires_at, unless it is later already.
+ */
 static void
 expire_not_before(Request *row, TimestampTz at)
 {
-	if (DatumGetTimestampTz(request_get(row, expires_at)) < at)
+	if (DatumGetTimestampTz(request_value(row, expires_at)) < at)
 		request_set(row, expires_at, TimestampTzGetDatum(at));
 }
 
 static void
-from_slot(Request *row, Store *store)
+request_from_slot(Request *row, TupleTableSlot *slot)
 {
-	slot_getallattrs(store->slot);
-	memcpy(row->values, store->slot->tts_values, sizeof(row->values));
-	memcpy(row->nulls, store->slot->tts_isnull, sizeof(row->nulls));
-}
-
-static void
-set_text(Request *row, int column, const text *value)
-{
-	row->values[column - 1] = PointerGetDatum(value);
-	row->nulls[column - 1] = value == NULL;
+	slot_getallattrs(slot);
+	memcpy(row->values, slot->tts_values, sizeof(row->values));
+	memcpy(row->nulls, slot->tts_isnull, sizeof(row->nulls));
 }
 
 static bool
-has_expired(const Request *row, TimestampTz now)
+request_has_expired(const Request *row, TimestampTz expiry_now)
 {
-	return DatumGetTimestampTz(request_get(row, expires_at)) <= now;
+	return DatumGetTimestampTz(request_value(row, expires_at)) <= expiry_now;
 }

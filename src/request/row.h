@@ -10,17 +10,20 @@
 
 #include "utils/timestamp.h"
 
-#include "table/catalog.h"
 #include "claim/claim.h"
 #include "key.h"
 #include "refusal.h"
+#include "table/catalog.h"
 #include "table/store.h"
 
-/* What a row says. */
-#define REQUEST_STARTED		"started"	/* a worker has a lease */
-#define REQUEST_RELEASED	"released"	/* it gave up */
-#define REQUEST_COMPLETED	"completed"
-#define REQUEST_FAILED		"failed"
+/* The column status.  The names are in row.c. */
+typedef enum RequestStatus
+{
+	REQUEST_STARTED,			/* a worker has a lease */
+	REQUEST_RELEASED,			/* it gave up */
+	REQUEST_COMPLETED,
+	REQUEST_FAILED
+} RequestStatus;
 
 /* A row of idempotency.request_n; column c is at [c - 1]. */
 typedef struct Request
@@ -29,17 +32,44 @@ typedef struct Request
 	bool		nulls[Natts_request];
 } Request;
 
-#define request_get(r, column)		((r)->values[Anum_request_##column - 1])
-#define request_is_null(r, column)	((r)->nulls[Anum_request_##column - 1])
-#define request_set(r, column, value) \
-	(request_get(r, column) = (value), request_is_null(r, column) = false)
+/* Reading and writing a column by its name. */
+#define request_value(r, column)	((Datum) (r)->values[Anum_request_##column - 1])
+#define request_is_null(r, column)	((bool) (r)->nulls[Anum_request_##column - 1])
+#define request_set(r, column, value)	request_put(r, Anum_request_##column, value)
+#define request_set_null(r, column)	request_put_null(r, Anum_request_##column)
+
+static inline void
+request_put(Request *row, AttrNumber column, Datum value)
+{
+	row->values[column - 1] = value;
+	row->nulls[column - 1] = false;
+}
+
+static inline void
+request_put_null(Request *row, AttrNumber column)
+{
+	row->values[column - 1] = (Datum) 0;
+	row->nulls[column - 1] = true;
+}
+
+/* A json, or NULL. */
+static inline void
+request_set_json(Request *row, AttrNumber column, text *json)
+{
+	if (json)
+		request_put(row, column, PointerGetDatum(json));
+	else
+		request_put_null(row, column);
+}
 
 /* The tables, open, and a claim on a key in them. */
 typedef struct RequestClaim
 {
 	Store		stores[N_REQUEST_TABLES];
+	Store	   *target;			/* the table that takes new rows */
+	const Key  *key;
 	Claim		claim;
-	TimestampTz now;
+	TimestampTz expiry_now;		/* request_expiry_now() */
 } RequestClaim;
 
 extern void request_open(RequestClaim *rc, const Key *key);
@@ -51,14 +81,15 @@ extern void request_close(RequestClaim *rc);
  */
 extern bool request_found(RequestClaim *rc, Request *row);
 
-/* Likewise, expired or not. */
+/* The row that the claim has found, expired or not.  False: there is none. */
 extern bool request_last(RequestClaim *rc, Request *row);
 
 /*
- * The row with the newest state of a key, as a SELECT sees it; it is in the slot
- * of the claim's store.  False: there is none.
+ * The row with the newest state of a key, as a SELECT sees it, and the slot that it
+ * is in.  False: there is none.
  */
-extern bool request_look_up(RequestClaim *rc, Request *row);
+extern bool request_look_up(RequestClaim *rc, Request *row,
+							TupleTableSlot **slot);
 
 /*
  * At SERIALIZABLE, have other transactions know that the state of the request
@@ -86,13 +117,19 @@ extern Datum request_next_number(Datum number);
 /* A copy whose values are in the current memory context. */
 extern void request_copy(Request *to, const Request *from);
 
-/* Date the row, and say what it says; it does not expire earlier than it would. */
-extern void request_date(Request *row, RequestClaim *rc, const char *status);
+/* Set created_at, status and expires_at; expires_at never moves back. */
+extern void request_date(Request *row, RequestClaim *rc, RequestStatus status);
 
-/* Insert a row into the table that takes new ones now. */
+/*
+ * Insert a row into the table that takes new ones now.  The key's lock is held: by
+ * the claim, or since the transaction began the request (begun.c).
+ */
 extern void request_insert(RequestClaim *rc, Request *row);
 
-extern bool request_is(const Request *row, const char *status);
+/* Has the row this status?  One that was written by hand may have none of them. */
+extern bool request_is(const Request *row, RequestStatus status);
+
+/* Is it completed or failed? */
 extern bool request_is_answer(const Request *row);
 
 /* ID403, and ID422 if the fingerprint is another one. */

@@ -1,0 +1,227 @@
+/*-------------------------------------------------------------------------
+ *
+ * lock.c
+ *		The locks of keys and of payments.
+ *
+ * They are advisory locks: ordinary heavyweight locks, which obey lock_timeout,
+ * show in pg_locks, take part in deadlock detection, and go with the
+ * (sub)transaction if it fails.
+ *
+ * The tag of a lock is a hash of 64 bits, and whoever chooses the keys can make two
+ * hashes alike.  So correctness must not depend on two keys having two locks.
+ * Between transactions it does not: they wait for each other, no more, as the index
+ * compares whole keys.  Within a transaction, a lock can be taken again in two
+ * cases:
+ *
+ * - Another key has the same lock: one whose request the transaction has begun and
+ *	 not ended (begun.c), or one that it is at work on, while a trigger or the
+ *	 expression of an index uses this one.  Then the lock is ours for this key, too.
+ *	 PostgreSQL counts how often we hold it.
+ * - It is the same key: its own work uses it.  That would never end, so it is an
+ *	 error.
+ *
+ * To tell them apart, we remember the keys at work.  The work on a key begins with
+ * its lock and ends before the call of the function does, so these keys form a stack.
+ * A subtransaction that is rolled back removes what it put there.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "claim/lock.h"
+#include "xactlock.h"
+
+/*
+ * Advisory locks are told apart by the fourth field of their tag; PostgreSQL's
+ * functions use 1 (one bigint) and 2 (two integers), see lockfuncs.c.  In
+ * pg_locks it is objsubid.
+ */
+#define KEY_LOCK_CLASS		0x1D3E
+#define PAYMENT_LOCK_CLASS	0x1D3F
+
+/* A key that is being worked on. */
+typedef struct KeyAtWork
+{
+	LOCKTAG		tag;
+	const Key  *key;
+	SubTransactionId subid;		/* that took the lock */
+} KeyAtWork;
+
+/* The stack of the keys at work. */
+static KeyAtWork *at_work = NULL;
+static int	n_at_work = 0;
+static int	allocated = 0;
+
+static void push_key(const LOCKTAG *tag, const Key *key);
+static void pop_key(const LOCKTAG *tag);
+static void set_up(void);
+static void at_end_of_transaction(XactEvent event, void *arg);
+static void at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
+									 SubTransactionId parent, void *arg);
+
+void
+lock_tag_of_key(LOCKTAG *tag, Oid table, const Key *key)
+{
+	uint64		hash = key_hash(key, table);
+
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
+						 KEY_LOCK_CLASS);
+}
+
+void
+lock_tag_of_payment(LOCKTAG *tag, Oid table, const text *scope,
+					const pg_uuid_t *payment_id)
+{
+	uint64		hash = table;
+
+	hash = DatumGetUInt64(hash_any_extended((const unsigned char *) VARDATA_ANY(scope),
+											VARSIZE_ANY_EXHDR(scope), hash));
+	hash = DatumGetUInt64(hash_any_extended(payment_id->data, UUID_LEN, hash));
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
+						 PAYMENT_LOCK_CLASS);
+}
+
+int
+lock_tag_compare(const LOCKTAG *a, const LOCKTAG *b)
+{
+	return memcmp(a, b, sizeof(LOCKTAG));
+}
+
+bool
+lock_key(const LOCKTAG *tag, const Key *key, bool wait)
+{
+	set_up();
+	switch (xactlock_acquire(tag, ExclusiveLock, !wait))
+	{
+		case LOCKACQUIRE_OK:
+			break;
+
+		case LOCKACQUIRE_NOT_AVAIL:
+			return false;
+
+		case LOCKACQUIRE_ALREADY_HELD:
+		case LOCKACQUIRE_ALREADY_CLEAR:
+			if (!lock_is_at_work(tag, key))
+				break;
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("idempotency key is used inside its own work"),
+					 errhint("The work that a key stands for cannot itself wait for that key.")));
+	}
+	push_key(tag, key);
+	return true;
+}
+
+void
+lock_release_key(const LOCKTAG *tag)
+{
+	pop_key(tag);
+	xactlock_release(tag, ExclusiveLock);
+}
+
+void
+lock_keep(const LOCKTAG *tag)
+{
+	pop_key(tag);
+}
+
+void
+lock_release_kept(const LOCKTAG *tag, bool in_parent)
+{
+	if (in_parent)
+		xactlock_release_in_parent(tag, ExclusiveLock);
+	else
+		xactlock_release(tag, ExclusiveLock);
+}
+
+void
+lock_payment(const LOCKTAG *tag)
+{
+	/* payments' ids are random: nobody can make two of these alike */
+	if (xactlock_acquire(tag, ExclusiveLock, false) != LOCKACQUIRE_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("payment is used inside its own work")));
+}
+
+void
+lock_release_payment(const LOCKTAG *tag)
+{
+	xactlock_release(tag, ExclusiveLock);
+}
+
+bool
+lock_is_at_work(const LOCKTAG *tag, const Key *key)
+{
+	for (int i = n_at_work - 1; i >= 0; i--)
+	{
+		if (lock_tag_compare(&at_work[i].tag, tag) == 0 &&
+			key_compare(at_work[i].key, key) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+push_key(const LOCKTAG *tag, const Key *key)
+{
+	KeyAtWork  *top = &at_work[n_at_work++];
+
+	top->tag = *tag;
+	top->key = key;
+	top->subid = GetCurrentSubTransactionId();
+}
+
+static void
+pop_key(const LOCKTAG *tag)
+{
+	Assert(n_at_work > 0);
+	n_at_work--;
+	Assert(lock_tag_compare(&at_work[n_at_work].tag, tag) == 0);
+}
+
+/*
+ * Make room for one more key, before its lock is taken.
+ */
+static void
+set_up(void)
+{
+	if (at_work == NULL)
+	{
+		allocated = 64;
+		at_work = MemoryContextAlloc(TopMemoryContext, allocated * sizeof(KeyAtWork));
+		RegisterXactCallback(at_end_of_transaction, NULL);
+		RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+	}
+	if (n_at_work == allocated)
+	{
+		at_work = repalloc(at_work, 2 * allocated * sizeof(KeyAtWork));
+		allocated *= 2;
+	}
+}
+
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE ||
+		event == XACT_EVENT_ABORT)
+		n_at_work = 0;
+}
+
+/*
+ * Those subtransactions of this one that had been committed have higher numbers.
+ */
+static void
+at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
+						 SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	while (n_at_work > 0 && at_work[n_at_work - 1].subid >= mine)
+		n_at_work--;
+}
