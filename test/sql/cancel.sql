@@ -163,8 +163,8 @@ SELECT key, seq, kind, amount, refunded, replayed FROM idem_cancel('again-1', 'c
 SELECT captured, refunded, refundable FROM idem_payment(:'p', 'cancel-again');
 SELECT bool_and(ok) FROM idem_check();
 -- one that was voided in time stays voided, whatever is said about it after its expiry
-SELECT payment_id AS p FROM idem_authorize('late', 100, expires_in => '10 ms', scope => 'cancel-again') \gset
+SELECT payment_id AS p FROM idem_authorize('late', 100, expires_in => '1 second', scope => 'cancel-again') \gset
 SELECT status FROM idem_void('late-v', :'p', scope => 'cancel-again');
-SELECT pg_sleep(0.02);
+SELECT pg_sleep(1.05);
 SELECT status, amount FROM idem_cancel('late', 'cancel-again');
 SELECT status FROM idem_payment(:'p', 'cancel-again');
