@@ -10,9 +10,9 @@ EXTRA_CLEAN = dist test/expected
 PG_CPPFLAGS = -Isrc -DIDEM_VERSION='"$(EXTVERSION)"'
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
-REGRESS_OPTS = --inputdir=test --load-extension=idempotency
+REGRESS_OPTS = --inputdir=test --load-extension=idempotency --encoding=UTF8 --no-locale
 ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
-ISOLATION_OPTS = --inputdir=test --load-extension=idempotency
+ISOLATION_OPTS = $(REGRESS_OPTS)
 PROVE_TESTS = test/t/*.pl
 
 # Bitcode would let JIT inline our functions, none of which is worth it, and would make every build ask
