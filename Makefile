@@ -34,7 +34,7 @@ test/expected:
 	ln -s ../expected $@
 
 # These find PostgreSQL by themselves, or install it, so they must not need it to read this file.
-SELF_CONTAINED = test soak demo bench bench-scale bench-instructions indent dist
+SELF_CONTAINED = test soak demo fastapi express bench bench-scale bench-instructions indent dist
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -63,6 +63,10 @@ test soak: export IDEM_SECONDS := $(or $(SECONDS),$(IDEM_SECONDS))
 
 demo:
 	@test/bin/setup examples/orders/run
+
+# A server and a service on it, till Ctrl-C: make fastapi PORT=8001
+fastapi express:
+	@test/bin/setup examples/$@/run
 
 bench:
 	@test/bin/setup bench/run
