@@ -1,0 +1,196 @@
+# What docs/reference.md says is so: its lists of functions, settings, errors and columns are those of the extension.
+# And wherever README.md, CONTRIBUTING.md, docs and the examples refer to, there is something.
+
+use strict;
+use warnings;
+
+use File::Basename qw(dirname);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('reference');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION idempotency');
+
+my @pages = grep { -e } 'README.md', 'CONTRIBUTING.md', glob('docs/*.md examples/*/README.md');
+my %text = map { $_ => slurp_file($_) } @pages;
+my $reference = $text{'docs/reference.md'};
+
+sub query
+{
+	return [ split /\n/, $node->safe_psql('postgres', $_[0]) ];
+}
+
+# The part of the reference below a heading, up to the next one of its level or above.
+sub section
+{
+	my ($heading) = @_;
+	my ($level) = $reference =~ /^(#+) \Q$heading\E$/m or die "no heading: $heading";
+	my $deepest = length $level;
+	my ($section) = $reference =~ /^$level \Q$heading\E\n(.*?)(?=^#{1,$deepest} |\z)/ms;
+	return $section;
+}
+
+# The rows of the first table in a text, below its head: a list of cells each.
+sub table
+{
+	my ($table) = $_[0] =~ /^(\|.*?\|\n)(?!\|)/ms or return [];
+	my @rows = map { [ map { s/^\s+|\s+$//gr } split /(?<!\\)\|/, substr($_, 1) ] } split /\n/, $table;
+	return [ @rows[ 2 .. $#rows ] ];
+}
+
+sub unquoted
+{
+	return $_[0] =~ s/`//gr;
+}
+
+# Functions: each is described once, with the names, types and defaults of its arguments, and with its result.
+
+my $functions = query(q(
+	SELECT format('%s(%s) -> %s', p.proname,
+		string_agg(concat_ws(' ', a.name, format_type(a.type, NULL),
+				'DEFAULT ' || regexp_replace(pg_get_function_arg_default(p.oid, a.number::int), '::[a-z\[\] ]+$', '')),
+			', ' ORDER BY a.number) FILTER (WHERE a.mode IN ('i', 'b', 'v')),
+		CASE WHEN p.proretset THEN 'SETOF ' ELSE '' END ||
+			coalesce('(' || string_agg(a.name || ' ' || format_type(a.type, NULL), ', ' ORDER BY a.number)
+				FILTER (WHERE a.mode IN ('o', 't')) || ')', format_type(p.prorettype, NULL)))
+	FROM pg_proc p
+	JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+	JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'idempotency'
+	LEFT JOIN LATERAL (
+		SELECT x.ord AS number, x.type, coalesce(p.proargmodes[x.ord], 'i') AS mode, p.proargnames[x.ord] AS name
+		FROM unnest(coalesce(p.proallargtypes, p.proargtypes::oid[])) WITH ORDINALITY x (type, ord)) a ON true
+	WHERE p.pronamespace = e.extnamespace
+	GROUP BY p.oid));
+cmp_ok(scalar @$functions, '>', 20, 'the extension has functions');
+
+my @signatures;
+while ($reference =~ /^### (idem_\w+)\n\n```\n(.*?)^```\n/msg)
+{
+	my ($heading, $signature) = ($1, $2);
+	$signature =~ s/--.*$//mg;
+	$signature =~ s/\s+/ /g;
+	$signature =~ s/\( /(/g;
+	$signature =~ s/ ?\)/)/g;
+	$signature =~ s/^ | $//g;
+	push @signatures, $signature;
+	like($signature, qr/^\Q$heading\E\(/, "the signature below $heading is that function's");
+}
+is_deeply([ sort @signatures ], [ sort @$functions ], 'each function is described once, as it is');
+is_deeply([ sort $reference =~ /^#+ (idem_\w+)$/mg ], [ sort map { /^(\w+)/ } @$functions ],
+	'each function has one heading');
+
+# Columns
+
+sub columns
+{
+	return query(qq(
+		SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute
+		WHERE attrelid = to_regclass('$_[0]') AND attnum > 0 AND NOT attisdropped ORDER BY attnum));
+}
+
+for ([ 'The receipt', 'idem_receipt' ], [ 'The row of a request', 'idem_request' ])
+{
+	my ($heading, $type) = @$_;
+	is_deeply([ map { unquoted($_->[0]) . " $_->[1]" } @{ table(section($heading)) } ], columns($type),
+		"the columns of $type are listed");
+}
+
+# (that of a batch in a table that groups some)
+my ($batch) = grep { /^idem_pay_batch/ } @$functions;
+my ($batch_columns) = $batch =~ /SETOF \((.*)\)/;
+is_deeply([ map { $_->[0] =~ /`(\w+)`/g } @{ table(section('idem_pay_batch')) } ],
+	[ map { /^(\w+)/ } split /, /, $batch_columns ],
+	'the columns of a batch are described');
+
+my ($view) = section('Tables and views') =~ /^(The view `idempotency\.payment`.*?)(?:\n\n|\z)/ms;
+my %named = map { $_ => 1 } $view =~ /`(\w+)`/g;
+is_deeply([ sort keys %named ], [ sort map { /^(\w+)/ } @{ columns('idempotency.payment') } ],
+	'the columns of the view of payments are described');
+
+# Settings, as a session has them that has loaded the library
+
+my $settings = $node->safe_psql('postgres', q(
+	LOAD 'idempotency';
+	SELECT name, current_setting(name), array_to_string(enumvals, ', ')
+	FROM pg_settings WHERE name LIKE 'idempotency.%'));
+is_deeply(
+	[ sort map { join '|', map { unquoted($_) } $_->[0], $_->[1] eq "`''`" ? '' : $_->[1], $_->[2] =~ /^`\w+`, / ? $_->[2] : '' }
+		@{ table(section('Settings')) } ],
+	[ sort split /\n/, $settings ],
+	'the settings, their defaults and their values are listed');
+
+# Errors of our own class: those that the code has a use for
+
+my $sources = join '', map { slurp_file($_) } grep { !m{/errors\.h$} } glob('src/*.[ch] src/*/*.[ch]');
+my ($header) = glob('src/errors.h src/*/errors.h');
+my %raised;
+my $definitions = slurp_file($header);
+while ($definitions =~ /^#define (\w+)\s+MAKE_SQLSTATE\('(.)','(.)','(.)','(.)','(.)'\)/mg)
+{
+	my ($name, $sqlstate) = ($1, "$2$3$4$5$6");
+	$raised{$sqlstate} = 1 if $sources =~ /\b$name\b/;
+}
+cmp_ok(scalar keys %raised, '>', 5, 'there are errors of our own');
+my %listed = map { $_ => 1 } grep { /^ID/ } map { split /, /, $_->[0] } @{ table(section('Errors')) };
+is_deeply([ sort keys %listed ], [ sort keys %raised ], 'the errors of class ID are listed');
+
+# What has a name of ours is there. (CREATE SCHEMA puts nothing else in.)
+
+my %known = map { $_ => 1 } @{ query(q(
+	SELECT proname FROM pg_proc WHERE proname LIKE 'idem%'
+	UNION ALL SELECT typname FROM pg_type WHERE typname LIKE 'idem%'
+	UNION ALL SELECT 'idempotency.' || relname FROM pg_class WHERE relnamespace = 'idempotency'::regnamespace)) },
+	map { /^([\w.]+)/ } split /\n/, $settings;
+for my $page (sort keys %text)
+{
+	my %unknown = map { $_ => 1 } grep { !$known{$_} && !/\.(c|pl|sql|control)$/ } $text{$page} =~ /(?<![\w\/.])(idem_\w+|idempotency\.\w+)/g;
+	is_deeply([ sort keys %unknown ], [], "$page speaks of nothing that is not there");
+}
+
+# Links
+
+# The anchors of a page, by GitHub's rules.
+sub anchors
+{
+	my ($page) = @_;
+	my $prose = slurp_file($page) =~ s/^```.*?^```$//msgr;
+	my (%anchors, %seen);
+	while ($prose =~ /^#+ +(.*)$/mg)
+	{
+		my $anchor = lc $1;
+		$anchor =~ s/\[([^\]]*)\]\([^)]*\)/$1/g;
+		$anchor =~ s/[^\w\- ]//g;
+		$anchor =~ s/ /-/g;
+		my $again = $seen{$anchor}++;
+		$anchors{ $again ? "$anchor-$again" : $anchor } = 1;
+	}
+	return \%anchors;
+}
+
+for my $page (sort keys %text)
+{
+	my $prose = $text{$page} =~ s/^```.*?^```$//msgr;
+	my @broken;
+	while ($prose =~ /\]\(([^)\s]+)\)/g)
+	{
+		my $link = $1;
+		next if $link =~ m{^[a-z]+://};
+		my ($path, $anchor) = $link =~ /^([^#]*)(?:#(.*))?$/;
+		my $target = $path eq '' ? $page : dirname($page) . "/$path";
+		push @broken, $link if !-e $target || defined $anchor && !(-f $target && anchors($target)->{$anchor});
+	}
+	is_deeply(\@broken, [], "the links of $page lead somewhere");
+}
+
+# Nothing is hidden: there is a way to each page.
+my %linked = map { $_ => 1 } $text{'docs/README.md'} =~ /\]\(([\w-]+\.md)\)/g;
+is_deeply([ sort map { "docs/$_" } 'README.md', keys %linked ], [ sort grep { m{^docs/} } keys %text ],
+	'the contents name each page');
+
+cmp_ok(scalar(() = $text{'README.md'} =~ /\n/g), '<=', 180, 'README is short');
+
+$node->stop;
+done_testing();
