@@ -250,10 +250,8 @@ sub retry_loop
 	my @cases = (
 		[ 'lost-answer', '', 'replayed 2' ],
 		[ 'killed', 'SELECT pg_terminate_backend(pg_backend_pid())', 'paid 2' ],
-		[ 'conflict', q(DO $$BEGIN RAISE SQLSTATE '40001'; END$$), 'paid 2' ],
-		[ 'deadlock', q(DO $$BEGIN RAISE SQLSTATE '40P01'; END$$), 'paid 2' ],
-		[ 'locked', q(DO $$BEGIN RAISE SQLSTATE '55P03'; END$$), 'paid 2' ],
-		[ 'bug', q(DO $$BEGIN RAISE SQLSTATE 'ID422'; END$$), 'ID422 1' ]);
+		map({ [ $_, "DO \$\$BEGIN RAISE SQLSTATE '$_'; END\$\$", 'paid 2' ] } qw(40001 40P01 55P03 57014 ID409 08006 57P01)),
+		map({ [ $_, "DO \$\$BEGIN RAISE SQLSTATE '$_'; END\$\$", "$_ 1" ] } qw(ID422 23505)));
 
 	chdir "$PostgreSQL::Test::Utils::tmp_check/docs/docs/recipes.md" or die $!;
 	open(my $file, '>', $name) or die $!;
@@ -271,7 +269,8 @@ sub retry_loop
 	}
 	ok($lossy->stop, "$language: the answer to a COMMIT was lost");
 	is($output, join('', map { "$_->[0] $_->[2]\n" } @cases), "$language: the loop retries what it may");
-	is($node->safe_psql('shop', 'SELECT count(*) FROM idempotency.operation'), $#cases, "$language: each is paid once");
+	is($node->safe_psql('shop', 'SELECT count(*) FROM idempotency.operation'), scalar(grep { $_->[2] =~ /2$/ } @cases),
+		"$language: each is paid once");
 	clean_up();
 	chdir $tree or die $!;
 	return;
