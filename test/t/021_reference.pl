@@ -82,6 +82,19 @@ is_deeply([ sort @signatures ], [ sort @$functions ], 'each function is describe
 is_deeply([ sort $reference =~ /^#+ (idem_\w+)$/mg ], [ sort map { /^(\w+)/ } @$functions ],
 	'each function has one heading');
 
+# The headings above them say who may call them.
+
+my %may_call = (application => [ 'payments', 'requests' ], maintenance => ['administrators'], auditor => ['administrators']);
+for my $kind (sort keys %may_call)
+{
+	$node->safe_psql('postgres', "CREATE ROLE $kind; SELECT idem_grant('$kind', '$kind')");
+	my %callable = map { $_ => 1 } @{ query("SELECT proname FROM pg_proc WHERE proname LIKE 'idem\\_%' AND pronamespace = 'public'::regnamespace
+		AND has_function_privilege('$kind', oid, 'EXECUTE')") };
+	my @described = map { section("Functions for $_") =~ /^### (\w+)$/mg } @{ $may_call{$kind} };
+	@described = grep { $callable{$_} } @described if $kind ne 'application';
+	is_deeply([ sort keys %callable ], [ sort @described ], "what the kind $kind may call is under its heading");
+}
+
 # Columns
 
 sub columns
@@ -137,7 +150,7 @@ cmp_ok(scalar keys %raised, '>', 5, 'there are errors of our own');
 my %listed = map { $_ => 1 } grep { /^ID/ } map { split /, /, $_->[0] } @{ table(section('Errors')) };
 is_deeply([ sort keys %listed ], [ sort keys %raised ], 'the errors of class ID are listed');
 
-# What has a name of ours is there. (CREATE SCHEMA puts nothing else in.)
+# What has a name of ours is there.
 
 my %known = map { $_ => 1 } @{ query(q(
 	SELECT proname FROM pg_proc WHERE proname LIKE 'idem%'
