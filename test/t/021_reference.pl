@@ -163,6 +163,12 @@ for my $page (sort keys %text)
 	is_deeply([ sort keys %unknown ], [], "$page speaks of nothing that is not there");
 }
 
+my %source = map { s{.*/}{}r => 1 } glob('src/*.[ch] src/*/*.[ch]');
+for my $page (sort keys %text)
+{
+	is_deeply([ grep { !$source{$_} } $text{$page} =~ /`(\w+\.[ch])`/g ], [], "$page names no file that is not there");
+}
+
 # Links
 
 # The anchors of a page, by GitHub's rules.
