@@ -60,8 +60,9 @@
  *				and expiry
  *	uuid7.c		payment ids
  *
- * maintenance: the background worker
- *	worker.c	the launcher, and the worker
+ * maintenance: the background processes
+ *	launcher.c	what starts a worker in each database
+ *	worker.c	what a worker does there
  *
  * rights: who may do what
  *	rights.c	idem_grant, idem_revoke, and the list of what they give
@@ -69,7 +70,7 @@
  *	initprivs.c	what pg_dump takes for granted by the install script
  *
  * Nothing needs to be preloaded: the library is loaded at the first call.  If it
- * is, there is a background worker.
+ * is, there is a launcher of background workers too.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,14 +1,27 @@
 /*-------------------------------------------------------------------------
  *
  * maintenance.h
- *		The background worker that purges requests and releases holds.
+ *		The background processes: a launcher, and a worker in each database.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef IDEM_MAINTENANCE_H
 #define IDEM_MAINTENANCE_H
 
-/* Have it started with the server; while shared_preload_libraries are loaded. */
+#include "portability/instr_time.h"
+
+/* Have the launcher started; while shared_preload_libraries are loaded. */
 extern void maintenance_register(void);
+
+/* How many milliseconds have passed since then, by the monotonic clock. */
+static inline long
+maintenance_ms_since(instr_time start)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, start);
+	return (long) INSTR_TIME_GET_MILLISEC(now);
+}
 
 #endif							/* IDEM_MAINTENANCE_H */

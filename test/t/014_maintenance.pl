@@ -172,7 +172,7 @@ done_in('Two words', 'and another one');
 is($node->safe_psql('trap', 'SELECT count(*) FROM s.ran'), 0, 'nothing of the owner\'s has been run');
 is($node->safe_psql('trap', 'SELECT count(*) FROM idempotency.hold'), 1, 'nor have his tables been touched');
 
-# A worker that hangs, here even before it is connected, is given up, and the other databases have their turn
+# A worker that hangs, here even before it is connected, times out, and the other databases have their turn
 my $renamer = Client->new($node, dbname => 'postgres');
 $node->append_conf('postgresql.conf', q(idempotency.databases = 'shop, "Two words"'));
 $renamer->do('BEGIN');
@@ -180,8 +180,8 @@ $renamer->do('ALTER DATABASE shop RENAME TO elsewhere');
 $node->reload;
 my $from = -s $node->logfile;
 leave_work('Two words', 'in spite of the other');
-ok(Client::wait_until(sub { slurp_file($node->logfile, $from) =~ /maintenance of database "shop" does not end, and is given up/ }),
-	'a worker that hangs is given up');
+ok(Client::wait_until(sub { slurp_file($node->logfile, $from) =~ /maintenance of database "shop" timed out/ }),
+	'a worker that hangs times out');
 done_in('Two words', 'the next database has its turn');
 $renamer->do('ROLLBACK');
 $renamer->close;

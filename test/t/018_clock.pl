@@ -80,7 +80,7 @@ $clock->off_by(HOUR);
 pass_time();
 $gate->do('SELECT pg_advisory_unlock(1)');
 done_in('shop', 'the clock is set forward: the worker goes on');
-unlike(slurp_file($node->logfile, $from), qr/is given up/, 'and is not given up');
+unlike(slurp_file($node->logfile, $from), qr/timed out/, 'and does not time out');
 
 # Holds that have run out by the earlier time, too; more than are released at a time
 $clock->off_by(-2 * HOUR);
@@ -107,11 +107,11 @@ $from = -s $node->logfile;
 ok($node->poll_query_until('other', $waiting), 'a worker hangs');
 $clock->off_by(HOUR);
 pass_time();
-unlike(slurp_file($node->logfile, $from), qr/is given up/, 'the clock is set forward: the worker has its time');
+unlike(slurp_file($node->logfile, $from), qr/timed out/, 'the clock is set forward: the worker has its time');
 $clock->off_by(-1 * HOUR);
 leave_work('other', 'in spite of the other');
-ok(Client::wait_until(sub { slurp_file($node->logfile, $from) =~ /maintenance of database "shop" does not end, and is given up/ }),
-	'the clock is set back: the worker is given up');
+ok(Client::wait_until(sub { slurp_file($node->logfile, $from) =~ /maintenance of database "shop" timed out/ }),
+	'the clock is set back: the worker times out');
 done_in('other', 'the next database has its turn');
 $renamer->do('ROLLBACK');
 $renamer->close;

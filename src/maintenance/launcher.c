@@ -1,0 +1,261 @@
+/*-------------------------------------------------------------------------
+ *
+ * launcher.c
+ *		The background process that starts workers.
+ *
+ * It is there if the library is in shared_preload_libraries.  The launcher starts
+ * when recovery has finished and runs until shutdown.  Every idempotency.naptime
+ * it starts a worker in each of idempotency.databases, one after the other, and
+ * waits for its end.  So two processes are enough, and nobody stays connected to
+ * a database, which would keep it from being dropped.  The launcher itself is
+ * connected to no database, and sees the shared catalogs alone.
+ *
+ * A worker that takes too long is terminated, so that the other databases have
+ * their turn.  The next round tries again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/relcache.h"
+#include "utils/varlena.h"
+#include "utils/wait_event.h"
+
+#include "compat.h"
+#include "maintenance/maintenance.h"
+#include "settings.h"
+
+/*
+ * When a worker is terminated, in milliseconds.  It ends long before (worker.c),
+ * unless something holds it up: it may wait for a lock even before it is connected.
+ */
+#define TIMEOUT_MS		30000
+
+extern PGDLLEXPORT void idem_maintenance_launcher(Datum arg);
+
+static void fill_worker(BackgroundWorker *worker, const char *name,
+						const char *function);
+static void go_round(bool tell);
+static Oid	find_database(const char *name);
+static void visit(Oid database, const char *name);
+static bool wait_for_end(BackgroundWorkerHandle *handle);
+static void nap(instr_time start);
+
+void
+maintenance_register(void)
+{
+	BackgroundWorker worker;
+
+	/* pg_upgrade wants nothing to change under it */
+	if (IsBinaryUpgrade)
+		return;
+
+	fill_worker(&worker, "idempotency launcher", "idem_maintenance_launcher");
+	worker.bgw_restart_time = 10;
+	RegisterBackgroundWorker(&worker);
+}
+
+/*
+ * The launcher.
+ */
+void
+idem_maintenance_launcher(Datum arg)
+{
+	bool		tell = true;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+
+	for (;;)
+	{
+		instr_time	start;
+
+		INSTR_TIME_SET_CURRENT(start);
+		go_round(tell);
+		nap(start);
+		tell = ConfigReloadPending;
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+	}
+}
+
+/*
+ * What the launcher and a worker have in common.
+ */
+static void
+fill_worker(BackgroundWorker *worker, const char *name, const char *function)
+{
+	memset(worker, 0, sizeof(BackgroundWorker));
+	strlcpy(worker->bgw_name, name, BGW_MAXLEN);
+	strlcpy(worker->bgw_type, name, BGW_MAXLEN);
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	strlcpy(worker->bgw_library_name, "idempotency", sizeof(worker->bgw_library_name));
+	strlcpy(worker->bgw_function_name, function, sizeof(worker->bgw_function_name));
+}
+
+/*
+ * Visit all the databases that the setting names.  tell: log those that do not
+ * exist.
+ */
+static void
+go_round(bool tell)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "idempotency round",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old_context = MemoryContextSwitchTo(context);
+	List	   *names;
+	ListCell   *lc;
+
+	/* the setting's check hook has seen to it that this works */
+	(void) SplitGUCList(pstrdup(setting_databases), ',', &names);
+	foreach(lc, names)
+	{
+		const char *name = lfirst(lc);
+		Oid			database;
+
+		database = find_database(name);
+		if (OidIsValid(database))
+			visit(database, name);
+		else if (tell)
+			ereport(WARNING,
+					(errcode(ERRCODE_UNDEFINED_DATABASE),
+					 errmsg("database \"%s\" of idempotency.databases does not exist, or allows no connections", name)));
+	}
+	MemoryContextSwitchTo(old_context);
+	MemoryContextDelete(context);
+}
+
+/*
+ * The OID of a database that one can connect to, or InvalidOid.  As long as
+ * nobody has connected to any since the server was started, there may be no
+ * index of the shared catalogs; see GetDatabaseTuple() (utils/init/postinit.c).
+ */
+static Oid
+find_database(const char *name)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	Oid			database = InvalidOid;
+
+	StartTransactionCommand();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_database_datname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(name));
+	scan = systable_beginscan(rel, DatabaseNameIndexId, criticalSharedRelcachesBuilt,
+							  NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+
+		/* DATCONNLIMIT_INVALID_DB: it is being dropped */
+		if (form->datallowconn && form->datconnlimit != -2)
+			database = form->oid;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+
+	return database;
+}
+
+/*
+ * Run a worker in a database, and wait for its end.
+ */
+static void
+visit(Oid database, const char *name)
+{
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+
+	fill_worker(&worker, "idempotency worker", "idem_maintenance_worker");
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = ObjectIdGetDatum(database);
+	strlcpy(worker.bgw_extra, name, BGW_EXTRALEN);
+	worker.bgw_notify_pid = MyProcPid;
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+	{
+		ereport(LOG,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no background worker is free for the maintenance of database \"%s\"", name),
+				 errhint("You may need to increase max_worker_processes.")));
+		return;
+	}
+	if (!wait_for_end(handle))
+	{
+		ereport(LOG,
+				(errmsg("maintenance of database \"%s\" timed out", name)));
+		TerminateBackgroundWorker(handle);
+	}
+	pfree(handle);
+}
+
+/*
+ * False: it has not ended in time.
+ */
+static bool
+wait_for_end(BackgroundWorkerHandle *handle)
+{
+	instr_time	start;
+
+	INSTR_TIME_SET_CURRENT(start);
+	for (;;)
+	{
+		pid_t		pid;
+
+		CHECK_FOR_INTERRUPTS();
+		if (GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED)
+			return true;
+		if (maintenance_ms_since(start) >= TIMEOUT_MS)
+			return false;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 1000, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
+
+/*
+ * Sleep until the round that began then has lasted for idempotency.naptime, or
+ * the configuration is to be read again.
+ */
+static void
+nap(instr_time start)
+{
+	for (;;)
+	{
+		long		ms;
+
+		CHECK_FOR_INTERRUPTS();
+		ms = setting_naptime * 1000L - maintenance_ms_since(start);
+		if (ms <= 0 || ConfigReloadPending)
+			return;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 ms, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
