@@ -111,7 +111,7 @@ static void deal_with(Sweep *s, Hold *hold);
 static ErrorData *attempt(const Sweep *s, void (*work) (void *arg), Hold *hold);
 static void note_failure(Sweep *s, const Hold *hold, const ErrorData *error);
 static void tell_failures(const Sweep *s);
-static void release(void *arg);
+static void release_hold(void *arg);
 static void put_off(void *arg);
 static void insert_hold(const Hold *hold);
 
@@ -237,7 +237,7 @@ take_hold(Hold *hold, Store *holds)
 static void
 deal_with(Sweep *s, Hold *hold)
 {
-	ErrorData  *error = attempt(s, release, hold);
+	ErrorData  *error = attempt(s, release_hold, hold);
 
 	if (error)
 		note_failure(s, hold, error);
@@ -303,7 +303,7 @@ tell_failures(const Sweep *s)
  * it.
  */
 static void
-release(void *arg)
+release_hold(void *arg)
 {
 	Hold	   *hold = arg;
 	Key			authorization = {.scope = hold->scope, .key = hold->key};

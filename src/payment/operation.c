@@ -69,7 +69,7 @@ static const char *const status_names[] = {
 
 static void init(Operation *op, const Key *key, OperationKind kind,
 				 const pg_uuid_t *payment_id, TimestampTz now);
-static void set_text(Operation *op, int column, const text *value);
+static void operation_set_text(Operation *op, int column, const text *value);
 static void set_args(Operation *op, const OperationArgs *args);
 static bool may_act_for(Datum role);
 static Datum capturable(const Operation *op);
@@ -111,9 +111,9 @@ operation_start(Operation *op, const Key *key, const OperationArgs *args)
 	init(op, key, args->kind, payment_id, now);
 	operation_set(op, seq, Int32GetDatum(1));
 	set_args(op, args);
-	set_text(op, Anum_operation_currency, args->currency);
-	set_text(op, Anum_operation_from_account, args->from_account);
-	set_text(op, Anum_operation_to_account, args->to_account);
+	operation_set_text(op, Anum_operation_currency, args->currency);
+	operation_set_text(op, Anum_operation_from_account, args->from_account);
+	operation_set_text(op, Anum_operation_to_account, args->to_account);
 	operation_set(op, authorized, NumericGetDatum(args->amount));
 	operation_set(op, captured, hold ? zero : NumericGetDatum(args->amount));
 	operation_set(op, released, zero);
@@ -403,19 +403,19 @@ init(Operation *op, const Key *key, OperationKind kind,
 	operation_set(op, created_at, TimestampTzGetDatum(now));
 	operation_set(op, seq, (Datum) 0);
 	operation_set(op, whole, BoolGetDatum(false));
-	set_text(op, Anum_operation_scope, key->scope);
-	set_text(op, Anum_operation_key, key->key);
+	operation_set_text(op, Anum_operation_scope, key->scope);
+	operation_set_text(op, Anum_operation_key, key->key);
 	operation_set(op, kind, CStringGetTextDatum(kind_names[kind]));
 	operation_set(op, amount, (Datum) 0);
 	operation_set(op, authorized, (Datum) 0);
 	operation_set(op, captured, (Datum) 0);
 	operation_set(op, released, (Datum) 0);
 	operation_set(op, refunded, (Datum) 0);
-	set_text(op, Anum_operation_role, access_current_role());
+	operation_set_text(op, Anum_operation_role, access_current_role());
 }
 
 static void
-set_text(Operation *op, int column, const text *value)
+operation_set_text(Operation *op, int column, const text *value)
 {
 	if (value)
 		operation_set_column(op, column, PointerGetDatum(value));
@@ -432,7 +432,7 @@ set_args(Operation *op, const OperationArgs *args)
 								  : money_zero(money_decimals(operation_numeric(op, authorized)))));
 	if (args->kind == OPERATION_CAPTURE)
 		operation_set(op, final, BoolGetDatum(args->final));
-	set_text(op, Anum_operation_reference, args->reference);
+	operation_set_text(op, Anum_operation_reference, args->reference);
 	if (args->metadata)
 		operation_set(op, metadata, JsonbPGetDatum(args->metadata));
 }

@@ -25,8 +25,8 @@ static Refusal *void_rest(Operation *op);
 static Refusal *refund(Operation *op, Numeric amount);
 static Refusal *expire(Operation *op);
 static Refusal *check_hold(const Operation *op, OperationKind kind);
-static Refusal *has_expired(const Operation *op, Numeric left,
-							OperationKind kind);
+static Refusal *hold_has_expired(const Operation *op, Numeric left,
+								 OperationKind kind);
 
 #define money(op, amount)	money_text(amount, operation_currency(op))
 
@@ -161,7 +161,7 @@ check_hold(const Operation *op, OperationKind kind)
 	const char *hint = NULL;
 
 	if (operation_is_expired(op))
-		return has_expired(op, operation_numeric(op, released), kind);
+		return hold_has_expired(op, operation_numeric(op, released), kind);
 
 	if (kind == OPERATION_VOID && !money_is_zero(operation_refundable(op)))
 		hint = "Use idem_refund() to give back what is captured.";
@@ -177,7 +177,7 @@ check_hold(const Operation *op, OperationKind kind)
 									 money(op, operation_numeric(op, released))),
 							hint);
 	if (operation_has_expired(op, DatumGetTimestampTz(operation_value(op, created_at))))
-		return has_expired(op, left, kind);
+		return hold_has_expired(op, left, kind);
 	return NULL;
 }
 
@@ -185,7 +185,7 @@ check_hold(const Operation *op, OperationKind kind)
  * left: what was held then.
  */
 static Refusal *
-has_expired(const Operation *op, Numeric left, OperationKind kind)
+hold_has_expired(const Operation *op, Numeric left, OperationKind kind)
 {
 	return refusal_make(ERRCODE_IDEM_STATE,
 						"authorization has expired",
