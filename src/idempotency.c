@@ -53,6 +53,7 @@
  *	cancel.c	idem_cancel
  *	hold.c		idem_expire, and the list of holds that it goes by
  *	batch.c		idem_pay_batch
+ *	batch_args.c	its arguments
  *	lookup.c	idem_lookup, idem_payment, idem_history: what only reads
  *	operation.c	the row of an operation, the totals, its comparison with what is asked for
  *	receipt.c	what all of these return

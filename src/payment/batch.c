@@ -27,21 +27,16 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
-#include "call.h"
 #include "claim/claim.h"
 #include "claim/many.h"
-#include "money/currency.h"
 #include "errors.h"
-#include "key.h"
-#include "money/money.h"
+#include "payment/batch.h"
 #include "payment/operation.h"
 #include "payment/payment.h"
 #include "table/store.h"
@@ -49,15 +44,7 @@
 
 PG_FUNCTION_INFO_V1(idem_pay_batch);
 
-#define COMMAND			"idem_pay_batch()"
-#define BATCH_MAX_ITEMS	100000
-
-typedef enum BatchOutcome
-{
-	OUTCOME_FAILED,
-	OUTCOME_NEW,
-	OUTCOME_REPLAYED
-} BatchOutcome;
+#define COMMAND	"idem_pay_batch()"
 
 /* As they are in the result. */
 static const char *const outcome_names[] = {
@@ -65,40 +52,6 @@ static const char *const outcome_names[] = {
 	[OUTCOME_NEW] = "new",
 	[OUTCOME_REPLAYED] = "replayed",
 };
-
-typedef struct BatchItem
-{
-	Key			key;
-	Numeric		amount;
-	text	   *currency;
-	text	   *reference;
-	BatchOutcome outcome;
-	PaymentStatus status;		/* unless it failed */
-	int			sqlstate;		/* why it failed; 0 if it did not */
-	const char *message;
-	const char *detail;			/* may be NULL */
-	pg_uuid_t	payment_id;		/* unless it failed */
-} BatchItem;
-
-/* The elements of an array, which are of a type of varying length. */
-typedef struct BatchArray
-{
-	Datum	   *values;			/* NULL: there is no array */
-	bool	   *nulls;
-} BatchArray;
-
-typedef struct Batch
-{
-	int			nitems;
-	BatchItem  *items;			/* in the order given */
-	int			nsorted;
-	BatchItem **sorted;			/* those with a good key and amount, by key */
-	Store		store;
-	Unsettled	unsettled;		/* answers from other transactions */
-	MemoryContext result_context;	/* for the whole call */
-	MemoryContext portion_context;	/* for a portion */
-	const char *last_message;	/* most that fail do so alike */
-} Batch;
 
 /* A portion of the items. */
 typedef struct Portion
@@ -113,12 +66,6 @@ typedef struct Portion
 	Operation	ops[STORE_MANY];	/* to be inserted */
 } Portion;
 
-static void read_items(Batch *batch, FunctionCallInfo fcinfo);
-static void read_array(BatchArray *result, ArrayType *array, Oid type,
-					   const char *name, int nitems);
-static void *element(const BatchArray *array, int i);
-static void check_item(Batch *batch, BatchItem *item, text *key, text *scope);
-static int	compare_items(const void *a, const void *b);
 static int	answer_known(Batch *batch, int from);
 static int	answer_portion(Batch *batch, int from);
 static void choose_keys(Portion *portion, int from);
@@ -128,10 +75,10 @@ static void insert_key(Portion *portion, int k);
 static void insert_operations(Portion *portion);
 static void insert_and_end(void *arg);
 static int	end_of_key(Batch *batch, int from);
+static OperationArgs item_args(const BatchItem *item);
 static bool start(Batch *batch, BatchItem *item, Operation *op);
 static void answer(Batch *batch, BatchItem *item, const Operation *op);
 static Refusal *unpaid(const Operation *op);
-static void refuse(Batch *batch, BatchItem *item, const Refusal *refusal);
 static void put_rows(Batch *batch, ReturnSetInfo *rsinfo);
 
 /*
@@ -144,9 +91,8 @@ static void put_rows(Batch *batch, ReturnSetInfo *rsinfo);
  * replayed, failed), and for one that failed the SQLSTATE and message that
  * idem_pay() would have raised.
  *
- * Errors: 22004 if keys or amounts is NULL; 2202E if the arrays do not match;
- * 54000 for more than BATCH_MAX_ITEMS items; 22023 for the scope; and those of
- * claim_take() that concern the transaction: 25006, 40001, 40P01, 55P03, 57014.
+ * Errors: those of batch_read_items(), and those of claim_take() that concern the
+ * transaction: 25006, 40001, 40P01, 55P03, 57014.
  */
 Datum
 idem_pay_batch(PG_FUNCTION_ARGS)
@@ -161,7 +107,7 @@ idem_pay_batch(PG_FUNCTION_ARGS)
 												  ALLOCSET_DEFAULT_SIZES);
 	batch.last_message = NULL;
 	batch.unsettled = (Unsettled) {0};
-	read_items(&batch, fcinfo);
+	batch_read_items(&batch, fcinfo);
 
 	store_open(&batch.store, TABLE_OPERATION);
 	for (int i = 0; i < batch.nsorted;)
@@ -179,119 +125,6 @@ idem_pay_batch(PG_FUNCTION_ARGS)
 
 	put_rows(&batch, (ReturnSetInfo *) fcinfo->resultinfo);
 	return (Datum) 0;
-}
-
-static void
-read_items(Batch *batch, FunctionCallInfo fcinfo)
-{
-	ArrayType  *key_array;
-	BatchArray	keys;
-	BatchArray	amounts;
-	BatchArray	currencies;
-	BatchArray	refs;
-	text	   *scope;
-	text	   *default_currency = NULL;
-
-	call_not_null(ARG_IS_NULL(0), "keys");
-	call_not_null(ARG_IS_NULL(1), "amounts");
-	refusal_raise(key_check_scope(ARG_TEXT(4), &scope));
-
-	key_array = PG_GETARG_ARRAYTYPE_P(0);
-	batch->nitems = ArrayGetNItems(ARR_NDIM(key_array), ARR_DIMS(key_array));
-	if (batch->nitems > BATCH_MAX_ITEMS)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("too many items"),
-				 errdetail("There are %d, %d are allowed.",
-						   batch->nitems, BATCH_MAX_ITEMS)));
-	read_array(&keys, key_array, TEXTOID, "keys", batch->nitems);
-	read_array(&amounts, ARG_ARRAY(1), NUMERICOID, "amounts", batch->nitems);
-	read_array(&currencies, ARG_ARRAY(2), TEXTOID, "currencies", batch->nitems);
-	read_array(&refs, ARG_ARRAY(3), TEXTOID, "refs", batch->nitems);
-
-	batch->items = palloc(sizeof(BatchItem) * Max(batch->nitems, 1));
-	batch->sorted = palloc(sizeof(BatchItem *) * Max(batch->nitems, 1));
-	batch->nsorted = 0;
-	for (int i = 0; i < batch->nitems; i++)
-	{
-		BatchItem  *item = &batch->items[i];
-
-		CHECK_FOR_INTERRUPTS();
-		item->amount = element(&amounts, i);
-		item->currency = element(&currencies, i);
-		if (item->currency == NULL)
-		{
-			/* those who need no setting do not mind one that is not valid */
-			if (default_currency == NULL)
-				default_currency = currency_of_call(NULL);
-			item->currency = default_currency;
-		}
-		item->reference = element(&refs, i);
-		item->outcome = OUTCOME_FAILED;
-		item->sqlstate = 0;
-		check_item(batch, item, element(&keys, i), scope);
-	}
-
-	/* of items with the same key, the first comes first */
-	qsort(batch->sorted, batch->nsorted, sizeof(BatchItem *), compare_items);
-}
-
-/*
- * array: NULL has none but null elements.
- */
-static void
-read_array(BatchArray *result, ArrayType *array, Oid type, const char *name,
-		   int nitems)
-{
-	int			n;
-
-	result->values = NULL;
-	if (array == NULL)
-		return;
-	if (ARR_NDIM(array) > 1 ||
-		ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) != nitems)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("array \"%s\" does not have one element for each key", name)));
-	deconstruct_array(array, type, -1, false, TYPALIGN_INT,
-					  &result->values, &result->nulls, &n);
-}
-
-/*
- * An element, NULL if it is null.
- */
-static void *
-element(const BatchArray *array, int i)
-{
-	return array->values == NULL || array->nulls[i] ? NULL
-		: DatumGetPointer(array->values[i]);
-}
-
-/*
- * Check the key and the amount of an item, which fails without good ones.
- */
-static void
-check_item(Batch *batch, BatchItem *item, text *key, text *scope)
-{
-	Refusal    *refusal = key_check(key, scope, &item->key);
-
-	if (refusal == NULL)
-		refusal = money_check(item->amount);
-	if (refusal == NULL)
-		batch->sorted[batch->nsorted++] = item;
-	else
-		refuse(batch, item, refusal);
-	item->key.key = key;
-}
-
-static int
-compare_items(const void *a, const void *b)
-{
-	const BatchItem *x = *(BatchItem *const *) a;
-	const BatchItem *y = *(BatchItem *const *) b;
-	int			order = key_compare(&x->key, &y->key);
-
-	return order != 0 ? order : (x > y) - (x < y);
 }
 
 /*
@@ -391,7 +224,7 @@ answer_key(Portion *portion, int k)
 		BatchItem  *item = batch->sorted[i];
 
 		if (portion->states[k] == KEY_IN_FLIGHT)
-			refuse(batch, item, claim_in_flight());
+			batch_refuse(batch, item, claim_in_flight());
 		else if (have_op)
 			answer(batch, item, op);
 		else
@@ -463,9 +296,9 @@ insert_key(Portion *portion, int k)
 		store_forget_write(&batch->store);
 		if (!subtransaction_own_error(error))
 			ReThrowError(error);
-		refuse(batch, item, refusal_make(error->sqlerrcode,
-										 error->message ? error->message : "missing error text",
-										 error->detail, error->hint));
+		batch_refuse(batch, item, refusal_make(error->sqlerrcode,
+											   error->message ? error->message : "missing error text",
+											   error->detail, error->hint));
 		FreeErrorData(error);
 	}
 }
@@ -511,10 +344,10 @@ end_of_key(Batch *batch, int from)
 }
 
 /*
- * Make the operation of an item whose key is ours.  False: it failed.
+ * What an item asks for.
  */
-static bool
-start(Batch *batch, BatchItem *item, Operation *op)
+static OperationArgs
+item_args(const BatchItem *item)
 {
 	OperationArgs args = {
 		.kind = OPERATION_PAY,
@@ -522,11 +355,22 @@ start(Batch *batch, BatchItem *item, Operation *op)
 		.currency = item->currency,
 		.reference = item->reference,
 	};
+
+	return args;
+}
+
+/*
+ * Make the operation of an item whose key is ours.  False: it failed.
+ */
+static bool
+start(Batch *batch, BatchItem *item, Operation *op)
+{
+	OperationArgs args = item_args(item);
 	Refusal    *refusal = payment_check(&args);
 
 	if (refusal)
 	{
-		refuse(batch, item, refusal);
+		batch_refuse(batch, item, refusal);
 		return false;
 	}
 	operation_start(op, &item->key, &args);
@@ -542,12 +386,7 @@ start(Batch *batch, BatchItem *item, Operation *op)
 static void
 answer(Batch *batch, BatchItem *item, const Operation *op)
 {
-	OperationArgs args = {
-		.kind = OPERATION_PAY,
-		.amount = item->amount,
-		.currency = item->currency,
-		.reference = item->reference,
-	};
+	OperationArgs args = item_args(item);
 	Refusal    *refusal = operation_check_access(op);
 
 	if (refusal == NULL)
@@ -556,7 +395,7 @@ answer(Batch *batch, BatchItem *item, const Operation *op)
 		refusal = unpaid(op);
 	if (refusal)
 	{
-		refuse(batch, item, refusal);
+		batch_refuse(batch, item, refusal);
 		return;
 	}
 	item->outcome = OUTCOME_REPLAYED;
@@ -576,8 +415,8 @@ unpaid(const Operation *op)
 	return operation_refusal(op);
 }
 
-static void
-refuse(Batch *batch, BatchItem *item, const Refusal *refusal)
+void
+batch_refuse(Batch *batch, BatchItem *item, const Refusal *refusal)
 {
 	if (batch->last_message == NULL ||
 		strcmp(batch->last_message, refusal->message) != 0)
