@@ -59,7 +59,8 @@ request_note_purge(Store *mark)
 		(void) store_delete(mark);
 	}
 	value = TimestampTzGetDatum(until);
-	store_insert(mark, &value, &isnull);	/* its trigger has all sessions read it */
+	store_insert(mark, &value, &isnull);	/* its trigger has all sessions
+											 * read it */
 	PopActiveSnapshot();
 }
 

@@ -98,7 +98,7 @@ purge_requests(bool *more)
 	{
 		for (int i = 0; i < N_REQUEST_TABLES; i++)
 		{
-			TablePurge	t = {.table = TABLE_REQUEST + i};
+			TablePurge	t = {.table = catalog_request_tables[i]};
 
 			t.lock_timeout = emptied == 0 ? LOCK_TIMEOUT : "1ms";
 
@@ -107,7 +107,10 @@ purge_requests(bool *more)
 		}
 		for (int i = 0; i < N_REQUEST_TABLES && emptied == 0; i++)
 		{
-			TablePurge	t = {.table = TABLE_REQUEST + i,.lock_timeout = LOCK_TIMEOUT};
+			TablePurge	t = {
+				.table = catalog_request_tables[i],
+				.lock_timeout = LOCK_TIMEOUT
+			};
 
 			if (with_timeout(delete_some, &t))
 				deleted = true;

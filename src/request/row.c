@@ -57,7 +57,7 @@ request_open(RequestClaim *rc, const Key *key)
 	};
 
 	for (int i = 0; i < N_REQUEST_TABLES; i++)
-		store_open(&rc->stores[i], TABLE_REQUEST + i);
+		store_open(&rc->stores[i], catalog_request_tables[i]);
 
 	/* with the tables locked, no purge is under way */
 	rc->expiry_now = request_expiry_now();

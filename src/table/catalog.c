@@ -35,6 +35,7 @@
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -45,78 +46,146 @@
 
 #include "table/catalog.h"
 
+/* A column, as the install script makes it. */
+typedef struct ColumnShape
+{
+	Oid			type;
+	bool		nullable;
+	const char *name;
+} ColumnShape;
+
+/* A table, and what the rest of the code asks about it. */
 typedef struct TableShape
 {
 	const char *name;
 	int			natts;
-	const Oid  *types;			/* of the columns, in order */
-	const char *nullable;		/* likewise, a '?' for each that may be NULL */
+	const ColumnShape *columns; /* in their order */
+	CatalogIndex key_index;
+	CatalogIndex expiry_index;
+	LOCKMODE	readers_lock;
 } TableShape;
 
+/* An index. */
 typedef struct IndexShape
 {
 	CatalogTable table;
 	bool		unique;			/* must it be? */
-	const char *columns;		/* for messages */
 	int			nkeys;
 	AttrNumber	keys[3];
 } IndexShape;
 
-static const Oid operation_types[Natts_operation] = {
-	UUIDOID, TIMESTAMPTZOID, INT4OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, TEXTOID,
-	TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID,
-	TEXTOID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
-	TEXTOID, TEXTOID
+#define NOT_NULL(table, column, type) \
+	[Anum_##table##_##column - 1] = {type, false, #column}
+#define NULLABLE(table, column, type) \
+	[Anum_##table##_##column - 1] = {type, true, #column}
+
+static const ColumnShape operation_columns[Natts_operation] = {
+	NOT_NULL(operation, payment_id, UUIDOID),
+	NOT_NULL(operation, created_at, TIMESTAMPTZOID),
+	NOT_NULL(operation, seq, INT4OID),
+	NOT_NULL(operation, whole, BOOLOID),
+	NULLABLE(operation, final, BOOLOID),
+	NULLABLE(operation, expired, BOOLOID),
+	NOT_NULL(operation, scope, TEXTOID),
+	NOT_NULL(operation, key, TEXTOID),
+	NOT_NULL(operation, kind, TEXTOID),
+	NOT_NULL(operation, amount, NUMERICOID),
+	NULLABLE(operation, currency, TEXTOID),
+	NOT_NULL(operation, authorized, NUMERICOID),
+	NOT_NULL(operation, captured, NUMERICOID),
+	NOT_NULL(operation, released, NUMERICOID),
+	NOT_NULL(operation, refunded, NUMERICOID),
+	NULLABLE(operation, from_account, TEXTOID),
+	NULLABLE(operation, to_account, TEXTOID),
+	NULLABLE(operation, reference, TEXTOID),
+	NULLABLE(operation, metadata, JSONBOID),
+	NULLABLE(operation, expires_at, TIMESTAMPTZOID),
+	NOT_NULL(operation, role, TEXTOID),
+	NULLABLE(operation, owner, TEXTOID),
+	NULLABLE(operation, sqlstate, TEXTOID),
+	NULLABLE(operation, message, TEXTOID),
 };
 
-static const Oid currency_types[Natts_currency] = {TEXTOID, INT2OID};
-
-static const Oid hold_types[Natts_hold] = {
-	TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TEXTOID, TEXTOID
+static const ColumnShape currency_columns[Natts_currency] = {
+	NOT_NULL(currency, code, TEXTOID),
+	NOT_NULL(currency, exponent, INT2OID),
 };
 
-static const Oid request_purge_types[Natts_request_purge] = {TIMESTAMPTZOID};
-
-static const Oid request_types[Natts_request] = {
-	TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID,
-	TEXTOID, TEXTOID, TEXTOID, BYTEAOID, JSONOID, TEXTOID, JSONOID, TEXTOID,
-	TEXTOID
+static const ColumnShape hold_columns[Natts_hold] = {
+	NOT_NULL(hold, due_at, TIMESTAMPTZOID),
+	NOT_NULL(hold, expires_at, TIMESTAMPTZOID),
+	NOT_NULL(hold, payment_id, UUIDOID),
+	NOT_NULL(hold, scope, TEXTOID),
+	NOT_NULL(hold, key, TEXTOID),
 };
 
-#define REQUEST_SHAPE(name)	{name, Natts_request, request_types, "..?......??????"}
-#define REQUEST_INDEX_SHAPE(n) \
-	{TABLE_REQUEST + n, true, "key, scope, seq", 3, \
-	{Anum_request_key, Anum_request_scope, Anum_request_seq}}
-#define REQUEST_EXPIRY_SHAPE(n) \
-	{TABLE_REQUEST + n, false, "expires_at", 1, {Anum_request_expires_at}}
+static const ColumnShape request_purge_columns[Natts_request_purge] = {
+	NOT_NULL(request_purge, purged_until, TIMESTAMPTZOID),
+};
+
+static const ColumnShape request_columns[Natts_request] = {
+	NOT_NULL(request, created_at, TIMESTAMPTZOID),
+	NOT_NULL(request, expires_at, TIMESTAMPTZOID),
+	NULLABLE(request, lease_until, TIMESTAMPTZOID),
+	NOT_NULL(request, seq, INT4OID),
+	NOT_NULL(request, attempt, INT4OID),
+	NOT_NULL(request, scope, TEXTOID),
+	NOT_NULL(request, key, TEXTOID),
+	NOT_NULL(request, status, TEXTOID),
+	NOT_NULL(request, role, TEXTOID),
+	NULLABLE(request, fingerprint, BYTEAOID),
+	NULLABLE(request, response, JSONOID),
+	NULLABLE(request, checkpoint, TEXTOID),
+	NULLABLE(request, checkpoint_data, JSONOID),
+	NULLABLE(request, sqlstate, TEXTOID),
+	NULLABLE(request, message, TEXTOID),
+};
+
+/* Readers of requests must not be in the way of a purge. */
+#define REQUEST_SHAPE(n) \
+	[TABLE_REQUEST_##n] = {"request_" #n, Natts_request, request_columns, \
+	INDEX_REQUEST_##n##_KEY, INDEX_REQUEST_##n##_EXPIRY, AccessShareLock}
 
 static const TableShape table_shapes[N_TABLES] = {
-	[TABLE_OPERATION] = {"operation", Natts_operation, operation_types,
-	"....??....?....?????.???"},
-	[TABLE_CURRENCY] = {"currency", Natts_currency, currency_types, ".."},
-	[TABLE_HOLD] = {"hold", Natts_hold, hold_types, "....."},
+	[TABLE_OPERATION] = {"operation", Natts_operation, operation_columns,
+	INDEX_OPERATION_KEY, INDEX_NONE, NoLock},
+	[TABLE_CURRENCY] = {"currency", Natts_currency, currency_columns,
+	INDEX_NONE, INDEX_NONE, NoLock},
+	[TABLE_HOLD] = {"hold", Natts_hold, hold_columns,
+	INDEX_NONE, INDEX_HOLD_DUE, NoLock},
 	[TABLE_REQUEST_PURGE] = {"request_purge", Natts_request_purge,
-	request_purge_types, "."},
-	[TABLE_REQUEST] = REQUEST_SHAPE("request_0"),
-	[TABLE_REQUEST + 1] = REQUEST_SHAPE("request_1"),
-	[TABLE_REQUEST + 2] = REQUEST_SHAPE("request_2"),
+	request_purge_columns, INDEX_NONE, INDEX_REQUEST_PURGE, NoLock},
+	REQUEST_SHAPE(0),
+	REQUEST_SHAPE(1),
+	REQUEST_SHAPE(2),
 };
 
+#define REQUEST_KEY_SHAPE(n) \
+	[INDEX_REQUEST_##n##_KEY] = {TABLE_REQUEST_##n, true, 3, \
+	{Anum_request_key, Anum_request_scope, Anum_request_seq}}
+#define REQUEST_EXPIRY_SHAPE(n) \
+	[INDEX_REQUEST_##n##_EXPIRY] = {TABLE_REQUEST_##n, false, 1, \
+	{Anum_request_expires_at}}
+
 static const IndexShape index_shapes[N_INDEXES] = {
-	[INDEX_OPERATION_KEY] = {TABLE_OPERATION, true, "key, scope", 2,
+	[INDEX_OPERATION_KEY] = {TABLE_OPERATION, true, 2,
 	{Anum_operation_key, Anum_operation_scope}},
-	[INDEX_OPERATION_PAYMENT] = {TABLE_OPERATION, true, "scope, payment_id, seq", 3,
+	[INDEX_OPERATION_PAYMENT] = {TABLE_OPERATION, true, 3,
 	{Anum_operation_scope, Anum_operation_payment_id, Anum_operation_seq}},
-	[INDEX_HOLD_DUE] = {TABLE_HOLD, true, "due_at, payment_id, scope", 3,
+	[INDEX_HOLD_DUE] = {TABLE_HOLD, true, 3,
 	{Anum_hold_due_at, Anum_hold_payment_id, Anum_hold_scope}},
-	[INDEX_REQUEST_PURGE] = {TABLE_REQUEST_PURGE, true, "purged_until", 1,
+	[INDEX_REQUEST_PURGE] = {TABLE_REQUEST_PURGE, true, 1,
 	{Anum_request_purge_purged_until}},
-	[INDEX_REQUEST_KEY] = REQUEST_INDEX_SHAPE(0),
-	[INDEX_REQUEST_KEY + 1] = REQUEST_INDEX_SHAPE(1),
-	[INDEX_REQUEST_KEY + 2] = REQUEST_INDEX_SHAPE(2),
-	[INDEX_REQUEST_EXPIRY] = REQUEST_EXPIRY_SHAPE(0),
-	[INDEX_REQUEST_EXPIRY + 1] = REQUEST_EXPIRY_SHAPE(1),
-	[INDEX_REQUEST_EXPIRY + 2] = REQUEST_EXPIRY_SHAPE(2),
+	REQUEST_KEY_SHAPE(0),
+	REQUEST_KEY_SHAPE(1),
+	REQUEST_KEY_SHAPE(2),
+	REQUEST_EXPIRY_SHAPE(0),
+	REQUEST_EXPIRY_SHAPE(1),
+	REQUEST_EXPIRY_SHAPE(2),
+};
+
+const CatalogTable catalog_request_tables[N_REQUEST_TABLES] = {
+	TABLE_REQUEST_0, TABLE_REQUEST_1, TABLE_REQUEST_2
 };
 
 /* InvalidOid: to be looked up */
@@ -127,8 +196,7 @@ static Oid	index_oids[N_INDEXES];
 static bool shape_checked[N_TABLES];
 
 static bool callback_registered = false;
-static void (*invalidation_callbacks[4]) (Oid relid);
-static int	n_invalidation_callbacks = 0;
+static void (*invalidation_callback) (Oid relid) = NULL;
 
 static void relcache_callback(Datum arg, Oid relid);
 static void namespace_callback(Datum arg, int cacheid, uint32 hashvalue);
@@ -137,6 +205,7 @@ static void check_shape(Relation heap, CatalogTable table);
 static void check_kind(Relation heap, const char *name);
 static bool is_distributed(Oid relid);
 static bool index_matches(Relation index, const IndexShape *shape);
+static char *index_columns(const IndexShape *shape);
 
 PG_FUNCTION_INFO_V1(idem_table_changed);
 
@@ -162,7 +231,7 @@ catalog_open(CatalogTable table, LOCKMODE lockmode)
 			shape_checked[table] = false;
 		}
 		table_oids[table] = oid;
-		LockRelationOid(oid, lockmode);	/* which may fail */
+		LockRelationOid(oid, lockmode); /* which may fail */
 		if (table_oids[table] == oid)
 			break;
 		UnlockRelationOid(oid, lockmode);
@@ -183,6 +252,24 @@ catalog_natts(CatalogTable table)
 	return table_shapes[table].natts;
 }
 
+CatalogIndex
+catalog_key_index(CatalogTable table)
+{
+	return table_shapes[table].key_index;
+}
+
+CatalogIndex
+catalog_expiry_index(CatalogTable table)
+{
+	return table_shapes[table].expiry_index;
+}
+
+LOCKMODE
+catalog_readers_lock(CatalogTable table)
+{
+	return table_shapes[table].readers_lock;
+}
+
 int
 catalog_nindexes(CatalogTable table)
 {
@@ -200,7 +287,7 @@ catalog_has_not_null(Relation heap, CatalogTable table)
 
 	for (int i = 0; i < shape->natts; i++)
 	{
-		if (shape->nullable[i] == '?' &&
+		if (shape->columns[i].nullable &&
 			TupleDescAttr(RelationGetDescr(heap), i)->attnotnull)
 			return true;
 	}
@@ -236,7 +323,7 @@ catalog_index(Relation heap, CatalogIndex index)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s.%s\" has no valid %sindex on (%s)",
 						IDEM_SCHEMA, table_shapes[shape->table].name,
-						shape->unique ? "unique " : "", shape->columns),
+						shape->unique ? "unique " : "", index_columns(shape)),
 				 shape->unique
 				 ? errhint("Without it nothing keeps a key unique. Restore it, or reindex it if it is invalid.")
 				 : errhint("Restore it, or reindex it if it is invalid.")));
@@ -267,8 +354,8 @@ idem_table_changed(PG_FUNCTION_ARGS)
 void
 catalog_on_invalidation(void (*callback) (Oid relid))
 {
-	Assert(n_invalidation_callbacks < lengthof(invalidation_callbacks));
-	invalidation_callbacks[n_invalidation_callbacks++] = callback;
+	Assert(invalidation_callback == NULL);
+	invalidation_callback = callback;
 }
 
 /*
@@ -285,8 +372,8 @@ relcache_callback(Datum arg, Oid relid)
 			index_oids[i] = InvalidOid;
 	}
 
-	for (int i = 0; i < n_invalidation_callbacks; i++)
-		invalidation_callbacks[i] (relid);
+	if (invalidation_callback)
+		invalidation_callback(relid);
 
 	for (int i = 0; i < N_TABLES; i++)
 	{
@@ -309,8 +396,8 @@ find_table(CatalogTable table)
 	Oid			extension = get_extension_oid("idempotency", true);
 
 	/*
-	 * Where the extension was dropped, anyone who may can make a schema of that
-	 * name, with tables and triggers.
+	 * Where the extension was dropped, anyone who may can make a schema of
+	 * that name, with tables and triggers.
 	 */
 	if (OidIsValid(schema) && OidIsValid(extension) &&
 		getExtensionOfObject(NamespaceRelationId, schema) == extension)
@@ -349,9 +436,9 @@ check_shape(Relation heap, CatalogTable table)
 			ok = att->attisdropped;
 			continue;
 		}
-		ok = !att->attisdropped && att->atttypid == shape->types[i] &&
+		ok = !att->attisdropped && att->atttypid == shape->columns[i].type &&
 			att->atttypmod == -1 &&
-			(att->attnotnull || shape->nullable[i] == '?');
+			(att->attnotnull || shape->columns[i].nullable);
 	}
 
 	if (!ok)
@@ -461,4 +548,18 @@ index_matches(Relation index, const IndexShape *shape)
 			return false;
 	}
 	return index->rd_rel->relam == BTREE_AM_OID;
+}
+
+/* The names of its columns, for messages. */
+static char *
+index_columns(const IndexShape *shape)
+{
+	const ColumnShape *columns = table_shapes[shape->table].columns;
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < shape->nkeys; i++)
+		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "",
+						 columns[shape->keys[i] - 1].name);
+	return names.data;
 }

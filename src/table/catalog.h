@@ -77,28 +77,37 @@
 #define Anum_request_purge_purged_until	1
 #define Natts_request_purge				1
 
-#define N_REQUEST_TABLES				3
-
 typedef enum CatalogTable
 {
 	TABLE_OPERATION,
 	TABLE_CURRENCY,
 	TABLE_HOLD,
 	TABLE_REQUEST_PURGE,
-	TABLE_REQUEST,				/* request_0, and request_1 and 2 after it */
-	N_TABLES = TABLE_REQUEST + N_REQUEST_TABLES
+	TABLE_REQUEST_0,
+	TABLE_REQUEST_1,
+	TABLE_REQUEST_2,
+	N_TABLES
 } CatalogTable;
 
 typedef enum CatalogIndex
 {
+	INDEX_NONE = -1,
 	INDEX_OPERATION_KEY,		/* UNIQUE (key, scope) */
 	INDEX_OPERATION_PAYMENT,	/* PRIMARY KEY (scope, payment_id, seq) */
 	INDEX_HOLD_DUE,				/* PRIMARY KEY (due_at, payment_id, scope) */
 	INDEX_REQUEST_PURGE,		/* PRIMARY KEY (purged_until) */
-	INDEX_REQUEST_KEY,			/* UNIQUE (key, scope, seq), of each request_n */
-	INDEX_REQUEST_EXPIRY = INDEX_REQUEST_KEY + N_REQUEST_TABLES,	/* (expires_at) */
-	N_INDEXES = INDEX_REQUEST_EXPIRY + N_REQUEST_TABLES
+	INDEX_REQUEST_0_KEY,		/* UNIQUE (key, scope, seq) */
+	INDEX_REQUEST_1_KEY,
+	INDEX_REQUEST_2_KEY,
+	INDEX_REQUEST_0_EXPIRY,		/* (expires_at) */
+	INDEX_REQUEST_1_EXPIRY,
+	INDEX_REQUEST_2_EXPIRY,
+	N_INDEXES
 } CatalogIndex;
+
+/* The tables that the rows of requests are in. */
+#define N_REQUEST_TABLES				3
+extern const CatalogTable catalog_request_tables[N_REQUEST_TABLES];
 
 /*
  * Open a table, with a lock that is kept to the end of the transaction.
@@ -109,8 +118,20 @@ typedef enum CatalogIndex
  */
 extern Relation catalog_open(CatalogTable table, LOCKMODE lockmode);
 
-/* How many columns it has; behind them there may be dropped ones. */
+/* How many columns it has; after them there may be dropped ones. */
 extern int	catalog_natts(CatalogTable table);
+
+/* The index that a key is looked up in, or INDEX_NONE. */
+extern CatalogIndex catalog_key_index(CatalogTable table);
+
+/*
+ * The index whose first column is the time at which a row has expired (a hold is
+ * due, a purge was), or INDEX_NONE.
+ */
+extern CatalogIndex catalog_expiry_index(CatalogTable table);
+
+/* The lock that a reader releases when he has read, or NoLock: he keeps it. */
+extern LOCKMODE catalog_readers_lock(CatalogTable table);
 
 /* How many indexes we know it to have. */
 extern int	catalog_nindexes(CatalogTable table);
@@ -128,8 +149,8 @@ extern bool catalog_has_not_null(Relation heap, CatalogTable table);
 extern Oid	catalog_index(Relation heap, CatalogIndex index);
 
 /*
- * Call this function whenever a table of ours may have changed: with its OID,
- * or with InvalidOid if it may have been any.  Once for each function.
+ * From now on, call this function whenever a table may have changed: with its
+ * OID, or with InvalidOid if all may have.  There is one such function.
  */
 extern void catalog_on_invalidation(void (*callback) (Oid relid));
 

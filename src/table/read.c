@@ -52,7 +52,7 @@ store_find_key(Store *store, const Key *key)
 	ScanKeyData keys[2];
 
 	store_key_scan_keys(keys, key);
-	return store_find(store, store_key_index(store), keys, 2, BackwardScanDirection);
+	return store_find(store, catalog_key_index(store->table), keys, 2, BackwardScanDirection);
 }
 
 bool
@@ -68,14 +68,11 @@ store_find_payment(Store *store, const text *scope, const pg_uuid_t *payment_id,
 bool
 store_find_expired(Store *store, TimestampTz until, ScanDirection direction)
 {
-	CatalogIndex index = store->table == TABLE_HOLD ? INDEX_HOLD_DUE
-		: store->table == TABLE_REQUEST_PURGE ? INDEX_REQUEST_PURGE
-		: INDEX_REQUEST_EXPIRY + (store->table - TABLE_REQUEST);
 	ScanKeyData key;
 
 	ScanKeyInit(&key, 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(until));
-	return store_find(store, index, &key, 1, direction);
+	return store_find(store, catalog_expiry_index(store->table), &key, 1, direction);
 }
 
 bool
@@ -90,7 +87,7 @@ store_probe_key(Store *store, const Key *key)
 	ScanKeyData keys[2];
 
 	store_key_scan_keys(keys, key);
-	return store_probe(store, store_key_index(store), keys, 2, BackwardScanDirection);
+	return store_probe(store, catalog_key_index(store->table), keys, 2, BackwardScanDirection);
 }
 
 RowState

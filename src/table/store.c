@@ -116,22 +116,13 @@ store_end_scan(Store *store, LOCKMODE unlock)
 }
 
 /*
- * The lock of a reader that goes when reading ends, see store_open().  The lock
- * on an index must not outlive the one on its table: a TRUNCATE would have the
- * table, and wait for the index, and we the other way round.
+ * The lock on an index must not outlive the one on its table: a TRUNCATE would
+ * have the table and wait for the index, and we the other way round.
  */
 LOCKMODE
 store_readers_lock(const Store *store)
 {
-	return store->table >= TABLE_REQUEST ? AccessShareLock : NoLock;
-}
-
-CatalogIndex
-store_key_index(const Store *store)
-{
-	if (store->table == TABLE_OPERATION)
-		return INDEX_OPERATION_KEY;
-	return INDEX_REQUEST_KEY + (store->table - TABLE_REQUEST);
+	return catalog_readers_lock(store->table);
 }
 
 void

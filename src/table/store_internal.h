@@ -27,9 +27,6 @@ extern LOCKMODE store_readers_lock(const Store *store);
 /* Where the row stands that a dirty scan has just put into the slot. */
 extern RowState store_row_state(Store *store);
 
-/* The index that a key is looked up in. */
-extern CatalogIndex store_key_index(const Store *store);
-
 /* Two scan keys, for a key and its scope. */
 extern void store_key_scan_keys(ScanKey keys, const Key *key);
 

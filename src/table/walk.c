@@ -36,10 +36,10 @@ store_probe_key_in_order(Store *store, const Key *key, bool first)
 	RowState	state;
 
 	/*
-	 * To read a page of entries costs twice as much as to look for one.  It pays
-	 * if it tells of several keys: where they lie close together, or with
-	 * nothing between.  Where it did not, look for one at a time, and try it
-	 * again only now and then.
+	 * To read a page of entries costs twice as much as to look for one.  It
+	 * pays if it tells of several keys: where they lie close together, or
+	 * with nothing between.  Where it did not, look for one at a time, and
+	 * try it again only now and then.
 	 */
 	if (first && (store->descents < 2 || ++store->rounds % 8 == 0))
 		store->descents = 0;
@@ -61,7 +61,8 @@ store_probe_key_in_order(Store *store, const Key *key, bool first)
 static void
 position(Store *store, const Key *key)
 {
-	ScanKey		members = store->from;	/* read for as long as the scan goes on */
+	ScanKey		members = store->from;	/* read for as long as the scan goes
+										 * on */
 	ScanKeyData row;
 
 	/* (key, scope) >= (...), the way of ExecIndexBuildScanKeys() */
@@ -102,7 +103,11 @@ read_on(Store *store, const Key *key)
 			return false;
 		if (order == 0 && index_fetch_heap(store->scan, store->slot))
 			return true;
-		/* of the key's own dead rows none is read twice: a descent leads to the first */
+
+		/*
+		 * of the key's own dead rows none is read twice: a descent leads to
+		 * the first
+		 */
 		if (order == 0 || steps++ < PROBE_MAX_STEPS)
 			next_entry(store);
 		else

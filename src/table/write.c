@@ -99,7 +99,8 @@ store_insert_many(Store *store, int n, Datum **values, bool **nulls)
 	for (int i = 0; i < n; i++)
 		fill_slot(store, writer->many[i], values[i], nulls[i]);
 	table_multi_insert(store->heap, writer->many, n, writer->cid, 0, writer->bulk);
-	ReleaseBulkInsertStatePin(writer->bulk);	/* the indexes may have us wait */
+	ReleaseBulkInsertStatePin(writer->bulk);	/* the indexes may have us
+												 * wait */
 	for (int i = 0; i < n; i++)
 	{
 		insert_index_entries(writer, writer->many[i]);
