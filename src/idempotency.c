@@ -19,7 +19,8 @@
  *	compat.h	what differs between PostgreSQL versions
  *
  * table: the tables
- *	catalog.c	which tables and indexes there are
+ *	catalog.c	finding the tables and their indexes
+ *	shape.c		what they are like: columns, keys
  *	cache.c		small tables that a session reads once and keeps
  *	store.c		the way to them: opening and closing.  No other folder reads or
  *				writes a row by itself

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * catalog.c
- *		The extension's tables and indexes: names, columns, OIDs.
+ *		Finding the extension's tables and indexes.
  *
  * OIDs are looked up once and kept until an invalidation message names one of
  * them, or any schema (a renamed one is another's), so DROP EXTENSION, CREATE
@@ -15,10 +15,6 @@
  * The schema must be the extension's own: its tables are then those of the
  * install script, and belong to a superuser.
  *
- * Indexes are told by what they are, not by what they are called: one on just
- * these columns, and unique where that guards something, whatever an
- * administrator or a restore named it.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -27,162 +23,18 @@
 #include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_am_d.h"
-#include "catalog/pg_collation_d.h"
 #include "catalog/pg_namespace_d.h"
-#include "catalog/pg_opfamily_d.h"
-#include "catalog/pg_type_d.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
-#include "lib/stringinfo.h"
 #include "storage/lmgr.h"
-#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "table/catalog.h"
-
-/* A column, as the install script makes it. */
-typedef struct ColumnShape
-{
-	Oid			type;
-	bool		nullable;
-	const char *name;
-} ColumnShape;
-
-/* A table, and what the rest of the code asks about it. */
-typedef struct TableShape
-{
-	const char *name;
-	int			natts;
-	const ColumnShape *columns; /* in their order */
-	CatalogIndex key_index;
-	CatalogIndex expiry_index;
-	LOCKMODE	readers_lock;
-} TableShape;
-
-/* An index. */
-typedef struct IndexShape
-{
-	CatalogTable table;
-	bool		unique;			/* must it be? */
-	int			nkeys;
-	AttrNumber	keys[3];
-} IndexShape;
-
-#define NOT_NULL(table, column, type) \
-	[Anum_##table##_##column - 1] = {type, false, #column}
-#define NULLABLE(table, column, type) \
-	[Anum_##table##_##column - 1] = {type, true, #column}
-
-static const ColumnShape operation_columns[Natts_operation] = {
-	NOT_NULL(operation, payment_id, UUIDOID),
-	NOT_NULL(operation, created_at, TIMESTAMPTZOID),
-	NOT_NULL(operation, seq, INT4OID),
-	NOT_NULL(operation, whole, BOOLOID),
-	NULLABLE(operation, final, BOOLOID),
-	NULLABLE(operation, expired, BOOLOID),
-	NOT_NULL(operation, scope, TEXTOID),
-	NOT_NULL(operation, key, TEXTOID),
-	NOT_NULL(operation, kind, TEXTOID),
-	NOT_NULL(operation, amount, NUMERICOID),
-	NULLABLE(operation, currency, TEXTOID),
-	NOT_NULL(operation, authorized, NUMERICOID),
-	NOT_NULL(operation, captured, NUMERICOID),
-	NOT_NULL(operation, released, NUMERICOID),
-	NOT_NULL(operation, refunded, NUMERICOID),
-	NULLABLE(operation, from_account, TEXTOID),
-	NULLABLE(operation, to_account, TEXTOID),
-	NULLABLE(operation, reference, TEXTOID),
-	NULLABLE(operation, metadata, JSONBOID),
-	NULLABLE(operation, expires_at, TIMESTAMPTZOID),
-	NOT_NULL(operation, role, TEXTOID),
-	NULLABLE(operation, owner, TEXTOID),
-	NULLABLE(operation, sqlstate, TEXTOID),
-	NULLABLE(operation, message, TEXTOID),
-};
-
-static const ColumnShape currency_columns[Natts_currency] = {
-	NOT_NULL(currency, code, TEXTOID),
-	NOT_NULL(currency, exponent, INT2OID),
-};
-
-static const ColumnShape hold_columns[Natts_hold] = {
-	NOT_NULL(hold, due_at, TIMESTAMPTZOID),
-	NOT_NULL(hold, expires_at, TIMESTAMPTZOID),
-	NOT_NULL(hold, payment_id, UUIDOID),
-	NOT_NULL(hold, scope, TEXTOID),
-	NOT_NULL(hold, key, TEXTOID),
-};
-
-static const ColumnShape request_purge_columns[Natts_request_purge] = {
-	NOT_NULL(request_purge, purged_until, TIMESTAMPTZOID),
-};
-
-static const ColumnShape request_columns[Natts_request] = {
-	NOT_NULL(request, created_at, TIMESTAMPTZOID),
-	NOT_NULL(request, expires_at, TIMESTAMPTZOID),
-	NULLABLE(request, lease_until, TIMESTAMPTZOID),
-	NOT_NULL(request, seq, INT4OID),
-	NOT_NULL(request, attempt, INT4OID),
-	NOT_NULL(request, scope, TEXTOID),
-	NOT_NULL(request, key, TEXTOID),
-	NOT_NULL(request, status, TEXTOID),
-	NOT_NULL(request, role, TEXTOID),
-	NULLABLE(request, fingerprint, BYTEAOID),
-	NULLABLE(request, response, JSONOID),
-	NULLABLE(request, checkpoint, TEXTOID),
-	NULLABLE(request, checkpoint_data, JSONOID),
-	NULLABLE(request, sqlstate, TEXTOID),
-	NULLABLE(request, message, TEXTOID),
-};
-
-/* Readers of requests must not be in the way of a purge. */
-#define REQUEST_SHAPE(n) \
-	[TABLE_REQUEST_##n] = {"request_" #n, Natts_request, request_columns, \
-	INDEX_REQUEST_##n##_KEY, INDEX_REQUEST_##n##_EXPIRY, AccessShareLock}
-
-static const TableShape table_shapes[N_TABLES] = {
-	[TABLE_OPERATION] = {"operation", Natts_operation, operation_columns,
-	INDEX_OPERATION_KEY, INDEX_NONE, NoLock},
-	[TABLE_CURRENCY] = {"currency", Natts_currency, currency_columns,
-	INDEX_NONE, INDEX_NONE, NoLock},
-	[TABLE_HOLD] = {"hold", Natts_hold, hold_columns,
-	INDEX_NONE, INDEX_HOLD_DUE, NoLock},
-	[TABLE_REQUEST_PURGE] = {"request_purge", Natts_request_purge,
-	request_purge_columns, INDEX_NONE, INDEX_REQUEST_PURGE, NoLock},
-	REQUEST_SHAPE(0),
-	REQUEST_SHAPE(1),
-	REQUEST_SHAPE(2),
-};
-
-#define REQUEST_KEY_SHAPE(n) \
-	[INDEX_REQUEST_##n##_KEY] = {TABLE_REQUEST_##n, true, 3, \
-	{Anum_request_key, Anum_request_scope, Anum_request_seq}}
-#define REQUEST_EXPIRY_SHAPE(n) \
-	[INDEX_REQUEST_##n##_EXPIRY] = {TABLE_REQUEST_##n, false, 1, \
-	{Anum_request_expires_at}}
-
-static const IndexShape index_shapes[N_INDEXES] = {
-	[INDEX_OPERATION_KEY] = {TABLE_OPERATION, true, 2,
-	{Anum_operation_key, Anum_operation_scope}},
-	[INDEX_OPERATION_PAYMENT] = {TABLE_OPERATION, true, 3,
-	{Anum_operation_scope, Anum_operation_payment_id, Anum_operation_seq}},
-	[INDEX_HOLD_DUE] = {TABLE_HOLD, true, 3,
-	{Anum_hold_due_at, Anum_hold_payment_id, Anum_hold_scope}},
-	[INDEX_REQUEST_PURGE] = {TABLE_REQUEST_PURGE, true, 1,
-	{Anum_request_purge_purged_until}},
-	REQUEST_KEY_SHAPE(0),
-	REQUEST_KEY_SHAPE(1),
-	REQUEST_KEY_SHAPE(2),
-	REQUEST_EXPIRY_SHAPE(0),
-	REQUEST_EXPIRY_SHAPE(1),
-	REQUEST_EXPIRY_SHAPE(2),
-};
+#include "table/shape.h"
 
 const CatalogTable catalog_request_tables[N_REQUEST_TABLES] = {
 	TABLE_REQUEST_0, TABLE_REQUEST_1, TABLE_REQUEST_2
@@ -201,11 +53,6 @@ static void (*invalidation_callback) (Oid relid) = NULL;
 static void relcache_callback(Datum arg, Oid relid);
 static void namespace_callback(Datum arg, int cacheid, uint32 hashvalue);
 static Oid	find_table(CatalogTable table);
-static void check_shape(Relation heap, CatalogTable table);
-static void check_kind(Relation heap, const char *name);
-static bool is_distributed(Oid relid);
-static bool index_matches(Relation index, const IndexShape *shape);
-static char *index_columns(const IndexShape *shape);
 
 PG_FUNCTION_INFO_V1(idem_table_changed);
 
@@ -240,7 +87,7 @@ catalog_open(CatalogTable table, LOCKMODE lockmode)
 	heap = table_open(table_oids[table], NoLock);
 	if (!shape_checked[table])
 	{
-		check_shape(heap, table);
+		shape_check(heap, table);
 		shape_checked[table] = true;
 	}
 	return heap;
@@ -310,7 +157,7 @@ catalog_index(Relation heap, CatalogIndex index)
 	{
 		Relation	candidate = index_open(lfirst_oid(lc), AccessShareLock);
 
-		if (index_matches(candidate, shape))
+		if (shape_index_matches(candidate, shape))
 			found = RelationGetRelid(candidate);
 		index_close(candidate, AccessShareLock);
 		if (OidIsValid(found))
@@ -323,7 +170,7 @@ catalog_index(Relation heap, CatalogIndex index)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s.%s\" has no valid %sindex on (%s)",
 						IDEM_SCHEMA, table_shapes[shape->table].name,
-						shape->unique ? "unique " : "", index_columns(shape)),
+						shape->unique ? "unique " : "", shape_index_columns(shape)),
 				 shape->unique
 				 ? errhint("Without it nothing keeps a key unique. Restore it, or reindex it if it is invalid.")
 				 : errhint("Restore it, or reindex it if it is invalid.")));
@@ -409,157 +256,4 @@ find_table(CatalogTable table)
 						IDEM_SCHEMA, table_shapes[table].name),
 				 errhint("Run CREATE EXTENSION idempotency.")));
 	return oid;
-}
-
-/*
- * The rest of the code reads and writes columns by number and trusts their
- * types, and that there are values where there must be some, so a table that
- * is not as the install script made it is refused.
- */
-static void
-check_shape(Relation heap, CatalogTable table)
-{
-	const TableShape *shape = &table_shapes[table];
-	TupleDesc	desc = RelationGetDescr(heap);
-	bool		ok;
-
-	ok = heap->rd_rel->relkind == RELKIND_RELATION &&
-		!heap->rd_rel->relispartition &&
-		desc->natts >= shape->natts;
-	for (int i = 0; ok && i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (i >= shape->natts)
-		{
-			/* a column that somebody added, and dropped again, does no harm */
-			ok = att->attisdropped;
-			continue;
-		}
-		ok = !att->attisdropped && att->atttypid == shape->columns[i].type &&
-			att->atttypmod == -1 &&
-			(att->attnotnull || shape->columns[i].nullable);
-	}
-
-	if (!ok)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" does not have the columns that the library expects",
-						IDEM_SCHEMA, shape->name),
-				 errhint("Undo what was altered; or, if the library is newer than the extension, run ALTER EXTENSION idempotency UPDATE.")));
-
-	check_kind(heap, shape->name);
-}
-
-/*
- * A crash empties an unlogged table, rules would not be followed, and what we
- * know of a row's transaction we know of heaps.
- */
-static void
-check_kind(Relation heap, const char *name)
-{
-	const char *problem;
-	const char *hint;
-
-	if (heap->rd_rel->relam != HEAP_TABLE_AM_OID)
-	{
-		problem = "has another access method";
-		hint = "Use ALTER TABLE ... SET ACCESS METHOD heap.";
-	}
-	else if (heap->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
-	{
-		problem = "is not logged";
-		hint = "Use ALTER TABLE ... SET LOGGED.";
-	}
-	else if (heap->rd_rules != NULL)
-	{
-		problem = "has rules";
-		hint = "Drop them.";
-	}
-	else if (is_distributed(RelationGetRelid(heap)))
-	{
-		problem = "is distributed over other servers";
-		hint = "Undo it with undistribute_table().";
-	}
-	else
-		return;
-
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("table \"%s.%s\" %s", IDEM_SCHEMA, name, problem),
-			 errhint("%s", hint)));
-}
-
-/*
- * Is it a distributed table of Citus?  It looks like an ordinary one, but what
- * we would write to it nobody would find.  Citus keeps a list of them.
- */
-static bool
-is_distributed(Oid relid)
-{
-	Oid			list_oid = get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE);
-	AttrNumber	column;
-	Relation	list;
-	Snapshot	snapshot;
-	SysScanDesc scan;
-	ScanKeyData key;
-	bool		found;
-
-	if (!OidIsValid(list_oid) || get_rel_relkind(list_oid) != RELKIND_RELATION)
-		return false;
-	column = get_attnum(list_oid, "logicalrelid");
-	if (column == InvalidAttrNumber)
-		return false;
-
-	list = table_open(list_oid, AccessShareLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
-	scan = systable_beginscan(list, InvalidOid, false, snapshot, 1, &key);
-	found = HeapTupleIsValid(systable_getnext(scan));
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(list, AccessShareLock);
-	return found;
-}
-
-static bool
-index_matches(Relation index, const IndexShape *shape)
-{
-	Form_pg_index form = index->rd_index;
-
-	if ((shape->unique && !form->indisunique) || !form->indimmediate || !form->indisvalid ||
-		!form->indislive || form->indnkeyatts != shape->nkeys ||
-		RelationGetIndexPredicate(index) != NIL)
-		return false;
-
-	for (int i = 0; i < shape->nkeys; i++)
-	{
-		if (form->indkey.values[i] != shape->keys[i])
-			return false;
-
-		/* our scan keys are for collation "C" and ascending order */
-		if (OidIsValid(index->rd_indcollation[i]) &&
-			index->rd_indcollation[i] != C_COLLATION_OID)
-			return false;
-		if (index->rd_indoption[i] != 0)
-			return false;
-		if (index->rd_opcintype[i] == TEXTOID &&
-			index->rd_opfamily[i] != TEXT_BTREE_FAM_OID)
-			return false;
-	}
-	return index->rd_rel->relam == BTREE_AM_OID;
-}
-
-/* The names of its columns, for messages. */
-static char *
-index_columns(const IndexShape *shape)
-{
-	const ColumnShape *columns = table_shapes[shape->table].columns;
-	StringInfoData names;
-
-	initStringInfo(&names);
-	for (int i = 0; i < shape->nkeys; i++)
-		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "",
-						 columns[shape->keys[i] - 1].name);
-	return names.data;
 }

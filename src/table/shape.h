@@ -1,0 +1,57 @@
+/*-------------------------------------------------------------------------
+ *
+ * shape.h
+ *		What the extension's tables and indexes are like.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IDEM_SHAPE_H
+#define IDEM_SHAPE_H
+
+#include "table/catalog.h"
+
+/* A column, as the install script makes it. */
+typedef struct ColumnShape
+{
+	Oid			type;
+	bool		nullable;
+	const char *name;
+} ColumnShape;
+
+/* A table, and what the rest of the code asks about it. */
+typedef struct TableShape
+{
+	const char *name;
+	int			natts;
+	const ColumnShape *columns; /* in their order */
+	CatalogIndex key_index;
+	CatalogIndex expiry_index;
+	LOCKMODE	readers_lock;
+} TableShape;
+
+/* An index. */
+typedef struct IndexShape
+{
+	CatalogTable table;
+	bool		unique;			/* must it be? */
+	int			nkeys;
+	AttrNumber	keys[3];
+} IndexShape;
+
+extern const TableShape table_shapes[N_TABLES];
+extern const IndexShape index_shapes[N_INDEXES];
+
+/*
+ * Check that a table is as the install script made it.
+ *
+ * Error: 55000 if it is not.
+ */
+extern void shape_check(Relation heap, CatalogTable table);
+
+/* Is this such an index, and can it be used? */
+extern bool shape_index_matches(Relation index, const IndexShape *shape);
+
+/* The names of its columns, for messages. */
+extern char *shape_index_columns(const IndexShape *shape);
+
+#endif							/* IDEM_SHAPE_H */
