@@ -20,12 +20,14 @@
 #include "settings.h"
 #include "table/cache.h"
 
+/* A currency of ISO 4217. */
 typedef struct IsoCurrency
 {
 	char		code[4];
 	int8		exponent;
 } IsoCurrency;
 
+/* A row of idempotency.currency. */
 typedef struct UserCurrency
 {
 	char	   *code;
@@ -33,11 +35,10 @@ typedef struct UserCurrency
 } UserCurrency;
 
 /*
- * ISO 4217 List One as of 2026-01-01, sorted.  Left out are the codes to which
- * the standard gives no minor unit ("N.A."): metals (XAU, XAG, XPD, XPT), bond
- * market units (XBA to XBD), XDR, XSU, XUA, and XTS and XXX, which are no
- * currencies.  Those who need them, or a withdrawn code, add a row to
- * idempotency.currency.
+ * ISO 4217 List One as of 2026-01-01, sorted by code.  The codes without a minor
+ * unit ("N.A.") are left out: metals (XAU, XAG, XPD, XPT), bond market units (XBA
+ * to XBD), XDR, XSU, XUA, and XTS and XXX, which are no currencies.  Whoever needs
+ * one of them, or a withdrawn code, adds a row to idempotency.currency.
  */
 static const IsoCurrency iso_4217[] = {
 	{"AED", 2}, {"AFN", 2}, {"ALL", 2}, {"AMD", 2}, {"AOA", 2}, {"ARS", 2},
@@ -73,10 +74,16 @@ static const IsoCurrency iso_4217[] = {
 /* the rows of idempotency.currency, of type UserCurrency */
 static List *user_currencies = NIL;
 
+/* For the cache: no such currency is known. */
 static void user_clear(void);
+
+/* For the cache: there is a row of idempotency.currency. */
 static void user_add(HeapTuple tuple, TupleDesc desc);
+
+/* For bsearch(): compare a code with an entry of iso_4217. */
 static int	iso_compare(const void *key, const void *entry);
 
+/* idempotency.currency */
 static TableCache user_cache = {
 	.table = TABLE_CURRENCY,
 	.clear = user_clear,
@@ -129,14 +136,12 @@ currency_exponent(const text *code, int *exponent)
 	return NULL;
 }
 
-/* For the cache: there are no such currencies. */
 static void
 user_clear(void)
 {
 	user_currencies = NIL;
 }
 
-/* For the cache: there is a row of idempotency.currency. */
 static void
 user_add(HeapTuple tuple, TupleDesc desc)
 {
@@ -154,7 +159,6 @@ user_add(HeapTuple tuple, TupleDesc desc)
 	user_currencies = lappend(user_currencies, currency);
 }
 
-/* For bsearch(). */
 static int
 iso_compare(const void *key, const void *entry)
 {

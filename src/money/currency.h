@@ -10,18 +10,22 @@
 
 #include "refusal.h"
 
-/* most decimals that idempotency.currency takes */
+/* the most decimals that a row of idempotency.currency can have */
 #define CURRENCY_MAX_EXPONENT	18
 
-/* The beginning of what should be a code, for messages: it may be of any length. */
+/* The first 32 bytes of a text that should be a code, for messages. */
 extern text *currency_clip(const text *code);
 
-/* The currency of a call: what it names, or else the setting. */
+/*
+ * The currency of a call: the one that it names, or else (NULL) that of the
+ * setting idempotency.currency.
+ */
 extern text *currency_of_call(text *currency);
 
 /*
  * The number of decimals of a currency, its ISO 4217 "minor unit": 2 for USD,
- * 0 for JPY, 3 for KWD.  A row of idempotency.currency goes before ISO 4217.
+ * 0 for JPY, 3 for KWD.  A row of idempotency.currency has precedence over ISO
+ * 4217.
  *
  * Refusal: 22023 if the code is unknown.
  */

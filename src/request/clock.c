@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "storage/lmgr.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -25,9 +26,13 @@
 /* the time of the last purge */
 static TimestampTz purged_until;
 
+/* For the cache: no purge is known. */
 static void purge_clear(void);
+
+/* For the cache: there is a row of idempotency.request_purge. */
 static void purge_add(HeapTuple tuple, TupleDesc desc);
 
+/* idempotency.request_purge */
 static TableCache purge_cache = {
 	.table = TABLE_REQUEST_PURGE,
 	.clear = purge_clear,
@@ -64,14 +69,12 @@ request_note_purge(Store *mark)
 	PopActiveSnapshot();
 }
 
-/* For the cache: there was no purge. */
 static void
 purge_clear(void)
 {
 	purged_until = DT_NOBEGIN;
 }
 
-/* For the cache: there is a row of idempotency.request_purge. */
 static void
 purge_add(HeapTuple tuple, TupleDesc desc)
 {

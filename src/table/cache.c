@@ -36,7 +36,10 @@
 /* the caches that have been used, the latest first */
 static TableCache *caches = NULL;
 
+/* Prepare a cache for its first use. */
 static void cache_register(TableCache *cache);
+
+/* The table with this OID may have changed; InvalidOid: all may have. */
 static void cache_forget(Oid relid);
 
 void
@@ -74,7 +77,6 @@ cache_read(TableCache *cache)
 	cache->valid = changes == cache->changes && !parallel;
 }
 
-/* Prepare a cache for its first use. */
 static void
 cache_register(TableCache *cache)
 {
@@ -86,7 +88,6 @@ cache_register(TableCache *cache)
 	caches = cache;
 }
 
-/* The table with this OID may have changed; InvalidOid: all may have. */
 static void
 cache_forget(Oid relid)
 {

@@ -3,16 +3,17 @@
  * catalog.c
  *		Finding the extension's tables and indexes.
  *
- * OIDs are looked up once and kept until an invalidation message names one of
- * them, or any schema (a renamed one is another's), so DROP EXTENSION, CREATE
- * EXTENSION, REINDEX CONCURRENTLY and the like in this or another session are
- * all followed.  A table is locked first, and its OID trusted only if no
- * invalidation came in with the lock, as in RangeVarGetRelidExtended()
- * (catalog/namespace.c).  Its indexes need no more care than that: REINDEX
- * CONCURRENTLY and DROP INDEX wait for all holders of a lock on the table
- * before an index goes away.
+ * OIDs are looked up once.  They are kept until an invalidation message names
+ * them, or any schema, since a schema may have been renamed.  So DROP EXTENSION,
+ * CREATE EXTENSION and REINDEX CONCURRENTLY are followed, whichever session
+ * executes them.
  *
- * The schema must be the extension's own: its tables are then those of the
+ * A table is locked first.  Its OID is good if no invalidation came in with the
+ * lock; RangeVarGetRelidExtended() in catalog/namespace.c does the same.  Indexes
+ * need no more care: REINDEX CONCURRENTLY and DROP INDEX wait for all who have a
+ * lock on the table before an index goes away.
+ *
+ * The schema must be the extension's own.  Then its tables are those of the
  * install script, and belong to a superuser.
  *
  *-------------------------------------------------------------------------
@@ -40,18 +41,33 @@ const CatalogTable catalog_request_tables[N_REQUEST_TABLES] = {
 	TABLE_REQUEST_0, TABLE_REQUEST_1, TABLE_REQUEST_2
 };
 
-/* InvalidOid: to be looked up */
+/* the OIDs of the tables and indexes; InvalidOid: to be looked up */
 static Oid	table_oids[N_TABLES];
 static Oid	index_oids[N_INDEXES];
 
-/* Has the shape of the table been checked since? */
+/* Has the table been checked since its OID was looked up? */
 static bool shape_checked[N_TABLES];
 
+/* Are the callbacks below registered? */
 static bool callback_registered = false;
+
+/* of catalog_on_invalidation() */
 static void (*invalidation_callback) (Oid relid) = NULL;
 
+/*
+ * Relcache invalidation: forget an OID that the message names, and with a table
+ * its indexes.  InvalidOid names all.
+ */
 static void relcache_callback(Datum arg, Oid relid);
+
+/* Invalidation of a schema: forget all OIDs. */
 static void namespace_callback(Datum arg, int cacheid, uint32 hashvalue);
+
+/*
+ * Look up the OID of a table.
+ *
+ * Error: 55000 if it is not there, or is not the extension's.
+ */
 static Oid	find_table(CatalogTable table);
 
 PG_FUNCTION_INFO_V1(idem_table_changed);
@@ -180,9 +196,11 @@ catalog_index(Relation heap, CatalogIndex index)
 }
 
 /*
- * idempotency.table_changed() returns trigger: on a table that sessions keep the
- * rows of (see cache.c).  It fires for each row that is written, and for a
- * TRUNCATE.
+ * idempotency.table_changed() returns trigger: has all sessions read a table
+ * again whose rows they keep (see cache.c).  It fires after each row that is
+ * inserted, updated or deleted, and after a TRUNCATE.
+ *
+ * Error: 39P01 if it is not called as a trigger.
  */
 Datum
 idem_table_changed(PG_FUNCTION_ARGS)
@@ -205,10 +223,6 @@ catalog_on_invalidation(void (*callback) (Oid relid))
 	invalidation_callback = callback;
 }
 
-/*
- * Relcache invalidation: forget an OID that the message names, and with a
- * table its indexes.  relid is InvalidOid for "everything".
- */
 static void
 relcache_callback(Datum arg, Oid relid)
 {
@@ -243,8 +257,8 @@ find_table(CatalogTable table)
 	Oid			extension = get_extension_oid("idempotency", true);
 
 	/*
-	 * Where the extension was dropped, anyone who may can make a schema of
-	 * that name, with tables and triggers.
+	 * Where the extension was dropped, anybody with CREATE on the database
+	 * can make a schema of that name, with tables and triggers.
 	 */
 	if (OidIsValid(schema) && OidIsValid(extension) &&
 		getExtensionOfObject(NamespaceRelationId, schema) == extension)

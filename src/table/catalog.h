@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * catalog.h
- *		The extension's tables and indexes: names, columns, OIDs.
+ *		The extension's tables and indexes: numbers of columns, OIDs.
  *
  * The columns are those of the install script, in the same order.
  *
@@ -55,7 +55,7 @@
 #define Anum_hold_key				5
 #define Natts_hold					5
 
-/* idempotency.request_0 and its like */
+/* idempotency.request_0, request_1, request_2 */
 #define Anum_request_created_at			1
 #define Anum_request_expires_at			2
 #define Anum_request_lease_until		3
@@ -110,11 +110,11 @@ typedef enum CatalogIndex
 extern const CatalogTable catalog_request_tables[N_REQUEST_TABLES];
 
 /*
- * Open a table, with a lock that is kept to the end of the transaction.
+ * Open a table, with this lock.  The caller closes it with table_close().
  *
- * Error: 55000 if it is not there, or is not the extension's, or has other
- * columns than this library knows (then ALTER EXTENSION idempotency UPDATE is
- * wanting).
+ * Error: 55000 if it is not there, is not the extension's, or is not as the
+ * install script made it.  The last happens before ALTER EXTENSION idempotency
+ * UPDATE, too.
  */
 extern Relation catalog_open(CatalogTable table, LOCKMODE lockmode);
 
@@ -133,15 +133,15 @@ extern CatalogIndex catalog_expiry_index(CatalogTable table);
 /* The lock that a reader releases when he has read, or NoLock: he keeps it. */
 extern LOCKMODE catalog_readers_lock(CatalogTable table);
 
-/* How many indexes we know it to have. */
+/* How many indexes the install script gives it. */
 extern int	catalog_nindexes(CatalogTable table);
 
-/* Is a column NOT NULL that the install script lets be null? */
+/* Is a column NOT NULL that the install script allows to be null? */
 extern bool catalog_has_not_null(Relation heap, CatalogTable table);
 
 /*
- * The OID of an index of a table that the caller has open and locked; it
- * stays valid as long as that lock is held.
+ * The OID of an index of a table that the caller has open and locked.  It is
+ * valid as long as that lock is held.
  *
  * Error: 55000 if there is no valid index on these columns, or none that is
  * unique where it must be.

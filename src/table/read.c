@@ -3,25 +3,32 @@
  * read.c
  *		Reading the tables: look-ups and probes.
  *
- * Probing.  A claim must see rows of transactions in progress, and must know
- * of a committed one whether the transaction's snapshot has it.  One index
- * scan with a dirty snapshot (the way of RelationFindReplTupleByIndex() in
- * execReplication.c and of check_exclusion_or_unique_constraint() in
- * execIndexing.c) finds the row whatever its state, and
- * table_tuple_satisfies_snapshot() then asks for the snapshot.  Rows are never
+ * A look-up finds the rows that a SELECT would find.  A probe finds a row
+ * whatever its state, and says where it stands.
+ *
+ * A claim needs probes.  It must see the rows of transactions in progress.  And
+ * of a committed row it must know whether the transaction's snapshot has it.  So
+ * a probe is one index scan with a dirty snapshot, which finds the row whatever
+ * its state; table_tuple_satisfies_snapshot() then asks for the snapshot.
+ * RelationFindReplTupleByIndex() in execReplication.c scans the same way, and so
+ * does check_exclusion_or_unique_constraint() in execIndexing.c.  Rows are never
  * updated, so the scan cannot miss one by meeting its old version too late and
  * its new one too early.
  *
- * A dirty scan leaves no predicate locks at SERIALIZABLE.  None is needed for
- * a claim that stands: a row that is there never changes, so nothing can
- * conflict with having read it; and of two transactions that both found it
- * absent and went on, one inserts, and the other is told so by the claim
- * (40001).  (A claim that was rolled back to a savepoint leaves no trace of the
- * key having been absent.  Of a request, whose state does change, request.c makes
- * up for it.)  A predicate lock would cover the whole index page,
- * and let payments with different keys that are neighbours there cancel each
- * other.  A look-up that is not a claim (store_find_key) does leave its
- * predicate lock: there "absent" is an answer that others may make untrue.
+ * A probe leaves no predicate locks at SERIALIZABLE.  A claim that stands needs
+ * none.  If it found a row, that row never changes, so nothing can conflict with
+ * having read it.  If two transactions found no row and both went on, one of them
+ * inserts, and the claim fails in the other (40001).
+ *
+ * A claim that was rolled back to a savepoint leaves no trace that the key was
+ * absent.  The state of a request does change; there request.c leaves the
+ * predicate lock that is needed.
+ *
+ * A predicate lock would cover the whole page of the index.  Payments with
+ * different keys that are neighbours there would cancel each other.
+ *
+ * A look-up that is no claim does leave its predicate lock: "absent" is an answer
+ * that others may make untrue.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,10 +46,15 @@
 #include "table/store.h"
 #include "table/store_internal.h"
 
+/* Probe with these scan keys: the first row in this direction. */
 static RowState store_probe(Store *store, CatalogIndex index, ScanKey keys,
 							int nkeys, ScanDirection direction);
+
+/* Begin a look-up with these scan keys, and go to its first row. */
 static bool store_find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 					   ScanDirection direction);
+
+/* Two scan keys, for the operations of a payment. */
 static void payment_scan_keys(ScanKey keys, const text *scope,
 							  const pg_uuid_t *payment_id);
 
@@ -99,9 +111,6 @@ store_probe_payment(Store *store, const text *scope, const pg_uuid_t *payment_id
 	return store_probe(store, INDEX_OPERATION_PAYMENT, keys, 2, BackwardScanDirection);
 }
 
-/*
- * Where the row stands that a dirty scan has just put into the slot.
- */
 RowState
 store_row_state(Store *store)
 {
@@ -129,8 +138,10 @@ Datum
 store_get(Store *store, AttrNumber column)
 {
 	bool		isnull;
+	Datum		value;
 
-	return slot_getattr(store->slot, column, &isnull);
+	value = slot_getattr(store->slot, column, &isnull);
+	return value;
 }
 
 TransactionId
@@ -160,9 +171,6 @@ store_probe(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 	return state;
 }
 
-/*
- * Scan with the statement's snapshot.
- */
 static bool
 store_find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 		   ScanDirection direction)

@@ -3,9 +3,13 @@
  * shape.c
  *		What the extension's tables and indexes are like.
  *
- * Indexes are told by what they are, not by what they are called: one on just
- * these columns, and unique where that guards something, whatever an
- * administrator or a restore named it.
+ * The rest of the code reads and writes columns by number.  It trusts their types,
+ * and that there are values where there must be some.  So a table that is not as
+ * the install script made it is refused.
+ *
+ * An index is known by its columns, and not by its name.  An administrator, or the
+ * restore of a dump, may have given it another name.  It must be unique where
+ * that guards something.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,11 +30,13 @@
 
 #include "table/shape.h"
 
+/* A column that is NOT NULL, and one that may be null. */
 #define NOT_NULL(table, column, type) \
 	[Anum_##table##_##column - 1] = {type, false, #column}
 #define NULLABLE(table, column, type) \
 	[Anum_##table##_##column - 1] = {type, true, #column}
 
+/* The columns of each table. */
 static const ColumnShape operation_columns[Natts_operation] = {
 	NOT_NULL(operation, payment_id, UUIDOID),
 	NOT_NULL(operation, created_at, TIMESTAMPTZOID),
@@ -93,7 +99,7 @@ static const ColumnShape request_columns[Natts_request] = {
 	NULLABLE(request, message, TEXTOID),
 };
 
-/* Readers of requests must not be in the way of a purge. */
+/* A purge waits for the readers of requests, so they do not keep their lock. */
 #define REQUEST_SHAPE(n) \
 	[TABLE_REQUEST_##n] = {"request_" #n, Natts_request, request_columns, \
 	INDEX_REQUEST_##n##_KEY, INDEX_REQUEST_##n##_EXPIRY, AccessShareLock}
@@ -112,6 +118,7 @@ const TableShape table_shapes[N_TABLES] = {
 	REQUEST_SHAPE(2),
 };
 
+/* The indexes of request_n. */
 #define REQUEST_KEY_SHAPE(n) \
 	[INDEX_REQUEST_##n##_KEY] = {TABLE_REQUEST_##n, true, 3, \
 	{Anum_request_key, Anum_request_scope, Anum_request_seq}}
@@ -136,14 +143,20 @@ const IndexShape index_shapes[N_INDEXES] = {
 	REQUEST_EXPIRY_SHAPE(2),
 };
 
+/*
+ * Check what else a table may be: a crash empties an unlogged one, rules would
+ * not be followed, and what is known of a row's transaction is known of heaps.
+ *
+ * name: the table's, for messages.
+ */
 static void check_kind(Relation heap, const char *name);
-static bool is_distributed(Oid relid);
 
 /*
- * The rest of the code reads and writes columns by number and trusts their
- * types, and that there are values where there must be some, so a table that
- * is not as the install script made it is refused.
+ * Is it a distributed table of Citus?  It looks like an ordinary one, but nobody
+ * would find what is written to it.  Citus keeps a list of them.
  */
+static bool is_distributed(Oid relid);
+
 void
 shape_check(Relation heap, CatalogTable table)
 {
@@ -207,7 +220,6 @@ shape_index_matches(Relation index, const IndexShape *shape)
 	return index->rd_rel->relam == BTREE_AM_OID;
 }
 
-/* The names of its columns, for messages. */
 char *
 shape_index_columns(const IndexShape *shape)
 {
@@ -221,10 +233,6 @@ shape_index_columns(const IndexShape *shape)
 	return names.data;
 }
 
-/*
- * A crash empties an unlogged table, rules would not be followed, and what we
- * know of a row's transaction we know of heaps.
- */
 static void
 check_kind(Relation heap, const char *name)
 {
@@ -260,10 +268,6 @@ check_kind(Relation heap, const char *name)
 			 errhint("%s", hint)));
 }
 
-/*
- * Is it a distributed table of Citus?  It looks like an ordinary one, but what
- * we would write to it nobody would find.  Citus keeps a list of them.
- */
 static bool
 is_distributed(Oid relid)
 {

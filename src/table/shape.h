@@ -24,9 +24,9 @@ typedef struct TableShape
 	const char *name;
 	int			natts;
 	const ColumnShape *columns; /* in their order */
-	CatalogIndex key_index;
-	CatalogIndex expiry_index;
-	LOCKMODE	readers_lock;
+	CatalogIndex key_index;		/* see catalog_key_index() */
+	CatalogIndex expiry_index;	/* see catalog_expiry_index() */
+	LOCKMODE	readers_lock;	/* see catalog_readers_lock() */
 } TableShape;
 
 /* An index. */
@@ -35,9 +35,10 @@ typedef struct IndexShape
 	CatalogTable table;
 	bool		unique;			/* must it be? */
 	int			nkeys;
-	AttrNumber	keys[3];
+	AttrNumber	keys[3];		/* its columns, by their number in the table */
 } IndexShape;
 
+/* What they are like after CREATE EXTENSION. */
 extern const TableShape table_shapes[N_TABLES];
 extern const IndexShape index_shapes[N_INDEXES];
 

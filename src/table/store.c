@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * store.c
- *		The way to the tables.
+ *		The way to the tables: opening and closing.
  *
- * Rows are read and written through the table and index access methods, with
- * no planner, no SPI and no executor node between, so that a call costs what
+ * Rows are read and written through the table and index access methods.  There
+ * is no planner, no SPI and no executor node between, so that a call costs what
  * a bare statement costs.
  *
- * What reads is in read.c and walk.c, what writes in write.c.
+ * read.c has look-ups and probes, walk.c the probes of many keys in their order,
+ * and write.c all that writes.  What they share is here.
  *
  *-------------------------------------------------------------------------
  */
@@ -83,10 +84,6 @@ store_wait(Store *store)
 		XactLockTableWait(holder, store->heap, &tid, XLTW_InsertIndexUnique);
 }
 
-/*
- * Begin a scan with a dirty snapshot, or go on with the one that is open if it
- * is alike.
- */
 void
 store_begin_probe(Store *store, CatalogIndex index, int nkeys)
 {
@@ -102,9 +99,6 @@ store_begin_probe(Store *store, CatalogIndex index, int nkeys)
 										 &store->dirty, nkeys);
 }
 
-/*
- * End the scan, if there is one, and release this lock on its index.
- */
 void
 store_end_scan(Store *store, LOCKMODE unlock)
 {
@@ -115,10 +109,6 @@ store_end_scan(Store *store, LOCKMODE unlock)
 	store->scan = NULL;
 }
 
-/*
- * The lock on an index must not outlive the one on its table: a TRUNCATE would
- * have the table and wait for the index, and we the other way round.
- */
 LOCKMODE
 store_readers_lock(const Store *store)
 {
@@ -132,10 +122,6 @@ store_key_scan_keys(ScanKey keys, const Key *key)
 	store_scan_key(keys, 2, F_TEXTEQ, PointerGetDatum(key->scope));
 }
 
-/*
- * "The index's column-th column equals value"; all text columns of our indexes
- * have collation "C".
- */
 void
 store_scan_key(ScanKey keys, int column, RegProcedure equals, Datum value)
 {

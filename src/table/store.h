@@ -3,8 +3,8 @@
  * store.h
  *		The way to the tables.
  *
- * Everything that reads or writes a row goes through these functions, and
- * nothing outside this folder knows how they do it.
+ * All code that reads or writes rows does it through these functions.  How they
+ * do it is known in this folder only.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +33,7 @@ typedef enum RowState
 	ROW_IN_PROGRESS				/* of a transaction that has not ended */
 } RowState;
 
-/* An open table. */
+/* An open table.  Callers use the slot and the heap; the rest is the store's. */
 typedef struct Store
 {
 	CatalogTable table;
@@ -42,112 +42,161 @@ typedef struct Store
 	TupleTableSlot *slot;		/* the row found last */
 	IndexScanDesc scan;			/* kept from one probe to the next, or NULL */
 	Relation	index;			/* of the scan */
-	CatalogIndex which;			/* likewise */
+	CatalogIndex which;			/* index of the scan */
 	ScanDirection direction;	/* of a look-up's scan */
-	IndexTuple	entry;			/* the scan is at, if it looks at entries */
-	ScanKeyData from[2];		/* where that scan began */
-	int			descents;		/* since the first key of those in order */
-	int			rounds;			/* since that was last of use */
 	SnapshotData dirty;			/* the scan's snapshot, for a probe */
-	struct StoreWriter *writer; /* what is needed to insert, or NULL */
-	/* for ROW_IN_PROGRESS, what there is to wait for: */
-	TransactionId holder;		/* transaction */
+
+	/* for ROW_IN_PROGRESS, what store_wait() waits for: */
+	TransactionId holder;		/* a transaction */
 	uint32		token;			/* its speculative insertion, or 0 */
+
+	/* for keys in their order, see walk.c: */
+	IndexTuple	entry;			/* the entry that the scan is at */
+	ScanKeyData from[2];		/* where the scan began */
+	int			descents;		/* how often it began, in this round */
+	int			rounds;			/* of keys looked for one at a time */
+
+	struct StoreWriter *writer; /* what is needed to write, or NULL */
 } Store;
 
 /*
- * Open a table for reading, and with store_prepare_write() for writing too.  The
- * locks are those of a SELECT and of an INSERT, kept to the end of the
- * transaction as theirs are.  But purging has to wait for readers of requests:
- * their locks on the tables go with store_close(), and on an index with its scan.
+ * Opening and closing: store.c
+ */
+
+/*
+ * Open a table for reading.  Its lock is that of a SELECT, and is kept to the
+ * end of the transaction, as that one is.  The tables of requests are an
+ * exception, since a purge has to wait for their readers: there the lock on an
+ * index goes with its scan, and the lock on the table with store_close().
+ *
+ * Errors: those of catalog_open().
  */
 extern void store_open(Store *store, CatalogTable table);
-extern void store_close(Store *store);
-extern void store_prepare_write(Store *store);
 
-/* Nothing is written after all: give the writer's lock back. */
-extern void store_no_write(Store *store);
+/* Close it.  AFTER triggers fire now, if any are due. */
+extern void store_close(Store *store);
 
 /*
- * Look a key up as a SELECT would: with the statement's snapshot, and at
- * SERIALIZABLE leaving a predicate lock.  True: the row is in store->slot.
+ * Let go of the pages that the scan and the row found last are on.  The row can
+ * still be read.  To be called before anything that may wait: VACUUM waits for
+ * those who have a page pinned, and no deadlock detection sees that.
  */
+extern void store_let_go(Store *store);
+
+/*
+ * In the middle of a look-up, let go of the page of the row, before a wait.  The
+ * look-up can go on after it.  The row cannot be read any more.
+ */
+extern void store_pause(Store *store);
+
+/*
+ * Wait for the transaction that the last probe found in progress.  Then probe
+ * again.  Obeys lock_timeout and takes part in deadlock detection.
+ *
+ * Errors: 55P03, 40P01 and 57014 from waiting.
+ */
+extern void store_wait(Store *store);
+
+/*
+ * Look-ups: read.c
+ *
+ * They see what a SELECT sees.  They use the statement's snapshot, and leave
+ * predicate locks at SERIALIZABLE.  True: a row is in store->slot.  False: there
+ * is none, or no other.
+ *
+ * Errors: those of catalog_index().
+ */
+
+/* The row of a key; of a request, the newest one. */
 extern bool store_find_key(Store *store, const Key *key);
 
-/*
- * Likewise, an operation of a payment: the first in this direction of their
- * numbers; and then the next.
- */
+/* The operations of a payment, by number: the first in this direction. */
 extern bool store_find_payment(Store *store, const text *scope,
 							   const pg_uuid_t *payment_id,
 							   ScanDirection direction);
-extern bool store_find_next(Store *store);
 
 /*
- * Likewise, a hold, a row of a request, or a mark of a purge: of those whose time
- * (a hold's due_at) is this or earlier, the first, or backward the last; and then the next.
+ * The rows that have expired at this time or before (holds: those due; marks of
+ * a purge: those noted), by that time: the first, or backward the last.
  */
 extern bool store_find_expired(Store *store, TimestampTz until,
 							   ScanDirection direction);
 
+/* The next row of the look-up. */
+extern bool store_find_next(Store *store);
+
 /*
- * Find out where the row of a key stands (of requests, the newest of its rows).
- * Takes no lock, assigns no transaction id, writes no WAL.  The row, if there is
- * one, is in store->slot.
+ * Probes: read.c, walk.c
+ *
+ * They find out where a row stands.  They take no lock, assign no transaction
+ * id, and write no WAL.  If there is a row, it is in store->slot.
+ *
+ * Errors: those of catalog_index().
  */
+
+/* The row of a key; of a request, the newest one. */
 extern RowState store_probe_key(Store *store, const Key *key);
 
 /*
- * Likewise, for keys that are probed in the order of their index (by key, then
- * scope, both by their bytes), of which nobody else can insert one since the
- * probe that was the first: index entries already read are not read again.
+ * The operation of a key, for many keys.  They come in the order of their index:
+ * by key, then by scope, both by their bytes.  The caller holds all their locks,
+ * so entries already read need not be read again.
+ *
+ * first: this is the first one since they were locked.
  */
 extern RowState store_probe_key_in_order(Store *store, const Key *key, bool first);
 
-/*
- * Likewise, of the newest operation of a payment.
- */
+/* The newest operation of a payment. */
 extern RowState store_probe_payment(Store *store, const text *scope,
 									const pg_uuid_t *payment_id);
 
-/* A column of the row found last, which is not NULL. */
+/*
+ * The row found last: read.c
+ */
+
+/* A column of it that is not NULL. */
 extern Datum store_get(Store *store, AttrNumber column);
 
 /* The (sub)transaction that wrote it. */
 extern TransactionId store_get_writer(Store *store);
 
 /*
- * Let go of the pages that the scan and the row found last are on; the row can
- * still be read.  To be called before whatever may wait: VACUUM waits for those
- * who have a page pinned, and no deadlock detection sees that.
+ * Writing: write.c
  */
-extern void store_let_go(Store *store);
 
 /*
- * Let go of the row in the middle of a look-up, which can go on after the wait.
- * The row cannot be read any more.
+ * Take the lock of an INSERT, which all functions below need.  It is kept to the
+ * end of the (sub)transaction.
+ *
+ * Errors: 55P03, 40P01 and 57014 from waiting.
  */
-extern void store_pause(Store *store);
+extern void store_prepare_write(Store *store);
+
+/* Nothing is written after all: release that lock. */
+extern void store_no_write(Store *store);
 
 /*
- * Wait for the transaction that the last probe found in progress; then probe
- * again.  Obeys lock_timeout and takes part in deadlock detection.
- */
-extern void store_wait(Store *store);
-
-/*
- * Insert a row and its index entries.  values and nulls have an entry for
- * every column.  AFTER triggers that an administrator put on the table fire in
+ * Insert a row and its index entries.  values and nulls have an entry for each
+ * column.  AFTER triggers that an administrator put on the table fire in
  * store_close() or store_end_write().
  *
- * Error: 23505 if a row with that key came in past the claim (a plain INSERT
- * by an administrator, say).
+ * Errors: 23505 if there is a row with that key which the claim has not seen (a
+ * plain INSERT by an administrator, say); 0A000 if the table has triggers of
+ * another kind; those of its constraints.
  */
 extern void store_insert(Store *store, Datum *values, bool *nulls);
 
-/* Insert up to STORE_MANY rows at once, likewise. */
+/* Insert up to STORE_MANY rows at once. */
 #define STORE_MANY	64
 extern void store_insert_many(Store *store, int n, Datum **values, bool **nulls);
+
+/*
+ * Delete the row found last.  False: another transaction has deleted it, or is
+ * at it; nothing is waited for.  AFTER triggers and foreign keys fire as above.
+ *
+ * Error: 0A000, as above.
+ */
+extern bool store_delete(Store *store);
 
 /*
  * May rows be refused by what an administrator put on the table: a trigger, a
@@ -156,28 +205,22 @@ extern void store_insert_many(Store *store, int n, Datum **values, bool **nulls)
 extern bool store_may_refuse(Store *store);
 
 /*
- * End writing, so that triggers fire now.  Who writes in a subtransaction calls
- * this in it; and if it fails, the other one, after it.
+ * End writing, so that triggers fire now.  Whoever writes in a subtransaction
+ * calls store_end_write() in it.  If the subtransaction fails, he calls
+ * store_forget_write() after it.
  */
 extern void store_end_write(Store *store);
 extern void store_forget_write(Store *store);
 
 /*
- * Delete the row found last, if nobody else is deleting it or has; nobody is
- * waited for.  After store_prepare_write().  AFTER triggers and foreign keys
- * fire in store_close() or store_end_write().
- */
-extern bool store_delete(Store *store);
-
-/*
  * Lock a table against all others, to the end of the (sub)transaction.
  *
- * Errors: 55P03 and 40P01 from waiting.
+ * Errors: 55P03, 40P01 and 57014 from waiting.
  */
 extern void store_exclude_others(CatalogTable table);
 
 /*
- * Empty a table that is locked so.
+ * Empty a table that is locked against all others.
  *
  * Error: 55006 if this session has it open.
  */

@@ -21,18 +21,25 @@ extern void store_begin_probe(Store *store, CatalogIndex index, int nkeys);
 /* End the scan, if there is one, and release this lock on its index. */
 extern void store_end_scan(Store *store, LOCKMODE unlock);
 
-/* The lock of a reader that goes when reading ends, or NoLock. */
+/*
+ * The lock of a reader that goes when reading ends, or NoLock.  On an index it
+ * goes no later than on its table.  Otherwise a TRUNCATE would have the table
+ * and wait for the index, and this session would do so the other way round.
+ */
 extern LOCKMODE store_readers_lock(const Store *store);
 
 /* Where the row stands that a dirty scan has just put into the slot. */
 extern RowState store_row_state(Store *store);
 
-/* Two scan keys, for a key and its scope. */
+/*
+ * Two scan keys, for a key and its scope.  All indexes that keys are looked up in
+ * begin with these.
+ */
 extern void store_key_scan_keys(ScanKey keys, const Key *key);
 
 /*
- * The scan key for "the column of the index equals this value".  It goes to
- * keys[column - 1].
+ * The scan key for "this column of the index equals this value"; it is
+ * keys[column - 1].  All text columns of the indexes have collation "C".
  */
 extern void store_scan_key(ScanKey keys, int column, RegProcedure equals,
 						   Datum value);

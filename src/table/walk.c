@@ -3,10 +3,18 @@
  * walk.c
  *		Probing many keys in their order.
  *
- * Many keys.  Keys in the order of their index are found by walking through its
- * entries: position(), read_on() and what they call.  They read index entries
- * one by one (index_getnext_tid, then index_fetch_heap), which PostgreSQL 20 may
- * not offer to extensions any more.  Nothing else depends on how they do it, and
+ * Where keys come in the order of their index, one walk through its entries finds
+ * them all.  position() goes to the entry of a key, and read_on() reads from there
+ * to the next key.
+ *
+ * To read a page of entries costs twice as much as to look for one key.  So a walk
+ * pays only if one page has the entries of several keys: if they lie close
+ * together, or with nothing between them.  A round of keys that went down the
+ * index twice ends with store_probe_key() for each key.  The next rounds do the
+ * same, but for every eighth, which tries to walk again.
+ *
+ * The walk reads entries one by one: index_getnext_tid(), then
+ * index_fetch_heap().  PostgreSQL 20 may not offer that to extensions any more.
  * store_probe_key() for each key would do the same, only slower.
  *
  *-------------------------------------------------------------------------
@@ -21,12 +29,19 @@
 #include "table/store.h"
 #include "table/store_internal.h"
 
-/* Reading on costs as much as a new descent after about so many index entries. */
+/* After about so many entries, reading on costs as much as a new descent. */
 #define PROBE_MAX_STEPS	32
 
+/* Go to the first entry that is this key's or after it. */
 static void position(Store *store, const Key *key);
+
+/* Read on to this key, and then its row.  False: there is none. */
 static bool read_on(Store *store, const Key *key);
+
+/* Go to the next entry. */
 static void next_entry(Store *store);
+
+/* The order of a key and the entry that the scan is at. */
 static int	compare_entry(Store *store, const Key *key);
 
 RowState
@@ -35,12 +50,7 @@ store_probe_key_in_order(Store *store, const Key *key, bool first)
 	MemoryContext old_context;
 	RowState	state;
 
-	/*
-	 * To read a page of entries costs twice as much as to look for one.  It
-	 * pays if it tells of several keys: where they lie close together, or
-	 * with nothing between.  Where it did not, look for one at a time, and
-	 * try it again only now and then.
-	 */
+	/* a walk that does not pay is tried again only now and then */
 	if (first && (store->descents < 2 || ++store->rounds % 8 == 0))
 		store->descents = 0;
 	if (store->descents >= 2)
@@ -54,10 +64,6 @@ store_probe_key_in_order(Store *store, const Key *key, bool first)
 	return state;
 }
 
-/*
- * Go to the first entry of the index on the key that is this key's or behind
- * it; the row is not looked at.
- */
 static void
 position(Store *store, const Key *key)
 {
@@ -87,10 +93,6 @@ position(Store *store, const Key *key)
 	next_entry(store);
 }
 
-/*
- * Read the index from where the scan is up to this key, and then its row.
- * False: there is none.
- */
 static bool
 read_on(Store *store, const Key *key)
 {
@@ -126,9 +128,6 @@ next_entry(Store *store)
 		? store->scan->xs_itup : NULL;
 }
 
-/*
- * The order of a key and the entry that the scan is at.
- */
 static int
 compare_entry(Store *store, const Key *key)
 {

@@ -3,11 +3,12 @@
  * write.c
  *		Writing the tables.
  *
- * Writing.  Constraints, foreign keys, further indexes and AFTER ROW triggers
- * that an administrator put on a table are honoured.  BEFORE triggers could
- * change or suppress the row of a payment that the caller is told was stored,
- * and statement triggers and transition tables have no statement to go with; a
- * table that has them is refused.
+ * An administrator may put constraints, foreign keys, indexes and AFTER ROW
+ * triggers on a table.  They work as with an INSERT.
+ *
+ * Other triggers are an error.  A BEFORE trigger could change or suppress the row
+ * of a payment, which is reported to the caller as stored.  Statement triggers and
+ * transition tables have no statement to go with.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,20 +29,27 @@
 #include "table/store_internal.h"
 #include "xactlock.h"
 
-/* What is needed to insert into a table. */
+/* What is needed to write to a table. */
 typedef struct StoreWriter
 {
 	EState	   *estate;
 	ResultRelInfo *rri;			/* the table, with its indexes open */
-	CommandId	cid;
-	BulkInsertState bulk;		/* these two for many at once, or NULL */
-	TupleTableSlot *many[STORE_MANY];
+	CommandId	cid;			/* what is written belongs to this command */
+	BulkInsertState bulk;		/* for many rows at once, or NULL */
+	TupleTableSlot *many[STORE_MANY];	/* so are these */
 } StoreWriter;
 
+/* The writer of a store, which is made at the first use. */
 static StoreWriter *writer_begin(Store *store);
+
+/* Put a new row into a slot, and check the constraints of the table. */
 static void fill_slot(Store *store, TupleTableSlot *slot, Datum *values,
 					  bool *nulls);
+
+/* Make the index entries of a row, and note its AFTER triggers. */
 static void insert_index_entries(StoreWriter *writer, TupleTableSlot *slot);
+
+/* Error: 0A000 if there are triggers that cannot be fired. */
 static void check_triggers(ResultRelInfo *rri, bool deletes);
 
 void
@@ -53,8 +61,8 @@ store_prepare_write(Store *store)
 		return;
 
 	/*
-	 * REINDEX has the table locked against writers when it waits for readers
-	 * of the index.  So do not wait for the table with the index locked.
+	 * REINDEX locks the table against writers, and then waits for readers of
+	 * the index.  So we do not wait for the table with the index locked.
 	 */
 	store_end_scan(store, AccessShareLock);
 	store_let_go(store);
@@ -86,7 +94,7 @@ store_insert_many(Store *store, int n, Datum **values, bool **nulls)
 	StoreWriter *writer = writer_begin(store);
 	MemoryContext old_context;
 
-	Assert(n <= STORE_MANY);
+	Assert(n >= 0 && n <= STORE_MANY);
 	old_context = MemoryContextSwitchTo(writer->estate->es_query_cxt);
 	if (writer->bulk == NULL)
 		writer->bulk = GetBulkInsertState();
