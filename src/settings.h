@@ -27,7 +27,7 @@ extern char *setting_currency;	/* idempotency.currency; likewise */
 extern int	setting_in_flight;	/* idempotency.in_flight, an InFlight */
 extern int	setting_declines;	/* idempotency.declines, a Declines */
 extern int	setting_retention;	/* idempotency.retention, in seconds */
-extern char *setting_databases; /* idempotency.databases, a list as of SplitGUCList() */
+extern char *setting_databases; /* idempotency.databases: a list */
 extern int	setting_naptime;	/* idempotency.naptime, in seconds */
 
 extern void settings_define(void);

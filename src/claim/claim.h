@@ -29,7 +29,7 @@ typedef struct ClaimTables
 	Store	   *stores;
 	int			nstores;
 	Store	   *target;			/* the one that takes a new row */
-	AttrNumber	seq;			/* column that numbers a key's rows; 0: it has one */
+	AttrNumber	seq;			/* column that numbers rows, or 0 */
 	ClaimIsAnswer is_answer;	/* NULL: every row is */
 } ClaimTables;
 
@@ -38,7 +38,7 @@ typedef struct Claim
 {
 	ClaimTables tables;
 	const Key  *key;
-	Unsettled  *unsettled;		/* answers that the caller settles; NULL: we do */
+	Unsettled  *unsettled;		/* the caller's to settle, or NULL */
 	Store	   *store;			/* the one with the row found */
 	RowState	state;			/* of that row, as of the last probe */
 	bool		answered;		/* did that find an answer? */

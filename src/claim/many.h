@@ -35,7 +35,7 @@ typedef struct ClaimMany
 	int			nlocks;
 	LOCKTAG		tags[STORE_MANY];
 	bool		probed;			/* since they were locked */
-	bool		wait;			/* for the transaction that the last probe found */
+	bool		wait;			/* for what the last probe found? */
 } ClaimMany;
 
 /*

@@ -15,7 +15,7 @@
 typedef struct Unsettled
 {
 	bool		any;			/* are there some? */
-	XLogRecPtr	flush_to;		/* where the last of their asynchronous commits is */
+	XLogRecPtr	flush_to;		/* end of the last asynchronous commit */
 } Unsettled;
 
 /*

@@ -497,7 +497,10 @@ take_all(const GrantObject *object, Oid role)
 			grant_execute(giver, GRANT_REVOKE, object, ACL_NO_RIGHTS, role);
 	}
 
-	/* one that cannot name it, or has become a superuser, who acts as the owner */
+	/*
+	 * one that cannot name it, or has become a superuser, who acts as the
+	 * owner
+	 */
 	if (grant_read(object, role, &items) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_GRANT_OPERATION),
