@@ -54,6 +54,9 @@ request_note_purge(Store *mark)
 	bool		isnull = false;
 	bool		found;
 
+	Assert(mark->table == TABLE_REQUEST_PURGE);
+	Assert(CheckRelationLockedByMe(mark->heap, ShareUpdateExclusiveLock, true));
+
 	PushActiveSnapshot(GetLatestSnapshot());
 	store_prepare_write(mark);
 	for (found = store_find_expired(mark, DT_NOEND, ForwardScanDirection);

@@ -77,6 +77,9 @@ catalog_open(CatalogTable table, LOCKMODE lockmode)
 {
 	Relation	heap;
 
+	Assert(table < N_TABLES);
+	Assert(lockmode != NoLock);
+
 	if (!callback_registered)
 	{
 		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
@@ -164,6 +167,11 @@ catalog_index(Relation heap, CatalogIndex index)
 	List	   *candidates;
 	ListCell   *lc;
 	Oid			found = InvalidOid;
+
+	Assert(index >= 0 && index < N_INDEXES);
+	Assert(!OidIsValid(table_oids[shape->table]) ||
+		   table_oids[shape->table] == RelationGetRelid(heap));
+	Assert(CheckRelationLockedByMe(heap, AccessShareLock, true));
 
 	if (OidIsValid(index_oids[index]))
 		return index_oids[index];

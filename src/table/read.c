@@ -73,6 +73,7 @@ store_find_payment(Store *store, const text *scope, const pg_uuid_t *payment_id,
 {
 	ScanKeyData keys[2];
 
+	Assert(store->table == TABLE_OPERATION);
 	payment_scan_keys(keys, scope, payment_id);
 	return store_find(store, INDEX_OPERATION_PAYMENT, keys, 2, direction);
 }
@@ -90,6 +91,7 @@ store_find_expired(Store *store, TimestampTz until, ScanDirection direction)
 bool
 store_find_next(Store *store)
 {
+	Assert(store->scan != NULL);
 	return index_getnext_slot(store->scan, store->direction, store->slot);
 }
 
@@ -107,6 +109,7 @@ store_probe_payment(Store *store, const text *scope, const pg_uuid_t *payment_id
 {
 	ScanKeyData keys[2];
 
+	Assert(store->table == TABLE_OPERATION);
 	payment_scan_keys(keys, scope, payment_id);
 	return store_probe(store, INDEX_OPERATION_PAYMENT, keys, 2, BackwardScanDirection);
 }
@@ -140,7 +143,10 @@ store_get(Store *store, AttrNumber column)
 	bool		isnull;
 	Datum		value;
 
+	Assert(!TTS_EMPTY(store->slot));
+	Assert(column >= 1 && column <= catalog_natts(store->table));
 	value = slot_getattr(store->slot, column, &isnull);
+	Assert(!isnull);
 	return value;
 }
 
@@ -149,6 +155,7 @@ store_get_writer(Store *store)
 {
 	bool		isnull;
 
+	Assert(!TTS_EMPTY(store->slot));
 	return DatumGetTransactionId(slot_getsysattr(store->slot,
 												 MinTransactionIdAttributeNumber,
 												 &isnull));

@@ -64,6 +64,7 @@ store_pause(Store *store)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(store->context);
 
+	Assert(store->scan != NULL);
 	ExecClearTuple(store->slot);
 	compat_index_let_go(store->scan);
 	MemoryContextSwitchTo(old_context);
@@ -76,6 +77,7 @@ store_wait(Store *store)
 	uint32		token = store->token;
 	ItemPointerData tid = store->slot->tts_tid;
 
+	Assert(TransactionIdIsValid(holder));
 	store_let_go(store);
 
 	if (token != 0)
@@ -125,6 +127,7 @@ store_key_scan_keys(ScanKey keys, const Key *key)
 void
 store_scan_key(ScanKey keys, int column, RegProcedure equals, Datum value)
 {
+	Assert(column >= 1 && column <= 2);
 	ScanKeyEntryInitialize(&keys[column - 1], 0, column, BTEqualStrategyNumber,
 						   InvalidOid,
 						   equals == F_TEXTEQ ? C_COLLATION_OID : InvalidOid,

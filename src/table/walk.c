@@ -50,6 +50,8 @@ store_probe_key_in_order(Store *store, const Key *key, bool first)
 	MemoryContext old_context;
 	RowState	state;
 
+	Assert(store->table == TABLE_OPERATION);
+
 	/* a walk that does not pay is tried again only now and then */
 	if (first && (store->descents < 2 || ++store->rounds % 8 == 0))
 		store->descents = 0;

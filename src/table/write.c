@@ -72,6 +72,7 @@ store_prepare_write(Store *store)
 void
 store_no_write(Store *store)
 {
+	Assert(store->writer == NULL);
 	xactlock_release_relation(RelationGetRelid(store->heap), RowExclusiveLock);
 }
 
@@ -161,6 +162,7 @@ store_delete(Store *store)
 {
 	StoreWriter *writer = writer_begin(store);
 
+	Assert(!TTS_EMPTY(store->slot) && ItemPointerIsValid(&store->slot->tts_tid));
 	if (compat_tuple_delete(store->heap, &store->slot->tts_tid, writer->cid,
 							GetActiveSnapshot()) != TM_Ok)
 		return false;
@@ -197,6 +199,7 @@ writer_begin(Store *store)
 	ResultRelInfo *rri;
 	MemoryContext old_context;
 
+	Assert(CheckRelationLockedByMe(store->heap, RowExclusiveLock, true));
 	if (writer)
 		return writer;
 
