@@ -199,6 +199,7 @@ undoing_operation(Operation *op, const Operation *newest,
 	if (refusal)				/* voided, or expired */
 		operation_set(op, amount,
 					  NumericGetDatum(money_zero(money_decimals(operation_numeric(op, authorized)))));
+	operation_assert_valid(op, newest);
 }
 
 static void

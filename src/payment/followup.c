@@ -171,4 +171,5 @@ next_operation(Operation *op, Claim *claim, const Key *key, OperationArgs *args)
 	}
 	if (refusal)
 		operation_decline(op, refusal);
+	operation_assert_valid(op, &newest);
 }

@@ -328,7 +328,10 @@ release_hold(void *arg)
 			operation_follow(&op, &newest, &own_key, &args);
 			operation_of_owner(&op);
 			if (state_apply(&op, &args) == NULL)
+			{
+				operation_assert_valid(&op, &newest);
 				claim_insert(&claim, op.values, op.nulls);
+			}
 			else if (!money_is_zero(operation_capturable(&op)) &&
 					 !operation_is_null(&op, expires_at))
 			{

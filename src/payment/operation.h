@@ -140,6 +140,17 @@ extern void operation_cancelled(Operation *op, const Key *key);
 /* Make it one that was declined. */
 extern void operation_decline(Operation *op, const Refusal *refusal);
 
+/*
+ * Assert what must be true of an operation that is ready to be inserted.  newest:
+ * the payment's operation before it, NULL if it is the first.  If it is not true of
+ * that one, somebody wrote it by hand, and nothing is asserted.
+ */
+#ifdef USE_ASSERT_CHECKING
+extern void operation_assert_valid(const Operation *op, const Operation *newest);
+#else
+#define operation_assert_valid(op, newest)	((void) 0)
+#endif
+
 /* The code of its currency; empty if there is none. */
 extern text *operation_currency(const Operation *op);
 
