@@ -24,7 +24,7 @@
 #define Anum_operation_expired		6
 #define Anum_operation_scope		7
 #define Anum_operation_key			8
-#define Anum_operation_kind	9
+#define Anum_operation_kind			9
 #define Anum_operation_amount		10
 #define Anum_operation_currency		11
 #define Anum_operation_authorized	12
