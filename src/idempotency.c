@@ -56,7 +56,7 @@
  *	batch.c		idem_pay_batch
  *	batch_args.c	its arguments
  *	lookup.c	idem_lookup, idem_payment, idem_history: what only reads
- *	operation.c	the row of an operation, the totals, its comparison with what is asked for
+ *	operation.c	the row of an operation, its totals, its comparison with what is asked for
  *	receipt.c	what all of these return
  *	state.c		what the state of a payment allows: the rules of capture, refund
  *				and expiry

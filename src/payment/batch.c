@@ -5,23 +5,24 @@
  *
  * idem_pay_batch(keys, amounts, currencies, refs, scope)
  *
- * Each item is answered as idem_pay() would answer it, but that what concerns
- * one item alone is told in its row and does not undo the others.
+ * Each item is answered as idem_pay() would answer it.  An error that concerns one
+ * item alone is in that item's row, and does not undo the others.
  *
- * The items are worked on in the order of their keys, so that two batches never
- * wait for each other in a circle and the index is walked in one direction;
- * and STORE_MANY keys at a time, which bounds the locks held.  Of these, all
- * are locked, then probed, then inserted together, then let go.  If a key turns
- * out to be in flight, those before it are done with, and it is waited for
- * without a lock; or its items get ID409, if idempotency.in_flight is "fail".
- * Before each portion, keys that are known are answered without a lock.
+ * The items are worked on in the order of their keys.  So two batches never wait
+ * for each other in a circle, and the index is walked in one direction.  They are
+ * worked on in portions of STORE_MANY keys, which bounds the number of locks.  The
+ * keys of a portion are locked, then probed, then inserted together, then let go.
+ *
+ * A key may turn out to be in flight.  Then the keys before it are finished, all
+ * locks are let go, and its transaction is waited for.  Or, if
+ * idempotency.in_flight is "fail", its items get ID409.  Before each portion, keys
+ * that are known are answered without a lock.
  *
  * Where an administrator put triggers, CHECKs, NOT NULLs or further indexes on
  * the table, a portion is inserted in a subtransaction.  If that fails, its items
- * are inserted one by one, each in its own.
+ * are inserted one by one, each in a subtransaction of its own.
  *
- * What the batch keeps of all items is small; the rest is forgotten with each
- * portion.
+ * The batch keeps little of each item.  All else is freed after each portion.
  *
  *-------------------------------------------------------------------------
  */
@@ -128,8 +129,8 @@ idem_pay_batch(PG_FUNCTION_ARGS)
 }
 
 /*
- * Answer the items from this one on whose keys are known, without a lock.
- * Returns the first whose key is not.
+ * Answer items without a lock, beginning with this one, as long as their keys are
+ * known.  Returns the first item whose key is not.
  */
 static int
 answer_known(Batch *batch, int from)
@@ -155,8 +156,8 @@ answer_known(Batch *batch, int from)
 }
 
 /*
- * Answer a portion of the items, from this one on, and pay those that are new.
- * Returns the first that is left.
+ * Answer a portion of the items, beginning with this one, and pay those that are
+ * new.  Returns the first item that is left.
  */
 static int
 answer_portion(Batch *batch, int from)
@@ -204,8 +205,8 @@ choose_keys(Portion *portion, int from)
 }
 
 /*
- * Answer the items of a key that has just been probed.  If it is new, the first
- * of them that is in order becomes one of the operations to be inserted.
+ * Answer the items of a key that has just been probed.  If the key is new, its first
+ * good item becomes one of the operations to be inserted.
  */
 static void
 answer_key(Portion *portion, int k)
@@ -235,8 +236,8 @@ answer_key(Portion *portion, int k)
 }
 
 /*
- * Insert the operations of the first so many keys.  Where the table is as we made
- * it, nothing is to be expected that concerns one item alone.
+ * Insert the operations of the first so many keys.  If the table is as we made it,
+ * no error can concern one item alone.
  */
 static void
 insert_portion(Portion *portion, int nkeys)
@@ -263,8 +264,8 @@ insert_portion(Portion *portion, int nkeys)
 }
 
 /*
- * Answer the items of a new key again, one by one: an item that is refused by a
- * trigger, a CHECK or an index fails alone.  It leaves the key to the next one.
+ * Answer the items of a new key again, one by one.  An item that a trigger, a CHECK
+ * or an index refuses fails alone, and leaves the key to the next item.
  */
 static void
 insert_key(Portion *portion, int k)
@@ -303,6 +304,9 @@ insert_key(Portion *portion, int k)
 	}
 }
 
+/*
+ * Insert the operations of the portion.
+ */
 static void
 insert_operations(Portion *portion)
 {
@@ -330,7 +334,7 @@ insert_and_end(void *arg)
 }
 
 /*
- * The first item behind this one that has another key.
+ * The first item after this one that has another key.
  */
 static int
 end_of_key(Batch *batch, int from)
@@ -404,7 +408,7 @@ answer(Batch *batch, BatchItem *item, const Operation *op)
 }
 
 /*
- * If the operation under the key is not a payment that was made: why.
+ * Why the operation under the key is no payment; NULL if it is one.
  */
 static Refusal *
 unpaid(const Operation *op)
@@ -429,6 +433,9 @@ batch_refuse(Batch *batch, BatchItem *item, const Refusal *refusal)
 		? MemoryContextStrdup(batch->result_context, refusal->detail) : NULL;
 }
 
+/*
+ * Return a row for each item, in the order given.
+ */
 static void
 put_rows(Batch *batch, ReturnSetInfo *rsinfo)
 {

@@ -41,6 +41,7 @@ typedef struct BatchItem
 	pg_uuid_t	payment_id;		/* unless it failed */
 } BatchItem;
 
+/* All items. */
 typedef struct Batch
 {
 	int			nitems;
@@ -51,7 +52,7 @@ typedef struct Batch
 	Unsettled	unsettled;		/* answers from other transactions */
 	MemoryContext result_context;	/* for the whole call */
 	MemoryContext portion_context;	/* for a portion */
-	const char *last_message;	/* most that fail do so alike */
+	const char *last_message;	/* shared, as most fail for the same reason */
 } Batch;
 
 /*
@@ -63,7 +64,7 @@ typedef struct Batch
  */
 extern void batch_read_items(Batch *batch, FunctionCallInfo fcinfo);
 
-/* An item has failed. */
+/* Let an item fail. */
 extern void batch_refuse(Batch *batch, BatchItem *item, const Refusal *refusal);
 
 #endif							/* IDEM_BATCH_H */

@@ -5,18 +5,20 @@
  *
  * idem_cancel(key, scope)
  *
- * A client that does not know whether its request was carried out, and does not
- * want it any more, cancels the key.  If the key was never used, a row is
- * stored under it, so that the request, if it still arrives, is answered with
- * that and does nothing.  If it was used, what its operation did is undone: a
- * hold is voided, a capture or a payment refunded, as far as it is not undone
- * yet (a refund is the payment's, not a capture's, so at most what the payment
- * has left).  That is an operation like any other, under a key of its own that
- * is made from the one that is cancelled, so cancelling again replays it.
+ * A client may not know whether a call was carried out, and not want it any more.
+ * Then it cancels the key.
  *
- * Cancelling takes the claim on the key as any other use of it does: so it
- * waits for a request that is in flight, and a request that comes after it
- * finds the key answered.
+ * If the key was never used, a row is stored under it.  If the call still arrives,
+ * it is answered with that row, and does nothing.
+ *
+ * If the key was used, what its operation did is undone.  A hold is voided.  A
+ * payment or a capture is refunded, or what the payment has left to refund if that
+ * is less: a refund is the payment's, not a capture's.  What undoes it is an
+ * operation like any other.  Its key is made from the one that is cancelled, so that
+ * cancelling again replays it.
+ *
+ * Cancelling claims the key as any other call does.  So it waits for a call that is
+ * in flight, and a call that comes later finds the key answered.
  *
  *-------------------------------------------------------------------------
  */
@@ -107,8 +109,8 @@ take_unused(Claim *claim, Store *store, const Key *key)
 }
 
 /*
- * The receipt of a cancellation is for all whose payment it is, whoever of them
- * made it.
+ * Replay a cancellation.  Its receipt is for all roles whose payment it is,
+ * whichever of them cancelled.
  */
 static Datum
 replay(FunctionCallInfo fcinfo, const Claim *claim)
@@ -149,8 +151,8 @@ undo(FunctionCallInfo fcinfo, Store *store, const Key *own_key,
 }
 
 /*
- * Make the operation that undoes what is left of another one.  If nothing is
- * left, it is one of nothing: it has to be stored, or the same cancellation would
+ * Make the operation that undoes what is left of another one.  If nothing is left,
+ * its amount is zero.  It is stored all the same, or the same cancellation might
  * find something to undo later.
  */
 static void
@@ -202,6 +204,9 @@ undoing_operation(Operation *op, const Operation *newest,
 	operation_assert_valid(op, newest);
 }
 
+/*
+ * Raise ID412: this cannot be undone.
+ */
 static void
 cannot_cancel(const char *what, const char *hint)
 {

@@ -6,16 +6,15 @@
  * idem_expire(max_holds)
  *
  * A hold that has run out cannot be captured any more, released or not (state.c).
- * But as long as no operation says that it is released, the payment's totals do
- * not either, and what counts these goes on counting the hold.  So idem_expire()
- * goes through the list, idempotency.hold, which has a row for each authorization,
- * in the order in which they are due; stores the operation "expire", if something
- * is left of the hold; and deletes the row.
+ * But the payment's totals count it as held until an operation releases it.  The
+ * list, idempotency.hold, has a row for each authorization.  idem_expire() goes
+ * through the list in the order in which holds are due.  If something is left of a
+ * hold, it stores the operation "expire".  Then it deletes the row.
  *
- * A table of its own, and not an index on idempotency.operation: that one would
- * cost every payment something, this costs authorizations alone, and it is as
- * long as there are holds to watch.  A capture does not touch it; a row of a
- * payment that has nothing left to release is deleted when its time comes.
+ * The list is a table of its own, and not an index on idempotency.operation.  An
+ * index would cost every payment something; the list costs authorizations alone,
+ * and is no longer than there are holds to watch.  A capture does not touch it.  If
+ * nothing is left to release, the row is deleted when its time comes.
  *
  * A hold is due when it expires.  If it cannot be released then, it is put off:
  * its row is deleted, and inserted again with a later due_at.  So each sweep
@@ -23,8 +22,8 @@
  *
  * - while somebody is at work on the payment, since a sweep waits for no
  *   transaction to end;
- * - if its release fails: a trigger refuses it, or somebody has meddled with the
- *   rows;
+ * - if its release fails: a trigger refuses it, or somebody has changed the rows by
+ *   hand;
  * - if the payment expires later than the list says: its newest operation counts.
  *
  * In the last case it is due at that later time.  In the others it is due again
@@ -32,17 +31,18 @@
  * one that fails for long is tried ever more rarely, and nothing has to be
  * remembered for that.
  *
- * Two sweeps at the same time: the one that has deleted the row has the hold.  The
- * other sees that, and goes on to the next row.  It does not wait, and does not
+ * Of two sweeps at the same time, the one that has deleted the row has the hold.
+ * The other sees that, and goes on to the next row.  It does not wait, and does not
  * insert the row once more.  The row is deleted first, outside the subtransaction
  * in which the release may fail.
  *
- * The operation is the payment owner's, whoever calls idem_expire(), and so is
- * its key, which is made from the authorization's.  That key needs no claim:
- * who has the payment is the only one who may use it.
+ * The operation belongs to the payment's owner, whoever calls idem_expire().  Its
+ * key is made from the authorization's.  That key needs no claim: only who has the
+ * payment's lock uses it.
  *
- * All is tried in one subtransaction first, as one for each hold would cost more
- * than what it does.  If that fails, each is tried in its own.
+ * All is tried in one subtransaction first, as a subtransaction costs more than the
+ * release of a hold.  If that fails, each hold is tried in a subtransaction of its
+ * own.
  *
  *-------------------------------------------------------------------------
  */
@@ -178,6 +178,9 @@ hold_expire(int most)
 	return s.done;
 }
 
+/*
+ * Look at the holds that are due.  arg: the Sweep.
+ */
 static void
 sweep(void *arg)
 {
@@ -251,8 +254,8 @@ deal_with(Sweep *s, Hold *hold)
 }
 
 /*
- * Do it; if the sweep is careful, in a subtransaction, and return its error.  One
- * that does not lie in the hold is raised in any case.
+ * Do the work.  A careful sweep does it in a subtransaction, and gets the error back.
+ * An error that is not the hold's own is always raised.
  */
 static ErrorData *
 attempt(const Sweep *s, void (*work) (void *arg), Hold *hold)
@@ -270,6 +273,9 @@ attempt(const Sweep *s, void (*work) (void *arg), Hold *hold)
 	return error;
 }
 
+/*
+ * Count a hold that could not be released, and keep the first error.
+ */
 static void
 note_failure(Sweep *s, const Hold *hold, const ErrorData *error)
 {
@@ -299,8 +305,7 @@ tell_failures(const Sweep *s)
 }
 
 /*
- * Release what is held for a payment, if it has expired and nobody is at work on
- * it.
+ * Release a hold, if it has run out and nobody is at work on the payment.
  */
 static void
 release_hold(void *arg)
@@ -348,7 +353,7 @@ release_hold(void *arg)
 }
 
 /*
- * Put a hold that has been taken off the list on it again.
+ * Put a hold on the list again.
  */
 static void
 put_off(void *arg)
@@ -366,6 +371,9 @@ put_off(void *arg)
 	insert_hold(hold);
 }
 
+/*
+ * Put a hold on the list.
+ */
 static void
 insert_hold(const Hold *hold)
 {

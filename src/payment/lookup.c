@@ -199,6 +199,9 @@ idem_payment_status(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(payment_status_name(state.status)));
 }
 
+/*
+ * Check the arguments that name a payment.
+ */
 static void
 check_payment(const pg_uuid_t *payment_id, text *scope_arg, text **scope)
 {

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * operation.c
- *		The row of an operation, the totals, its comparison with what is asked for.
+ *		The row of an operation, its totals, its comparison with what is asked for.
  *
- * A row says what came of a call, with the payment's running totals after
- * it: authorized (held), captured (taken), released (held, and let go again),
+ * A row says what came of a call.  It has the payment's totals after the call:
+ * authorized (held), captured (taken), released (held, and let go again) and
  * refunded (taken, and given back).  All else on a receipt follows from these:
  *
- *		capturable = authorized - captured - released, and none once a hold
- *					 has expired, whether it was released by then or not
+ *		capturable = authorized - captured - released; nothing once the hold has
+ *					 expired, whether it is released yet or not
  *		refundable = captured - refunded
  *
  * and the payment's status:
@@ -19,12 +19,13 @@
  *		partially_captured	in part
  *		voided				nothing captured, and all released
  *		expired				nothing captured, and the hold has run out (whether
- *							it was released for that by then or not)
+ *							it is released yet or not)
  *		authorized			nothing captured yet
  *
- * A declined operation changes nothing: its row carries the totals on, and its
- * own status says so.  A key that was cancelled before it was used has a row of
- * its own payment, with nothing in it.
+ * A declined operation changes nothing.  Its row has the same totals, and the
+ * status "declined".  A key that was cancelled before it was used has a payment of
+ * its own, of nothing.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -422,6 +423,9 @@ init(Operation *op, const Key *key, OperationKind kind,
 	operation_set_text(op, Anum_operation_role, access_current_role());
 }
 
+/*
+ * Write a text, or NULL.
+ */
 static void
 operation_set_text(Operation *op, int column, const text *value)
 {
@@ -431,6 +435,9 @@ operation_set_text(Operation *op, int column, const text *value)
 		operation_set_column_null(op, column);
 }
 
+/*
+ * Write what is asked for.  If it names no amount, the totals must be there.
+ */
 static void
 set_args(Operation *op, const OperationArgs *args)
 {
@@ -445,6 +452,9 @@ set_args(Operation *op, const OperationArgs *args)
 		operation_set(op, metadata, JsonbPGetDatum(args->metadata));
 }
 
+/*
+ * May the current role see what the role of this name stored?
+ */
 static bool
 may_act_for(Datum role)
 {
@@ -452,8 +462,7 @@ may_act_for(Datum role)
 }
 
 /*
- * What is left to be captured, and refunded, in the form in which amounts are
- * stored.
+ * What is left to be captured, in the form in which amounts are stored.
  */
 static Datum
 capturable(const Operation *op)
@@ -465,6 +474,9 @@ capturable(const Operation *op)
 								 operation_value(op, released), zero);
 }
 
+/*
+ * What is left to be refunded, in that form.
+ */
 static Datum
 refundable(const Operation *op)
 {
@@ -473,7 +485,7 @@ refundable(const Operation *op)
 }
 
 /*
- * Zero, with the decimals of the payment: most payments have one at hand.
+ * Zero, with the decimals of the payment.  Most payments have one at hand.
  */
 static Datum
 stored_zero(const Operation *op)
@@ -483,6 +495,9 @@ stored_zero(const Operation *op)
 	return NumericGetDatum(money_zero(money_decimals(operation_numeric(op, refunded))));
 }
 
+/*
+ * Is a stored text the one that is asked for?
+ */
 static bool
 same_text(const Operation *op, int column, const text *asked)
 {
@@ -491,7 +506,10 @@ same_text(const Operation *op, int column, const text *asked)
 					   asked);
 }
 
-/* As jsonb's "=": the order of members and the way numbers are written do not matter. */
+/*
+ * Are the stored metadata those that are asked for?  This is the "=" of jsonb: the
+ * order of members does not matter, nor how a number is written.
+ */
 static bool
 same_metadata(const Operation *op, Jsonb *asked)
 {
@@ -501,6 +519,9 @@ same_metadata(const Operation *op, Jsonb *asked)
 								  &asked->root) == 0;
 }
 
+/*
+ * A number of microseconds, for messages.
+ */
 static char *
 duration_text(int64 us)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * operation.h
- *		The row of an operation, the totals, its comparison with what is asked for.
+ *		The row of an operation, its totals, its comparison with what is asked for.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,7 +26,7 @@ typedef struct Operation
 	bool		nulls[Natts_operation];
 } Operation;
 
-/* A column that is not NULL, and one that may be. */
+/* The value of a column that is not NULL; and whether a column is NULL. */
 #define operation_value(op, column)	operation_column(op, Anum_operation_##column)
 #define operation_numeric(op, column)	DatumGetNumeric(operation_value(op, column))
 #define operation_is_null(op, column)	operation_column_is_null(op, Anum_operation_##column)
@@ -36,18 +36,21 @@ typedef struct Operation
 	operation_set_column(op, Anum_operation_##column, value)
 #define operation_set_null(op, column)	operation_set_column_null(op, Anum_operation_##column)
 
+/* The same, with the column in a variable. */
 static inline Datum
 operation_column(const Operation *op, int column)
 {
 	return op->values[column - 1];
 }
 
+/* Is it NULL? */
 static inline bool
 operation_column_is_null(const Operation *op, int column)
 {
 	return op->nulls[column - 1];
 }
 
+/* Write a value. */
 static inline void
 operation_set_column(Operation *op, int column, Datum value)
 {
@@ -55,6 +58,7 @@ operation_set_column(Operation *op, int column, Datum value)
 	op->nulls[column - 1] = false;
 }
 
+/* Write a NULL. */
 static inline void
 operation_set_column_null(Operation *op, int column)
 {
@@ -114,7 +118,7 @@ typedef struct OperationArgs
 /* Take the row out of a slot.  Its values live as long as the slot's. */
 extern void operation_from_slot(Operation *op, TupleTableSlot *slot);
 
-/* Likewise, a copy. */
+/* Take a copy of it, which lives as long as the current memory context. */
 extern void operation_copy(Operation *op, TupleTableSlot *slot);
 
 /*
@@ -131,7 +135,7 @@ extern void operation_start(Operation *op, const Key *key,
 extern void operation_follow(Operation *op, const Operation *newest,
 							 const Key *key, const OperationArgs *args);
 
-/* Make it one of the role that started the payment, whoever makes it. */
+/* Give it to the role that started the payment, whoever makes it. */
 extern void operation_of_owner(Operation *op);
 
 /* The row that answers a key which was cancelled before it was used. */
@@ -154,11 +158,14 @@ extern void operation_assert_valid(const Operation *op, const Operation *newest)
 /* The code of its currency; empty if there is none. */
 extern text *operation_currency(const Operation *op);
 
-/* Its kind, and the word for a kind. */
+/* Its kind; OPERATION_UNKNOWN if somebody wrote another word by hand. */
 extern OperationKind operation_kind(const Operation *op);
 extern bool operation_is(const Operation *op, OperationKind kind);
+
+/* The word for a kind. */
 extern const char *operation_kind_name(OperationKind kind);
 
+/* Was it declined? */
 extern bool operation_is_declined(const Operation *op);
 
 /* Why it was declined; NULL if it was not. */
@@ -167,7 +174,7 @@ extern Refusal *operation_refusal(const Operation *op);
 /* Has the payment's hold run out at that time? */
 extern bool operation_has_expired(const Operation *op, TimestampTz at);
 
-/* Has what it left been released for that? */
+/* Has what was left of the hold been released since it ran out? */
 extern bool operation_is_expired(const Operation *op);
 
 /* authorized - captured - released, and captured - refunded */

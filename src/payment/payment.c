@@ -8,10 +8,10 @@
  * idem_authorize(key, amount, currency, from_account, to_account, expires_in,
  *			reference, metadata, scope)
  *
- * A keyed function is made of the same steps: check the key; claim_find(), and
- * replay a hit; check the rest, which a replay must not depend on (a currency
- * may be gone by then); claim_take(); do the work; claim_insert();
- * claim_release().
+ * Every keyed function takes the same steps: check the key; claim_find(), and replay
+ * what it finds; check the rest; claim_take(); do the work; claim_insert();
+ * claim_release().  The rest is checked after claim_find(), because a replay must
+ * not depend on it: the currency may be gone by then.
  *
  *-------------------------------------------------------------------------
  */
@@ -116,6 +116,9 @@ payment_not_found(const pg_uuid_t *payment_id, const text *scope)
 			 errdetail("It was looked for in scope \"%s\".", text_to_cstring(scope))));
 }
 
+/*
+ * What both do, in the steps above.
+ */
 static Datum
 start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 			  OperationArgs *args, const char *command)

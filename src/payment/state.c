@@ -61,6 +61,9 @@ state_apply(Operation *op, const OperationArgs *args)
 	elog(ERROR, "no state allows or forbids an operation of kind %d", args->kind);
 }
 
+/*
+ * Take an amount, and release the rest if this is the final capture.
+ */
 static Refusal *
 capture(Operation *op, Numeric amount, bool final)
 {
@@ -90,6 +93,9 @@ capture(Operation *op, Numeric amount, bool final)
 	return NULL;
 }
 
+/*
+ * Release all that is held.
+ */
 static Refusal *
 void_rest(Operation *op)
 {
@@ -105,6 +111,9 @@ void_rest(Operation *op)
 	return NULL;
 }
 
+/*
+ * Give an amount back.
+ */
 static Refusal *
 refund(Operation *op, Numeric amount)
 {
@@ -136,6 +145,9 @@ refund(Operation *op, Numeric amount)
 	return NULL;
 }
 
+/*
+ * Release all that is held, because the hold has run out.
+ */
 static Refusal *
 expire(Operation *op)
 {
@@ -152,7 +164,7 @@ expire(Operation *op)
 }
 
 /*
- * Is there something held?
+ * Refuse to capture or void if nothing is held.
  */
 static Refusal *
 check_hold(const Operation *op, OperationKind kind)
@@ -182,7 +194,7 @@ check_hold(const Operation *op, OperationKind kind)
 }
 
 /*
- * left: what was held then.
+ * The refusal to capture or void a hold that has run out.  left: what it held then.
  */
 static Refusal *
 hold_has_expired(const Operation *op, Numeric left, OperationKind kind)

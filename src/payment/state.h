@@ -12,13 +12,13 @@
 #include "payment/operation.h"
 
 /*
- * Carry out a capture, void, refund or expiry: given an operation with the totals that
- * the payment had before it (see operation_follow()), set its amount, if all
- * that is left is asked for, and its totals.
+ * Carry out a capture, void, refund or expiry.  op has the totals that the payment
+ * had before it (see operation_follow()).  Its totals are set; so is its amount, if
+ * all that is left is asked for.
  *
- * Refusal: ID412 if there is nothing, or not as much, to capture or refund, or
- * the hold has expired (or, to be released for that, has not).  Then nothing is changed but an amount that was not
- * named, to what is left.
+ * Refusal: ID412 if there is nothing, or not as much, to capture or refund; or if
+ * the hold has expired; or, for an expiry, if it has not.  Then the totals are not
+ * changed.
  */
 extern Refusal *state_apply(Operation *op, const OperationArgs *args);
 
