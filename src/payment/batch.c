@@ -77,8 +77,8 @@ static void insert_operations(Portion *portion);
 static void insert_and_end(void *arg);
 static int	end_of_key(Batch *batch, int from);
 static OperationArgs item_args(const BatchItem *item);
-static bool start(Batch *batch, BatchItem *item, Operation *op);
-static void answer(Batch *batch, BatchItem *item, const Operation *op);
+static bool start_item(Batch *batch, BatchItem *item, Operation *op);
+static void answer_item(Batch *batch, BatchItem *item, const Operation *op);
 static Refusal *unpaid(const Operation *op);
 static void put_rows(Batch *batch, ReturnSetInfo *rsinfo);
 
@@ -149,7 +149,7 @@ answer_known(Batch *batch, int from)
 			break;
 		operation_from_slot(&op, claim_slot(&claim));
 		for (; from < end; from++)
-			answer(batch, batch->sorted[from], &op);
+			answer_item(batch, batch->sorted[from], &op);
 		MemoryContextReset(batch->portion_context);
 	}
 	return from;
@@ -227,9 +227,9 @@ answer_key(Portion *portion, int k)
 		if (portion->states[k] == KEY_IN_FLIGHT)
 			batch_refuse(batch, item, claim_in_flight());
 		else if (have_op)
-			answer(batch, item, op);
+			answer_item(batch, item, op);
 		else
-			have_op = start(batch, item, op);
+			have_op = start_item(batch, item, op);
 	}
 	if (portion->states[k] == KEY_NEW && have_op)
 		portion->nops++;
@@ -283,10 +283,10 @@ insert_key(Portion *portion, int k)
 		CHECK_FOR_INTERRUPTS();
 		if (have_op)
 		{
-			answer(batch, item, op);
+			answer_item(batch, item, op);
 			continue;
 		}
-		if (!start(batch, item, op))
+		if (!start_item(batch, item, op))
 			continue;
 		error = subtransaction_try(insert_and_end, portion);
 		if (error == NULL)
@@ -367,7 +367,7 @@ item_args(const BatchItem *item)
  * Make the operation of an item whose key is ours.  False: it failed.
  */
 static bool
-start(Batch *batch, BatchItem *item, Operation *op)
+start_item(Batch *batch, BatchItem *item, Operation *op)
 {
 	OperationArgs args = item_args(item);
 	Refusal    *refusal = payment_check(&args);
@@ -388,7 +388,7 @@ start(Batch *batch, BatchItem *item, Operation *op)
  * Answer an item from the operation stored under its key.
  */
 static void
-answer(Batch *batch, BatchItem *item, const Operation *op)
+answer_item(Batch *batch, BatchItem *item, const Operation *op)
 {
 	OperationArgs args = item_args(item);
 	Refusal    *refusal = operation_check_access(op);
