@@ -51,6 +51,9 @@ access_allowed(const text *stored_role)
 	return has_privs_of_role(GetUserId(), role);
 }
 
+/*
+ * The current role's name, which is kept as long as no role changes.
+ */
 static const char *
 current_role_name(void)
 {
@@ -74,6 +77,9 @@ current_role_name(void)
 	return NameStr(current_name);
 }
 
+/*
+ * A role has changed: look the name up anew.
+ */
 static void
 forget_role(Datum arg, int cacheid, uint32 hashvalue)
 {

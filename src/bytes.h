@@ -20,6 +20,7 @@ bytes_equal(const void *a, const void *b)
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
 }
 
+/* The same, with a string. */
 static inline bool
 bytes_equal_cstring(const void *a, const char *s)
 {

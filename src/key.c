@@ -109,6 +109,9 @@ key_hash(const Key *key, uint64 seed)
 											VARSIZE_ANY_EXHDR(key->key), seed));
 }
 
+/*
+ * Which comes first?  A text before those that begin with it.
+ */
 static int
 compare_bytes(const text *a, const text *b)
 {

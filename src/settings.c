@@ -123,6 +123,9 @@ setting_text(const char *value, const char *name)
 	return cstring_to_text_with_len(value, len);
 }
 
+/*
+ * The check hook of idempotency.databases: it is a list of names.
+ */
 static bool
 check_databases(char **value, void **extra, GucSource source)
 {

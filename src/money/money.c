@@ -228,6 +228,9 @@ is_plain(Datum amount)
 		 (header & SHORT_WEIGHT_MASK) < MONEY_MAX_DIGITS / 4);
 }
 
+/*
+ * Write an amount with so many decimals; rounds.
+ */
 static Numeric
 set_decimals(Numeric amount, int n)
 {
