@@ -57,6 +57,7 @@
  *	batch_args.c	its arguments
  *	lookup.c	idem_lookup, idem_payment, idem_history: what only reads
  *	operation.c	the row of an operation, its totals, its comparison with what is asked for
+ *	operation_assert.c	what must be true of it, in builds with assertions
  *	receipt.c	what all of these return
  *	state.c		what the state of a payment allows: the rules of capture, refund
  *				and expiry

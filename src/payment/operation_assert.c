@@ -1,0 +1,127 @@
+/*-------------------------------------------------------------------------
+ *
+ * operation_assert.c
+ *		What must be true of an operation that is about to be inserted.
+ *
+ * This is for builds with assertions.  idem_check() looks at the same, and at more,
+ * in what is stored.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "bytes.h"
+#include "money/money.h"
+#include "payment/operation.h"
+
+#ifdef USE_ASSERT_CHECKING
+
+static bool is_valid(const Operation *op);
+static bool totals_are_valid(const Operation *op);
+static bool may_follow(const Operation *op, const Operation *newest);
+
+void
+operation_assert_valid(const Operation *op, const Operation *newest)
+{
+	if (newest && !is_valid(newest))
+		return;
+	Assert(is_valid(op));
+	if (newest)
+		Assert(may_follow(op, newest));
+	else
+		Assert(DatumGetInt32(operation_value(op, seq)) == 1);
+}
+
+/*
+ * Does what idem_check() looks at in one row hold?
+ */
+static bool
+is_valid(const Operation *op)
+{
+	bool		declined = operation_is_declined(op);
+
+	if (DatumGetInt32(operation_value(op, seq)) < 1 ||
+		operation_is_null(op, message) == declined ||
+		operation_is_null(op, currency) != operation_is(op, OPERATION_CANCEL) ||
+		operation_is_null(op, final) == operation_is(op, OPERATION_CAPTURE) ||
+		(operation_is_expired(op) && operation_is_null(op, expires_at)) ||
+		!totals_are_valid(op))
+		return false;
+
+	switch (operation_kind(op))
+	{
+		case OPERATION_PAY:
+		case OPERATION_CANCEL:
+			return !declined && operation_is_null(op, expires_at);
+
+		case OPERATION_AUTHORIZE:
+		case OPERATION_EXPIRE:
+			return !declined;
+
+		case OPERATION_CAPTURE:
+		case OPERATION_VOID:
+		case OPERATION_REFUND:
+			return true;
+
+		case OPERATION_UNKNOWN:
+			break;
+	}
+	return false;
+}
+
+/*
+ * 0 <= refunded <= captured and captured + released <= authorized, all with the
+ * same decimals?
+ */
+static bool
+totals_are_valid(const Operation *op)
+{
+	Numeric		amounts[] = {
+		operation_numeric(op, amount),
+		operation_numeric(op, authorized),
+		operation_numeric(op, captured),
+		operation_numeric(op, released),
+		operation_numeric(op, refunded),
+	};
+
+	for (int i = 0; i < lengthof(amounts); i++)
+	{
+		if (numeric_is_nan(amounts[i]) || numeric_is_inf(amounts[i]) ||
+			money_compare(amounts[i], money_zero(0)) < 0 ||
+			money_decimals(amounts[i]) != money_decimals(amounts[0]))
+			return false;
+	}
+	return money_compare(operation_refundable(op), money_zero(0)) >= 0 &&
+		money_compare(operation_capturable(op), money_zero(0)) >= 0;
+}
+
+/*
+ * Is it the next operation of the same payment?  A declined one changes nothing.
+ */
+static bool
+may_follow(const Operation *op, const Operation *newest)
+{
+	static const int totals[] = {
+		Anum_operation_captured,
+		Anum_operation_released,
+		Anum_operation_refunded,
+	};
+
+	if (DatumGetInt32(operation_value(op, seq)) != DatumGetInt32(operation_value(newest, seq)) + 1 ||
+		memcmp(DatumGetUUIDP(operation_value(op, payment_id)),
+			   DatumGetUUIDP(operation_value(newest, payment_id)), UUID_LEN) != 0 ||
+		!bytes_equal(operation_currency(op), operation_currency(newest)))
+		return false;
+
+	for (int i = 0; i < lengthof(totals); i++)
+	{
+		int			change = money_compare(DatumGetNumeric(operation_column(op, totals[i])),
+										   DatumGetNumeric(operation_column(newest, totals[i])));
+
+		if (change < 0 || (change > 0 && operation_is_declined(op)))
+			return false;
+	}
+	return true;
+}
+
+#endif							/* USE_ASSERT_CHECKING */
