@@ -34,6 +34,7 @@
 #include "utils/memutils.h"
 
 #include "claim/lock.h"
+#include "compat.h"
 #include "xactlock.h"
 
 /*
