@@ -10,7 +10,9 @@ FROM pg_depend d
 JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'idempotency'
 JOIN (SELECT 'pg_proc'::regclass, oid, oid::regprocedure::text, proacl FROM pg_proc
 	UNION ALL SELECT 'pg_class'::regclass, oid, oid::regclass::text, relacl FROM pg_class
+	-- since PostgreSQL 17 the row types of tables are members, too, and so are arrays
 	UNION ALL SELECT 'pg_type'::regclass, oid, oid::regtype::text, typacl FROM pg_type
+		WHERE typcategory <> 'A' AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = typrelid AND c.relkind <> 'c')
 	UNION ALL SELECT 'pg_namespace'::regclass, oid, 'schema ' || nspname, nspacl FROM pg_namespace)
 	AS m(catalog, oid, object, acl) ON (d.classid, d.objid, d.deptype) = (m.catalog, m.oid, 'e')
 LEFT JOIN pg_init_privs i ON (i.classoid, i.objoid, i.objsubid) = (m.catalog, m.oid, 0),
