@@ -150,12 +150,14 @@ cmp_ok(scalar keys %raised, '>', 5, 'there are errors of our own');
 my %listed = map { $_ => 1 } grep { /^ID/ } map { split /, /, $_->[0] } @{ table(section('Errors')) };
 is_deeply([ sort keys %listed ], [ sort keys %raised ], 'the errors of class ID are listed');
 
-# What has a name of ours is there.
+# What has a name of ours is there: in SQL, or as a function in C (the install script drops some from SQL again).
 
 my %known = map { $_ => 1 } @{ query(q(
 	SELECT proname FROM pg_proc WHERE proname LIKE 'idem%'
 	UNION ALL SELECT typname FROM pg_type WHERE typname LIKE 'idem%'
+	UNION ALL SELECT 'idempotency.' || proname FROM pg_proc WHERE pronamespace = 'idempotency'::regnamespace
 	UNION ALL SELECT 'idempotency.' || relname FROM pg_class WHERE relnamespace = 'idempotency'::regnamespace)) },
+	$sources =~ /^PG_FUNCTION_INFO_V1\((\w+)\)/mg,
 	map { /^([\w.]+)/ } split /\n/, $settings;
 for my $page (sort keys %text)
 {
