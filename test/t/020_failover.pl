@@ -1,7 +1,7 @@
 # A drill: primaries are killed while clients pay, and pg_auto_failover lets the standby take over. Does any receipt
 # get lost that a client was given, or change, and is anything charged twice?
 #
-# Clients do what README asks of them: they look for the primary among both nodes, wait for an answer for a few seconds,
+# Clients do what docs/guarantees.md asks of them: they look for the primary among both nodes, wait for an answer for a few seconds,
 # then drop the connection and send the same call again, until COMMIT has returned.
 #
 # fsync is off, as in all tests: the processes die here, not the machines.
