@@ -42,6 +42,7 @@
  * request: an application's own keyed work
  *	request.c	idem_begin, idem_complete and the like
  *	execute.c	idem_execute
+ *	lookup.c	idem_lookup_request
  *	purge.c		idem_purge
  *	row.c		the row of a request, and the tables that it is in
  *	clock.c		the time by which it expires

@@ -8,7 +8,6 @@
  * idem_complete(key, response, attempt, scope)
  * idem_fail(key, response, attempt, scope)
  * idem_release(key, attempt, scope)
- * idem_lookup_request(key, scope)
  *
  * Without a lease, a request is begun and ended in one transaction: to begin
  * takes the claim and writes nothing, to end writes the one row (begun.c keeps
@@ -36,7 +35,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/tuplestore.h"
 
 #include "request/begun.h"
 #include "bytes.h"
@@ -53,7 +51,6 @@ PG_FUNCTION_INFO_V1(idem_checkpoint);
 PG_FUNCTION_INFO_V1(idem_complete);
 PG_FUNCTION_INFO_V1(idem_fail);
 PG_FUNCTION_INFO_V1(idem_release);
-PG_FUNCTION_INFO_V1(idem_lookup_request);
 
 #define ARG_JSON(n)		ARG_TEXT(n)
 
@@ -225,58 +222,6 @@ idem_release(PG_FUNCTION_ARGS)
 	request_close(&rc);
 	settle(&rows);
 	PG_RETURN_VOID();
-}
-
-/*
- * idem_lookup_request: what is known of a request, or no row.
- *
- * Errors: those of key_check(); ID403; 57014 of settle().
- */
-Datum
-idem_lookup_request(PG_FUNCTION_ARGS)
-{
-	static const int columns[] = {
-		Anum_request_key,
-		Anum_request_status,
-		Anum_request_attempt,
-		Anum_request_response,
-		Anum_request_checkpoint,
-		Anum_request_checkpoint_data,
-		Anum_request_lease_until,
-		Anum_request_created_at,
-		Anum_request_expires_at,
-	};
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Key			key;
-	RequestClaim rc;
-	Request		row;
-	TupleTableSlot *slot;
-	Unsettled	rows = {0};
-
-	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(1), &key));
-	InitMaterializedSRF(fcinfo, 0);
-
-	request_open(&rc, &key);
-	if (request_look_up(&rc, &row, &slot))
-	{
-		Datum		values[lengthof(columns)];
-		bool		nulls[lengthof(columns)];
-
-		refusal_raise(request_check_access(&row));
-		settle_note(&rows, slot);
-		/* the rows of the result may be read when the table has been emptied */
-		request_copy(&row, &row);
-		for (int i = 0; i < lengthof(columns); i++)
-		{
-			values[i] = row.values[columns[i] - 1];
-			nulls[i] = row.nulls[columns[i] - 1];
-		}
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
-	request_close(&rc);
-	settle(&rows);
-
-	return (Datum) 0;
 }
 
 void
