@@ -1,12 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * access.c
- *		Which roles may see a row.
+ *		Which roles may see a row, and act on it.
  *
- * Application roles have no rights on the tables; they have EXECUTE on the
- * functions, and the functions let them see the rows of the roles whose
- * privileges they have.  The role of a row is the one that was current when
- * it was stored (inside a SECURITY DEFINER function, that function's owner).
+ * Application roles need no rights on the tables.  They have EXECUTE on the
+ * functions.  The functions show a role the rows of all roles whose privileges
+ * it has.
+ *
+ * The role of a row is the one that was current when the row was stored.  Inside a
+ * SECURITY DEFINER function, that is the function's owner.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,7 +25,7 @@
 #include "bytes.h"
 #include "compat.h"
 
-/* the current role's name, till a role changes */
+/* the current role and its name; InvalidOid: the name has to be looked up */
 static Oid	current_role = InvalidOid;
 static NameData current_name;
 
@@ -52,7 +54,7 @@ access_allowed(const text *stored_role)
 }
 
 /*
- * The current role's name, which is kept as long as no role changes.
+ * The name of the current role.  It is valid until the next call.
  */
 static const char *
 current_role_name(void)
@@ -70,7 +72,7 @@ current_role_name(void)
 	}
 
 	name = GetUserNameFromId(GetUserId(), false);
-	/* pg_authid is shared by databases of all encodings; a dump has just one */
+	/* databases of all encodings share pg_authid, but a dump has one encoding */
 	pg_verifymbstr(name, strlen(name), false);
 	namestrcpy(&current_name, name);
 	current_role = GetUserId();
@@ -78,7 +80,7 @@ current_role_name(void)
 }
 
 /*
- * A role has changed: look the name up anew.
+ * A role has changed: it may have been renamed.
  */
 static void
 forget_role(Datum arg, int cacheid, uint32 hashvalue)

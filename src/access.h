@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * access.h
- *		Which roles may see a row.
+ *		Which roles may see a row, and act on it.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,9 +9,10 @@
 #define IDEM_ACCESS_H
 
 /*
- * The name of the current role, as it is stored with a row.
+ * The name of the current role, as it is stored with a row.  A copy in the current
+ * memory context.
  *
- * Error: 22021 if it is not valid in the database's encoding.
+ * Errors: 22021 if the name is not valid in the database's encoding.
  */
 extern text *access_current_role(void);
 
@@ -20,7 +21,7 @@ extern text *access_current_role(void);
  * it has that role's privileges (pg_has_role(..., 'USAGE')).  If no role has
  * that name any more, only a superuser may.
  *
- * Error: as above.
+ * Errors: 22021 if the current role's name is not valid in the database's encoding.
  */
 extern bool access_allowed(const text *stored_role);
 

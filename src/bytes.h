@@ -10,7 +10,10 @@
 
 #include "compat.h"
 
-/* Neither may be compressed or stored out of line; NULL is like NULL alone. */
+/*
+ * Are the two the same?  Neither may be compressed or stored out of line.  NULL
+ * equals NULL and nothing else.
+ */
 static inline bool
 bytes_equal(const void *a, const void *b)
 {
@@ -20,7 +23,7 @@ bytes_equal(const void *a, const void *b)
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
 }
 
-/* The same, with a string. */
+/* Is it the same as a string?  Neither may be NULL. */
 static inline bool
 bytes_equal_cstring(const void *a, const char *s)
 {

@@ -3,17 +3,18 @@
  * call.c
  *		Reading the arguments of a call.
  *
- * Our functions have many arguments, and most calls name few of them.  For each
- * argument the executor evaluates an expression at every call, which for the six
- * that idem_pay() leaves null costs as much as forming the receipt.  So the
- * functions have a planner support function, which cuts off the arguments at the
- * end that are constant and null.  ARG_IS_NULL() takes for null what is not there.
+ * Our functions have many arguments, and most calls name few of them.  The
+ * executor evaluates an expression for each argument at every call.  For the six
+ * that idem_pay() usually leaves null, that costs as much as forming the receipt.
+ * So the functions have a planner support function.  It cuts off the arguments at
+ * the end that are constant and null.  ARG_IS_NULL() takes a missing argument for
+ * null.
  *
- * The planner may simplify a call twice.  The second time it fills in the defaults
- * of what is missing.  So an argument without a default is never cut off, and the
- * defaults mean what null means.  Where null shall mean something else, that
- * argument and those before it must not be cut off either: a null that asks for
- * nothing would become a default that asks for all.
+ * The planner may simplify a call twice.  The second time, it fills in the defaults
+ * of the arguments that are missing.  So an argument without a default is never cut
+ * off, and every default must mean what null means.  Where null has to mean
+ * something else, that argument and those before it must not be cut off.  Otherwise
+ * a null that asks for nothing would become a default that asks for all.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,8 +36,10 @@ PG_FUNCTION_INFO_V1(idem_shorten_call);
 static int	without_default(Oid function);
 
 /*
- * idempotency.shorten_call(internal) returns internal: the support function, see
- * SupportRequestSimplify in nodes/supportnodes.h.
+ * idempotency.shorten_call(internal) returns internal: the planner support function.
+ * It answers SupportRequestSimplify (nodes/supportnodes.h), and no other request.
+ *
+ * Result: the shorter call; NULL if nothing can be cut off.
  */
 Datum
 idem_shorten_call(PG_FUNCTION_ARGS)
@@ -71,7 +74,7 @@ idem_shorten_call(PG_FUNCTION_ARGS)
 }
 
 /*
- * How many arguments of a function have no default.
+ * The number of a function's arguments that have no default.  They come first.
  */
 static int
 without_default(Oid function)
@@ -100,7 +103,10 @@ call_not_null(bool is_null, const char *name)
 int64
 call_duration(const Interval *interval, const char *name)
 {
-	/* beyond these are infinite ones, and sums beyond the end of time */
+	/*
+	 * beyond it are infinite intervals, and times that a timestamp cannot
+	 * hold
+	 */
 	const int64 limit = INT64CONST(100) * 365 * USECS_PER_DAY;
 	double		us = (double) interval->time +
 		((double) interval->day + (double) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;

@@ -3,8 +3,8 @@
  * compat.h
  *		What differs between the PostgreSQL versions, 15 to 19, newest first.
  *
- * The names are those of the newest version's meaning; nothing else in the
- * sources looks at PG_VERSION_NUM.
+ * A name means what it means in the newest version.  No other file looks at
+ * PG_VERSION_NUM.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,18 +31,19 @@
 #error "idempotency needs PostgreSQL 15 or later"
 #endif
 
-/* before the declaration of a function that does not return */
+/* Stands before the declaration of a function that does not return. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn __attribute__((noreturn))
 #endif
 
-/* VARDATA_ANY() and the like had no header of their own */
+/* Before 16, VARDATA_ANY() and the like had no header of their own. */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
 
 /*
- * Begin a plain index scan: no instrumentation, no ordering operators.
+ * Begin a plain index scan: no instrumentation, no ordering operators.  The caller
+ * ends it with index_endscan().
  */
 static inline IndexScanDesc
 compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot,
@@ -58,9 +59,9 @@ compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot,
 }
 
 /*
- * Let go of the page of the table that an index scan is on; the scan can go on.
- * In PostgreSQL 19 a reset keeps the page.  To be called in the memory context of
- * the scan.
+ * Release the page of the table that an index scan has pinned.  The scan can go on.
+ * In PostgreSQL 19 a reset keeps the page.  Call it in the memory context of the
+ * scan.
  */
 static inline void
 compat_index_let_go(IndexScanDesc scan)
@@ -74,7 +75,8 @@ compat_index_let_go(IndexScanDesc scan)
 }
 
 /*
- * Delete a row.  If another transaction is changing it, do not wait for that.
+ * Delete a row.  Result: TM_Ok if it has been deleted.  If another transaction is
+ * changing it, this does not wait.
  */
 static inline TM_Result
 compat_tuple_delete(Relation rel, ItemPointer tid, CommandId cid,
@@ -92,9 +94,11 @@ compat_tuple_delete(Relation rel, ItemPointer tid, CommandId cid,
 }
 
 /*
- * Make the index entries of a row that has just been inserted; a duplicate is
- * an error.  Returns the indexes whose deferred constraint is to be looked at
- * again by an AFTER trigger.
+ * Make the index entries of a row that has just been inserted.
+ *
+ * Result: the indexes whose deferred constraint an AFTER trigger has to check again.
+ *
+ * Errors: 23505 and 23P01 if another row is in conflict.
  */
 static inline List *
 compat_insert_index_tuples(ResultRelInfo *rel, TupleTableSlot *slot,
@@ -111,7 +115,7 @@ compat_insert_index_tuples(ResultRelInfo *rel, TupleTableSlot *slot,
 }
 
 /*
- * Empty a table that is open, and exclusively locked; see ExecuteTruncate().
+ * Empty a table that is open and exclusively locked.  See ExecuteTruncate().
  */
 static inline void
 compat_truncate(Relation rel)
@@ -128,8 +132,8 @@ compat_truncate(Relation rel)
 }
 
 /*
- * The next transaction id to be assigned, in 64 bits, without a lock: it may be
- * out of date, but is beyond every id that this process has met.
+ * The next transaction id to be assigned, in 64 bits.  It is read without a lock, so
+ * it may be out of date.  It is beyond every id that this process has met.
  */
 static inline uint64
 compat_next_full_xid(void)
@@ -146,7 +150,7 @@ compat_next_full_xid(void)
 /*
  * Do commits wait for synchronous standbys, if their session asks for it?  The
  * flags came with 15.13, 16.9 and 17.5.  Before the checkpointer has set them, a
- * commit goes by its session's own setting.
+ * commit goes by the setting that its own process has read.
  */
 static inline bool
 compat_sync_standbys_defined(void)
@@ -163,7 +167,9 @@ compat_sync_standbys_defined(void)
 }
 
 /*
- * Has a role a right on a table or view, a function or a schema?
+ * Has a role a right on a table or view, a function or a schema?  ACLCHECK_OK: yes.
+ *
+ * classid: pg_class, pg_proc or pg_namespace.
  */
 static inline AclResult
 compat_aclcheck(Oid classid, Oid objectid, Oid role, AclMode mode)
@@ -180,8 +186,8 @@ compat_aclcheck(Oid classid, Oid objectid, Oid role, AclMode mode)
 }
 
 /*
- * The module's magic block; from 18 on it tells name and version to
- * pg_get_loaded_modules().
+ * The module's magic block.  From 18 on, pg_get_loaded_modules() shows the name and
+ * the version in it.
  */
 #if PG_VERSION_NUM >= 180000
 #define COMPAT_MODULE_MAGIC(module_name, module_version) \

@@ -3,30 +3,31 @@
  * idempotency.c
  *		The module: what happens when the library is loaded.
  *
- * Where things are, a folder a subject.  A folder includes only what stands above it
- * in this list; rights, only what all use, and table.
+ * The map of src: a folder for each subject, a line for each file, from the lowest
+ * floor up.  A file includes headers of its own folder and of lower floors only;
+ * test/bin/floors checks that.  A header stands with the .c file of its name.
  *
- * all use
+ * for all: the lowest floor, in src itself
  *	key.c		what a key and a scope may be
- *	call.c		reading the arguments of a call, and having the planner leave some out
+ *	call.c		reading the arguments of a call; leaving some out when it is planned
  *	access.c	which roles may see a row
  *	refusal.c	why a request is not carried out
  *	settings.c	the configuration parameters
  *	subtransaction.c	running what may fail
  *	xactlock.c	locks that belong to the (sub)transaction
  *	errors.h	the SQLSTATEs
- *	bytes.h		comparing texts
+ *	bytes.h		comparing texts byte by byte
  *	compat.h	what differs between PostgreSQL versions
  *
- * table: the tables
+ * table: the tables.  No other folder reads or writes a row by itself
  *	catalog.c	finding the tables and their indexes
- *	shape.c		what they are like: columns, keys
+ *	shape.c		what they must be like: columns, keys
  *	cache.c		small tables that a session reads once and keeps
- *	store.c		the way to them: opening and closing.  No other folder reads or
- *				writes a row by itself
+ *	store.c		opening and closing; store.h has all that reads and writes
  *	read.c		looking rows up, and finding out where they stand
  *	walk.c		finding many keys in their order
  *	write.c		inserting, deleting, emptying
+ *	store_internal.h	what the last four share
  *
  * claim: one key, one effect
  *	claim.c		finding out, safely, whether a key is new, in flight or answered;
@@ -35,12 +36,17 @@
  *	lock.c		the locks of keys and payments
  *	settle.c	making a stored row as durable as the session's own commits
  *
- * money: amounts
+ * money: amounts.  On the floor of claim
  *	money.c		what an amount may be
  *	currency.c	which currencies there are, and how many decimals they have
  *
+ * rights: who may do what.  On the floor of claim
+ *	rights.c	idem_grant, idem_revoke, and the list of rights that they give
+ *	grant.c		GRANT and REVOKE in the name of a given role
+ *	initprivs.c	what the install script has granted, as pg_dump finds it
+ *
  * request: an application's own keyed work
- *	request.c	idem_begin, idem_complete and the like
+ *	request.c	idem_begin, idem_checkpoint, idem_complete, idem_fail, idem_release
  *	execute.c	idem_execute
  *	lookup.c	idem_lookup_request
  *	purge.c		idem_purge
@@ -49,32 +55,27 @@
  *	begun.c		the requests that the transaction has begun and not ended
  *	fingerprint.c	what a request is compared by
  *
- * payment
+ * payment: what moves money, and what shows it
  *	payment.c	idem_pay, idem_authorize: what starts a payment
  *	followup.c	idem_capture, idem_void, idem_refund: what goes on with one
  *	cancel.c	idem_cancel
- *	hold.c		idem_expire, and the list of holds that it goes by
+ *	hold.c		idem_expire, and the list of holds
  *	batch.c		idem_pay_batch
  *	batch_args.c	its arguments
  *	lookup.c	idem_lookup, idem_payment, idem_history: what only reads
- *	operation.c	the row of an operation, its totals, its comparison with what is asked for
+ *	operation.c	the row of an operation: totals, comparison with what is asked for
  *	operation_assert.c	what must be true of it, in builds with assertions
  *	receipt.c	what all of these return
- *	state.c		what the state of a payment allows: the rules of capture, refund
- *				and expiry
+ *	state.c		what a payment's state allows: the rules of capture, refund, expiry
  *	uuid7.c		payment ids
  *
  * maintenance: the background processes
- *	launcher.c	what starts a worker in each database
+ *	launcher.c	starts a worker in each database
  *	worker.c	what a worker does there
+ *	maintenance.h	what both have for others
  *
- * rights: who may do what
- *	rights.c	idem_grant, idem_revoke, and the list of what they give
- *	grant.c		GRANT and REVOKE in the name of a given role
- *	initprivs.c	what pg_dump takes for granted by the install script
- *
- * Nothing needs to be preloaded: the library is loaded at the first call.  If it
- * is, there is a launcher of background workers too.
+ * Nothing needs to be preloaded: the first call loads the library.  If it is
+ * preloaded, a launcher of background workers runs too.
  *
  *-------------------------------------------------------------------------
  */
@@ -90,6 +91,9 @@ COMPAT_MODULE_MAGIC("idempotency", IDEM_VERSION);
 
 extern PGDLLEXPORT void _PG_init(void);
 
+/*
+ * PostgreSQL calls this when it has loaded the library.
+ */
 void
 _PG_init(void)
 {

@@ -3,12 +3,13 @@
  * key.c
  *		Keys and scopes: what they may be.
  *
- * A key is text the client chose, compared byte by byte: no case is folded,
- * no space trimmed, no Unicode normalised.  The IETF draft "The
- * Idempotency-Key HTTP Header Field" makes it a string of printable ASCII; we
- * also take the rest of the database's encoding.  Control characters are
- * refused, because a key that cannot be read off a log or a header is a key
- * that will one day be sent again a little differently.
+ * A key is text that the client chose.  It is compared byte by byte: no case is
+ * folded, no space trimmed, no Unicode normalized.
+ *
+ * The IETF draft "The Idempotency-Key HTTP Header Field" makes it a string of
+ * printable ASCII.  We also take the rest of the database's encoding.  Control
+ * characters are refused.  A key that cannot be read in a log or a header will one
+ * day be sent again a little differently.
  *
  *-------------------------------------------------------------------------
  */
@@ -110,7 +111,7 @@ key_hash(const Key *key, uint64 seed)
 }
 
 /*
- * Which comes first?  A text before those that begin with it.
+ * Compare two texts by their bytes, as collation "C" does: <0, 0, >0.
  */
 static int
 compare_bytes(const text *a, const text *b)
@@ -123,7 +124,7 @@ compare_bytes(const text *a, const text *b)
 }
 
 /*
- * Which of our own prefixes a key begins with, or NULL.
+ * The reserved prefix that a key begins with, or NULL.
  */
 static const char *
 reserved_prefix(const text *key)
@@ -140,7 +141,8 @@ reserved_prefix(const text *key)
 }
 
 /*
- * Refuse a text that is too long or has a control character.
+ * Refuse a text that is too long or has a control character.  what: its name, for
+ * messages.  sqlstate: the refusal's.
  */
 static Refusal *
 check_text(const text *t, const char *what, int max_bytes, int sqlstate)
@@ -165,12 +167,12 @@ check_text(const text *t, const char *what, int max_bytes, int sqlstate)
 }
 
 /*
- * Offset of the first control character (Unicode category Cc), or -1.
+ * The offset of the first control character (Unicode category Cc), or -1.
  *
- * No server encoding uses the bytes of ASCII inside a longer character, so
- * the C0 set and DEL are told bytewise.  The C1 set, U+0080 to U+009F, is two
- * bytes in UTF-8; in single-byte encodings its bytes may be letters, and are
- * let pass.
+ * No server encoding uses the bytes of ASCII inside a longer character.  So a byte
+ * of the C0 set, or DEL, always is that character.  The C1 set, U+0080 to U+009F,
+ * has two bytes in UTF-8.  In other encodings its bytes may be part of letters, and
+ * are not refused.
  */
 static int
 control_character(const char *s, int len)

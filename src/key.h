@@ -10,49 +10,68 @@
 
 #include "refusal.h"
 
-/* most bytes of a key, and of a scope, in the database's encoding */
+/* The most bytes of a key, and of a scope, in the database's encoding. */
 #define KEY_MAX_BYTES	255
 
-/* The keys of what idem_cancel() and idem_expire() do begin so, and no client's do. */
+/*
+ * The operations that idem_cancel() and idem_expire() store have keys that begin
+ * with these.  A client's key must not.
+ */
 #define KEY_CANCEL_PREFIX	"idem_cancel:"
 #define KEY_EXPIRE_PREFIX	"idem_expire:"
 
 /* A key that has been checked, in the scope that it belongs to. */
 typedef struct Key
 {
-	text	   *scope;			/* '' to KEY_MAX_BYTES bytes */
-	text	   *key;			/* 1 to KEY_MAX_BYTES bytes */
+	text	   *scope;			/* 0 to KEY_MAX_BYTES bytes */
+	text	   *key;			/* 1 to KEY_MAX_BYTES bytes, after one of the
+								 * prefixes above if it has one */
 } Key;
 
 /*
- * Check a key that a client sends with a request, and the scope that goes with
- * it, into *result.
+ * Check a key that a client sends with a request, and its scope.  *result points to
+ * both.
  *
  * key: NULL is refused.  scope: NULL means the setting idempotency.scope.
  *
- * Refusals: ID400 for a key, 22023 for a scope, that is missing, empty, too
- * long or not printable (a scope may be empty); ID400 for a key that begins
- * with one of these prefixes.
+ * Result: NULL, or a refusal: ID400 if the key is NULL, empty, too long, has a
+ * control character or begins with one of the prefixes; 22023 if the scope is too
+ * long or has a control character.
+ *
+ * Errors: those of setting_text().
  */
 extern Refusal *key_check(text *key, text *scope, Key *result);
 
 /*
- * The scope alone, checked likewise.
+ * Check a scope alone.  *result: the scope.
  *
- * Error: 22021 of setting_text().
+ * scope: NULL means the setting idempotency.scope.
+ *
+ * Result: NULL, or a refusal, 22023, as for key_check().
+ *
+ * Errors: those of setting_text().
  */
 extern Refusal *key_check_scope(text *scope, text **result);
 
-/* The key to look up: any that key_check() lets pass, or one of ours. */
+/*
+ * Check a key to look up.  It is key_check(), but a key may begin with one of the
+ * prefixes, and is then longer by that.
+ */
 extern Refusal *key_check_lookup(text *key, text *scope, Key *result);
 
-/* The key of what is done about a key, by one of these prefixes. */
+/*
+ * A key made of one of the prefixes and a client's key, in the same scope.  It is in
+ * the current memory context.
+ */
 extern Key	key_with_prefix(const char *prefix, const Key *key);
 
-/* The order of keys in their index: by key, then by scope, both by their bytes. */
+/*
+ * Compare two keys (<0, 0, >0) in the order of their index: by key, then by scope,
+ * both by their bytes.
+ */
 extern int	key_compare(const Key *a, const Key *b);
 
-/* 64-bit hash of scope and key together; equal keys hash equal. */
+/* A 64-bit hash of scope and key.  Equal keys have the same hash for a seed. */
 extern uint64 key_hash(const Key *key, uint64 seed);
 
 #endif							/* IDEM_KEY_H */

@@ -4,40 +4,51 @@
  *		Why a request is not carried out: an error that can be raised, stored
  *		or returned.
  *
- * What is checked of one request (its key, its amount, the payment's state) is
- * told by a value, and the caller decides what becomes of it: most raise it; a
- * batch returns it for the item and goes on with the next; a decline may be
- * stored as the answer.  Errors that concern the whole transaction, such as a
- * serialization failure, are raised where they happen.
+ * A check of one request (its key, its amount, the payment's state) returns a
+ * refusal, or NULL if all is well.  The caller decides what to do with it.  Most
+ * callers raise it.  A batch returns it for the item and goes on with the next one.
+ * A decline may be stored as the answer.
+ *
+ * Errors that concern the whole transaction, such as a serialization failure, are
+ * raised where they happen.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef IDEM_REFUSAL_H
 #define IDEM_REFUSAL_H
 
+/* An error that has not been raised. */
 typedef struct Refusal
 {
-	int			sqlstate;
+	int			sqlstate;		/* as MAKE_SQLSTATE() makes it */
 	const char *message;		/* the primary message */
-	const char *detail;			/* this and the hint may be NULL */
-	const char *hint;
+	const char *detail;			/* may be NULL */
+	const char *hint;			/* may be NULL */
 } Refusal;
 
-/* The strings are kept, not copied. */
+/*
+ * Make a refusal, in the current memory context.  It keeps the strings and does not
+ * copy them.  detail and hint may be NULL.
+ */
 extern Refusal *refusal_make(int sqlstate, const char *message,
 							 const char *detail, const char *hint);
 
-/* ID403: what it is about ("payment") belongs to another role. */
+/*
+ * ID403: something belongs to another role.  what: "payment", say; part of the
+ * message.
+ */
 extern Refusal *refusal_forbidden(const char *what);
 
 /*
- * ID422: the key was used with a request that differs in this field.  stored and
- * asked are what it was and is, both NULL if they are not to be shown.
+ * ID422: the key was used with a request that differs in this field.
+ *
+ * stored, asked: the field's value then and now, for the message; both NULL if they
+ * are not to be shown.
  */
 extern Refusal *refusal_different(const char *field, const char *stored,
 								  const char *asked);
 
-/* Raise it as an error; NULL is no refusal, and none is raised. */
+/* Raise a refusal as an error.  Does nothing if it is NULL. */
 extern void refusal_raise(const Refusal *refusal);
 
 #endif							/* IDEM_REFUSAL_H */

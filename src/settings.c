@@ -3,11 +3,12 @@
  * settings.c
  *		The configuration parameters, idempotency.*
  *
- * All of them but those of the background worker, which are the server's, can be
- * set per role, database, session and transaction, so none may hold what is
- * only right for one connection of a pool.  Values
- * that name something (a scope, a currency) are checked where they are used:
- * a bad one must not keep a role from connecting.
+ * The settings of the background worker belong to the server.  All others can be
+ * set per role, database, session and transaction.  None of them may keep a state
+ * of the session: a connection pooler shares sessions between clients.
+ *
+ * A value that names something (a scope, a currency) is checked where it is used.
+ * A bad one must not keep a role from connecting.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,6 +22,7 @@
 #include "compat.h"
 #include "settings.h"
 
+/* For what each means see settings.h, and its text in settings_define(). */
 char	   *setting_scope = NULL;
 char	   *setting_currency = NULL;
 int			setting_in_flight = IN_FLIGHT_WAIT;
@@ -31,12 +33,14 @@ int			setting_naptime = 60;
 
 static bool check_databases(char **value, void **extra, GucSource source);
 
+/* The values of idempotency.in_flight. */
 static const struct config_enum_entry in_flight_options[] = {
 	{"wait", IN_FLIGHT_WAIT, false},
 	{"fail", IN_FLIGHT_FAIL, false},
 	{NULL, 0, false}
 };
 
+/* The values of idempotency.declines. */
 static const struct config_enum_entry declines_options[] = {
 	{"raise", DECLINES_RAISE, false},
 	{"record", DECLINES_RECORD, false},
@@ -124,7 +128,7 @@ setting_text(const char *value, const char *name)
 }
 
 /*
- * The check hook of idempotency.databases: it is a list of names.
+ * Check hook of idempotency.databases: it must be a list of names.
  */
 static bool
 check_databases(char **value, void **extra, GucSource source)

@@ -41,6 +41,10 @@ subtransaction_try(void (*work) (void *arg), void *arg)
 	return error;
 }
 
+/*
+ * From outside are the errors of classes 40, 53, 57 and 58, and 55P03 (lock_timeout,
+ * NOWAIT).
+ */
 bool
 subtransaction_own_error(const ErrorData *error)
 {

@@ -9,14 +9,16 @@
 #define IDEM_SUBTRANSACTION_H
 
 /*
- * Run it in a subtransaction.  Returns NULL; or, if it failed, its error, which
- * is in the current memory context, and all that it did is rolled back.
+ * Run work(arg) in a subtransaction.
+ *
+ * Result: NULL if it succeeded.  If it failed, the error, in the current memory
+ * context; all that it did has been rolled back.
  */
 extern ErrorData *subtransaction_try(void (*work) (void *arg), void *arg);
 
 /*
- * Is it likely that an error lies in what was being done, and not in what is
- * around it: other transactions, the server, an administrator?
+ * Is an error one of the work itself, by its SQLSTATE?  If not, it comes from other
+ * transactions, the server or an administrator, and the same work may succeed later.
  */
 extern bool subtransaction_own_error(const ErrorData *error);
 

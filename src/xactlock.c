@@ -4,10 +4,10 @@
  *		Locks that belong to the (sub)transaction.
  *
  * PostgreSQL releases a lock with its resource owner.  While a statement runs, that
- * may be the owner of a portal, and a cursor's portal can end before the rows that
- * it wrote do: when a later FETCH fails and is rolled back.  A lock that guards a
- * row has to last as long as the row may, so it belongs to the resource owner of
- * the (sub)transaction.
+ * may be the owner of a portal.  A cursor's portal can end before the rows that it
+ * wrote: when a later FETCH fails and is rolled back.  A lock that guards a row has
+ * to last as long as the row may.  So it belongs to the resource owner of the
+ * (sub)transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -77,8 +77,8 @@ xactlock_release_relation(Oid relid, LOCKMODE mode)
 }
 
 /*
- * Make a resource owner the current one.  Returns the one before.  After an error,
- * the abort of the (sub)transaction sets it anew.
+ * Make a resource owner the current one, and return the one before.  The caller sets
+ * that one again.  After an error, the abort of the (sub)transaction sets the owner.
  */
 static ResourceOwner
 enter(ResourceOwner owner)

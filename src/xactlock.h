@@ -10,7 +10,12 @@
 
 #include "storage/lock.h"
 
-/* LockAcquire() and LockRelease(). */
+/*
+ * LockAcquire() and LockRelease(), of a lock that belongs to the (sub)transaction.
+ * dont_wait: return LOCKACQUIRE_NOT_AVAIL if somebody else has a conflicting lock.
+ *
+ * Errors: 55P03, 40P01 and 57014 from waiting.
+ */
 extern LockAcquireResult xactlock_acquire(const LOCKTAG *tag, LOCKMODE mode,
 										  bool dont_wait);
 extern void xactlock_release(const LOCKTAG *tag, LOCKMODE mode);
@@ -19,8 +24,11 @@ extern void xactlock_release(const LOCKTAG *tag, LOCKMODE mode);
 extern void xactlock_release_in_parent(const LOCKTAG *tag, LOCKMODE mode);
 
 /*
- * LockRelationOid() and UnlockRelationOid(); and the former without waiting:
- * false, if somebody else has a lock in conflict.
+ * LockRelationOid() and UnlockRelationOid(), of such a lock.
+ * xactlock_relation_if_free() does not wait.  It returns false if somebody else has
+ * a conflicting lock.
+ *
+ * Errors: 55P03, 40P01 and 57014 from waiting.
  */
 extern void xactlock_relation(Oid relid, LOCKMODE mode);
 extern bool xactlock_relation_if_free(Oid relid, LOCKMODE mode);
