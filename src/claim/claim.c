@@ -18,16 +18,20 @@
  * 3.	Take the key's advisory lock, or fail with ID409.
  * 4.	Probe again.  A committed row: at READ COMMITTED replay it, above that it
  *		is not in the snapshot, and 40001 has the transaction run again.  A row
- *		of a transaction in progress: let the lock go, wait for that transaction
+ *		of a transaction in progress: release the lock, wait for that transaction
  *		(or ID409), and start again at the probe.  No row: the key is ours.
  * 5.	The caller does the work and inserts the row with its index entries.
- * 6.	Let the lock go.  Whoever takes it next finds our row in step 4, before
+ * 6.	Release the lock.  Whoever takes it next finds our row in step 4, before
  *		we commit and after.
+ *
+ * A row of a request may be no answer: it has expired, or the request has not
+ * ended.  Such a row is not replayed.  The key is ours, and the caller gets the row,
+ * too.
  *
  * Why it is right.  Between the probe of step 4 that finds nothing and the
  * index entry of step 5 the lock is held, and nobody inserts a row with a key
  * without its lock; so no two transactions insert the same key while both are
- * alive.  (idem_expire() does without the lock: nobody else can use its keys.)
+ * alive.  (idem_expire() needs no lock of a key: nobody else can use its keys.)
  * If ours rolls back, in whole or to a savepoint, its row is dead to the next
  * probe, and whoever waited finds nothing and goes on as the worker.
  * A prepared transaction is one in progress.  Rows that come in past the claim
@@ -41,14 +45,14 @@
  * Deadlock detection sees that, too.  Since a lock does not outlive its call, the
  * number of locks does not grow with the number of keys in a transaction.  The
  * exception is a request that is begun without a lease: its lock is kept until it
- * ends (begun.c), and two transactions that begin the same two requests crosswise
- * may deadlock.
+ * ends (begun.c).  Two transactions that begin the same two requests crosswise may
+ * deadlock.
  *
  * Operations on a payment.  With the key ours, the payment is claimed in the
  * same way: take its lock, and look for its newest row with a dirty snapshot.
  * If that is committed, or our own, the state is known, and stays so while the
  * lock is held: decide, and insert the next.  If it is of a transaction in
- * progress, let both locks go, wait for that transaction, and start again with
+ * progress, release both locks, wait for that transaction, and start again with
  * the key.  A key's lock comes before a payment's, and whoever has a payment's
  * lock takes no other lock of ours, so these locks cannot close a circle.  At
  * REPEATABLE READ and above, a newest row that is not in the snapshot is
@@ -56,9 +60,9 @@
  *
  * Many keys at a time are claimed by many.c, which follows the same protocol.
  *
- * Before anything is waited for, all pages are let go: whoever has one pinned
+ * Before anything is waited for, all pages are released: whoever has one pinned
  * keeps VACUUM waiting, unseen by deadlock detection.  And before an answer is
- * returned, it is settled (settle.c), with no lock held.
+ * returned, it is settled (settle.c), after the locks of the claim are released.
  *
  *-------------------------------------------------------------------------
  */
@@ -123,7 +127,7 @@ claim_find(Claim *claim, const char *command)
 		return true;
 	}
 
-	/* a new key is work, which a parallel operation cannot even prepare */
+	/* a new key means work, and a parallel operation cannot even prepare it */
 	PreventCommandIfParallelMode(command);
 	return false;
 }
@@ -146,7 +150,7 @@ claim_take(Claim *claim, const char *command)
 				claim_not_in_snapshot("an idempotency key");
 			if (claim->state != ROW_IN_PROGRESS && !claim->answered)
 			{
-				/* the insert may have to wait for what is on the table */
+				/* what an administrator put on the table may have it wait */
 				if (claim->state != ROW_ABSENT && store_may_refuse(claim->tables.target))
 					let_go(claim);
 				return true;
@@ -275,7 +279,8 @@ claim_not_in_snapshot(const char *what)
 }
 
 /*
- * Where the key's row stands: the newest, if several tables have one.
+ * Find the key's row and where it stands: the newest, if several tables have one.
+ * If one of them is in progress, that one.
  */
 static void
 probe(Claim *claim)
@@ -325,7 +330,8 @@ is_answer(const Claim *claim)
 }
 
 /*
- * Take the key's lock, or raise ID409.
+ * Take the key's lock, or raise ID409 if idempotency.in_flight is "fail" and another
+ * transaction has it.
  */
 static void
 take_lock(Claim *claim)
@@ -341,7 +347,8 @@ take_lock(Claim *claim)
 }
 
 /*
- * Wait for the transaction that has the key, or raise ID409.
+ * Wait for the transaction that has the key.  ID409 if idempotency.in_flight is
+ * "fail".
  */
 static void
 wait_for_key(Claim *claim)
@@ -355,8 +362,8 @@ wait_for_key(Claim *claim)
 }
 
 /*
- * Lock the payment and find its newest row.  False: that is of a transaction in
- * progress, and all locks have been released.
+ * Lock the payment and find its newest row.  False: the row is of a transaction in
+ * progress; both locks have been released, that of the key and that of the payment.
  */
 static bool
 take_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
@@ -378,14 +385,15 @@ take_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
 		claim_not_in_snapshot("a payment");
 	claim->payment_found = state != ROW_ABSENT;
 
-	/* the insert may have to wait for what an administrator put on the table */
+	/* what an administrator put on the table may have the insert wait */
 	if (store_may_refuse(claim->store))
 		store_let_go(claim->store);
 	return true;
 }
 
 /*
- * Wait for the transaction that has the payment, or raise ID409.
+ * Wait for the transaction that has the payment.  ID409 if idempotency.in_flight is
+ * "fail".
  */
 static void
 wait_for_payment(Claim *claim)
@@ -401,7 +409,7 @@ wait_for_payment(Claim *claim)
 }
 
 /*
- * Let all pages go, before waiting.
+ * Release all pages, before a wait.
  */
 static void
 let_go(Claim *claim)

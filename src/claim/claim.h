@@ -18,22 +18,23 @@
 #include "table/store.h"
 
 /*
- * Does the row in a slot answer its key for good?  waited: we waited for the
- * transaction that wrote it.
+ * Does the row in a slot answer its key for good?
+ *
+ * waited: the last transaction that we waited for is the one that wrote the row.
  */
 typedef bool (*ClaimIsAnswer) (TupleTableSlot *slot, bool waited);
 
 /* The tables that a key may be in. */
 typedef struct ClaimTables
 {
-	Store	   *stores;
+	Store	   *stores;			/* open; the first one's OID is in the lock */
 	int			nstores;
 	Store	   *target;			/* the one that takes a new row */
-	AttrNumber	seq;			/* column that numbers rows, or 0 */
+	AttrNumber	seq;			/* integer column that numbers rows, or 0 */
 	ClaimIsAnswer is_answer;	/* NULL: every row is */
 } ClaimTables;
 
-/* Private to claim.c, which alone reads and writes its members. */
+/* A claim on a key.  Only claim.c reads and writes its members. */
 typedef struct Claim
 {
 	ClaimTables tables;
@@ -41,118 +42,149 @@ typedef struct Claim
 	Unsettled  *unsettled;		/* the caller's to settle, or NULL */
 	Store	   *store;			/* the one with the row found */
 	RowState	state;			/* of that row, as of the last probe */
-	bool		answered;		/* did that find an answer? */
-	TransactionId waited_for;	/* the last transaction that was waited for */
+	bool		answered;		/* did the last probe find an answer? */
+	TransactionId waited_for;	/* the last transaction that was waited for,
+								 * or invalid */
 	LOCKTAG		tag;			/* the key's lock */
 	bool		locked;			/* is it held? */
 	LOCKTAG		payment_tag;	/* the payment's lock */
 	bool		payment_locked; /* is it held? */
-	bool		payment_found;	/* is its newest row in the slot? */
+	bool		payment_found;	/* is the payment's newest row in the slot? */
 } Claim;
 
 /*
- * A claim on a key in one table, of which every row is an answer; and in several.
- * The key and the stores must stay where they are until the claim is released.
+ * Prepare a claim on a key in one open table, where every row is an answer.  The key
+ * and the store must stay where they are until the claim has ended.
  */
 extern void claim_init(Claim *claim, Store *store, const Key *key);
+
+/*
+ * Prepare a claim on a key that may be in several tables.  *tables is copied.  Its
+ * stores, and the key, must stay where they are until the claim has ended.
+ */
 extern void claim_init_tables(Claim *claim, const ClaimTables *tables,
 							  const Key *key);
 
-/* Note answers in *unsettled, for the caller to settle, instead of settling them. */
+/* Note answers in *unsettled, and leave it to the caller to settle them. */
 extern void claim_defer_settling(Claim *claim, Unsettled *unsettled);
 
 /*
- * Look whether the key has been answered.  True: it has; the row is in
- * claim_slot() and settled, and nothing was locked or written.  False: go on with
- * claim_take().
+ * Has the key been answered?  True: the row is in claim_slot() and settled.  The key
+ * was not locked, and nothing was written.  False: go on with claim_take().
  *
  * command: the function's name, for messages.
  *
- * Errors: 25000 if it has not, in a parallel operation; 57014 of settle().
+ * Errors: 25000 if it has not, in a parallel operation; those of store_probe_key()
+ * and settle().
  */
 extern bool claim_find(Claim *claim, const char *command);
 
 /*
- * Make the key ours.  True: it is; do the work, and call claim_insert() and
- * claim_release().  False: somebody else's answer came first, and its row
- * is in claim_slot(), settled.
+ * Make the key ours, after claim_find().  True: it is.  Do the work, then call
+ * claim_insert() and claim_release().  False: another answer came first.  Its row is
+ * in claim_slot() and settled.
  *
  * command: the function's name, for messages.
  *
  * Errors: 25006 in a read-only transaction or on a standby; ID409 if the key is
  * in flight and idempotency.in_flight is "fail"; 40001 at REPEATABLE READ and
- * SERIALIZABLE if the key was answered since the transaction's snapshot; 55P03,
- * 40P01 and 57014 from waiting; 55000 if this transaction is at work on the
- * same key already.
+ * SERIALIZABLE if the key has a row that is not in the transaction's snapshot;
+ * 55P03, 40P01 and 57014 from waiting; 55000 if this transaction is working on the
+ * same key already; those of store_probe_key() and settle().
  */
 extern bool claim_take(Claim *claim, const char *command);
 
 /*
- * Make a key ours, and then a payment.  True: both are; the payment's newest row is
- * in claim_slot() if claim_has_payment().  False: as for claim_take().
+ * Make the key ours, and then a payment.  True: both are.  If claim_has_payment(),
+ * the payment's newest row is in claim_slot().  False: another answer to the key
+ * came first.  Its row is in claim_slot() and settled.
  *
- * Errors: as those of claim_take(); ID409 also if the payment is in flight.
+ * scope, payment_id: the payment's; there need not be such a payment.
+ *
+ * Errors: those of claim_take(); ID409 also if the payment is in flight and
+ * idempotency.in_flight is "fail"; 40001 also if the payment's newest row is not in
+ * the snapshot; those of lock_payment().
  */
 extern bool claim_take_with_payment(Claim *claim, const text *scope,
 									const pg_uuid_t *payment_id,
 									const char *command);
 
 /*
- * Make a payment ours without a key, if nobody is at work on it.  True: it is, and
- * the rest as above.  False: somebody is.  No transaction is waited for, and the
- * payment's lock only as long as others have it, which is never while they wait.
+ * Make a payment ours without a key, if no transaction in progress has it.  True: it
+ * is ours.  If claim_has_payment(), its newest row is in claim_slot().  False: a
+ * transaction in progress has it.
  *
- * Errors: 25006; 40001; 55P03, 40P01 and 57014 from waiting for the lock.
+ * This waits for no transaction to end.  It does wait for the payment's lock, which
+ * others hold only for as long as it takes them to insert a row.
+ *
+ * Errors: 25006 in a read-only transaction or on a standby; 40001 at REPEATABLE READ
+ * and SERIALIZABLE if the payment's newest row is not in the transaction's snapshot;
+ * those of lock_payment() and store_probe_payment().
  */
 extern bool claim_idle_payment(Claim *claim, const text *scope,
 							   const pg_uuid_t *payment_id,
 							   const char *command);
 
 /*
- * The row found: the key's answer; with the key ours, its newest row, if there is
- * one that is no answer (claim_has_row()); with a payment ours, the payment's
- * newest row, if there is one (claim_has_payment()).
+ * The slot of the row found.  That is the key's answer.  If the key is ours, it is
+ * the key's newest row, which is no answer; see claim_has_row().  If a payment is
+ * ours, it is the payment's newest row; see claim_has_payment().
  */
 extern TupleTableSlot *claim_slot(const Claim *claim);
+
+/* Was there a row of the key at the last probe? */
 extern bool claim_has_row(const Claim *claim);
+
+/* Does the payment that is ours exist? */
 extern bool claim_has_payment(const Claim *claim);
 
-/* Insert a row into the target, with the key or the payment ours: store_insert(). */
+/*
+ * Insert a row into the target.  The key or the payment must be ours.
+ *
+ * values, nulls: an entry for each column.
+ *
+ * Errors: those of store_insert().
+ */
 extern void claim_insert(Claim *claim, Datum *values, bool *nulls);
 
 /*
- * The key is ours, but nothing will be inserted: the row found is returned, though
- * it is no answer.  Release the key and settle the row.
+ * Give up a key that is ours: nothing will be inserted, and the row found will be
+ * returned though it is no answer.  Release the key and settle the row.
  *
- * Error: 57014 of settle().
+ * Errors: those of settle().
  */
 extern void claim_give_up(Claim *claim);
 
 /*
- * At SERIALIZABLE, have other transactions know that the payment's newest row
- * has been read.  For refusals: what they are decided by leaves no other trace,
- * and the caller may survive them behind a savepoint.  The row found before is
- * not valid any more.
+ * At SERIALIZABLE, leave a predicate lock on the payment's newest row, before a
+ * refusal that depends on it.  A refusal writes nothing, so it leaves no other trace
+ * of what it depends on; and its caller may roll back to a savepoint and go on.  The
+ * row found before is not valid any more.
  */
 extern void claim_note_payment(Claim *claim, const text *scope,
 							   const pg_uuid_t *payment_id);
 
 /*
- * Release the locks: from here on the inserted row guards the key, and the
- * payment.
+ * Release the locks.  From here on, the inserted row guards the key and the payment.
  */
 extern void claim_release(Claim *claim);
 
 /*
  * End the claim but keep the key's lock, for work that lasts longer than this call.
- * Returns the lock, to be given to lock_release_kept().
+ * The key must be ours, and no payment.
+ *
+ * Result: the lock, for lock_release_kept().
  */
 extern LOCKTAG claim_keep_lock(Claim *claim);
 
-/* ID409: the key is in flight. */
+/* ID409: the key is in flight in another transaction. */
 extern Refusal *claim_in_flight(void);
 
-/* Raise 40001: of what is named there is a row that is not in the snapshot. */
+/*
+ * Raise 40001: there is a row that is not in the snapshot.
+ *
+ * what: "an idempotency key", say; part of the message.
+ */
 pg_noreturn extern void claim_not_in_snapshot(const char *what);
 
 #endif							/* IDEM_CLAIM_H */

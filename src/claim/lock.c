@@ -3,26 +3,26 @@
  * lock.c
  *		The locks of keys and of payments.
  *
- * They are advisory locks: ordinary heavyweight locks, which obey lock_timeout,
- * show in pg_locks, take part in deadlock detection, and go with the
- * (sub)transaction if it fails.
+ * They are advisory locks: ordinary heavyweight locks.  They obey lock_timeout, show
+ * in pg_locks and take part in deadlock detection.  They are released when the
+ * (sub)transaction fails.
  *
- * The tag of a lock is a hash of 64 bits, and whoever chooses the keys can make two
- * hashes alike.  So correctness must not depend on two keys having two locks.
- * Between transactions it does not: they wait for each other, no more, as the index
+ * The tag of a lock is a hash of 64 bits.  Whoever chooses the keys can find two
+ * with the same hash.  So correctness must not depend on two keys having two locks.
+ * Between transactions it does not: one waits for the other, no more, as the index
  * compares whole keys.  Within a transaction, a lock can be taken again in two
  * cases:
  *
- * - Another key has the same lock: one whose request the transaction has begun and
- *	 not ended (begun.c), or one that it is at work on, while a trigger or the
- *	 expression of an index uses this one.  Then the lock is ours for this key, too.
- *	 PostgreSQL counts how often we hold it.
+ * - Another key has the same lock.  The transaction has begun a request with that
+ *	 key and not ended it (begun.c); or it is working on that key, and a trigger or
+ *	 the expression of an index uses this one.  Then the lock is ours for this key,
+ *	 too.  PostgreSQL counts how often we hold it.
  * - It is the same key: its own work uses it.  That would never end, so it is an
  *	 error.
  *
- * To tell them apart, we remember the keys at work.  The work on a key begins with
- * its lock and ends before the call of the function does, so these keys form a stack.
- * A subtransaction that is rolled back removes what it put there.
+ * To distinguish the two, we remember the keys at work.  The work on a key begins
+ * with its lock and ends before the call of the function does.  So these keys form a
+ * stack.  A subtransaction that is rolled back removes what it put there.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,9 +38,9 @@
 #include "xactlock.h"
 
 /*
- * Advisory locks are told apart by the fourth field of their tag; PostgreSQL's
- * functions use 1 (one bigint) and 2 (two integers), see lockfuncs.c.  In
- * pg_locks it is objsubid.
+ * The fourth field of an advisory lock's tag is its class.  PostgreSQL's own
+ * functions use 1 (one bigint) and 2 (two integers); see lockfuncs.c.  In pg_locks
+ * the field is objsubid.
  */
 #define KEY_LOCK_CLASS		0x1D3E
 #define PAYMENT_LOCK_CLASS	0x1D3F
@@ -48,12 +48,12 @@
 /* A key that is being worked on. */
 typedef struct KeyAtWork
 {
-	LOCKTAG		tag;
+	LOCKTAG		tag;			/* its lock */
 	const Key  *key;
-	SubTransactionId subid;		/* that took the lock */
+	SubTransactionId subid;		/* the subtransaction that took the lock */
 } KeyAtWork;
 
-/* The stack of the keys at work. */
+/* The stack of the keys at work, how many they are, and how many have room. */
 static KeyAtWork *at_work = NULL;
 static int	n_at_work = 0;
 static int	allocated = 0;
@@ -143,7 +143,7 @@ lock_release_kept(const LOCKTAG *tag, bool in_parent)
 void
 lock_payment(const LOCKTAG *tag)
 {
-	/* payments' ids are random: nobody can make two of these alike */
+	/* the ids of payments are random, so this is the same payment */
 	if (xactlock_acquire(tag, ExclusiveLock, false) != LOCKACQUIRE_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -168,6 +168,9 @@ lock_is_at_work(const LOCKTAG *tag, const Key *key)
 	return false;
 }
 
+/*
+ * Put a key on the stack.  set_up() has made room for it.
+ */
 static void
 push_key(const LOCKTAG *tag, const Key *key)
 {
@@ -178,6 +181,9 @@ push_key(const LOCKTAG *tag, const Key *key)
 	top->subid = GetCurrentSubTransactionId();
 }
 
+/*
+ * Take the key with this lock off the stack.  It must be the uppermost.
+ */
 static void
 pop_key(const LOCKTAG *tag)
 {
@@ -187,7 +193,7 @@ pop_key(const LOCKTAG *tag)
 }
 
 /*
- * Make room for one more key, before its lock is taken.
+ * Make room for one more key.  Called before its lock is taken, as this may fail.
  */
 static void
 set_up(void)
@@ -206,6 +212,9 @@ set_up(void)
 	}
 }
 
+/*
+ * No key is at work any more.
+ */
 static void
 at_end_of_transaction(XactEvent event, void *arg)
 {
@@ -215,7 +224,8 @@ at_end_of_transaction(XactEvent event, void *arg)
 }
 
 /*
- * Those subtransactions of this one that had been committed have higher numbers.
+ * Remove the keys of a subtransaction that is rolled back, and of those within it.
+ * They began later, so they have higher numbers.
  */
 static void
 at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,

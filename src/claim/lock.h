@@ -13,22 +13,25 @@
 
 #include "key.h"
 
-/* The lock of a key in a table (of requests: the first of their tables). */
+/*
+ * The lock of a key in a table.  table: its OID.  For requests, it is that of the
+ * first of their tables.
+ */
 extern void lock_tag_of_key(LOCKTAG *tag, Oid table, const Key *key);
 
-/* The lock of a payment. */
+/* The lock of a payment in a table.  table: its OID. */
 extern void lock_tag_of_payment(LOCKTAG *tag, Oid table, const text *scope,
 								const pg_uuid_t *payment_id);
 
-/* The order in which those who take many locks take them. */
+/* The order in which a caller takes many locks: <0, 0, >0. */
 extern int	lock_tag_compare(const LOCKTAG *a, const LOCKTAG *b);
 
 /*
  * Take a key's lock and begin to work on the key.  False: another transaction has
- * the lock, and we do not wait.  The key must stay where it is until the work ends.
+ * the lock, and wait is false.  The key must stay where it is until the work ends.
  *
- * Errors: 55000 if this transaction is at work on the key already; 55P03, 40P01
- * and 57014 from waiting.
+ * Errors: 55000 if this transaction is working on the key already; 55P03, 40P01 and
+ * 57014 from waiting.
  */
 extern bool lock_key(const LOCKTAG *tag, const Key *key, bool wait);
 
@@ -41,18 +44,26 @@ extern void lock_release_key(const LOCKTAG *tag);
  */
 extern void lock_keep(const LOCKTAG *tag);
 
-/* in_parent: the lock was taken by the parent of the current subtransaction. */
+/*
+ * Release a lock that lock_keep() kept.
+ *
+ * in_parent: the lock belongs to the parent of the current subtransaction.
+ */
 extern void lock_release_kept(const LOCKTAG *tag, bool in_parent);
 
 /*
- * Take a payment's lock.  Always waits: whoever has it is about to release it.
+ * Take a payment's lock.  This waits whatever idempotency.in_flight says: whoever
+ * has the lock is about to release it.
  *
- * Errors: as those of lock_key().
+ * Errors: 55000 if this transaction is working on the payment already; 55P03, 40P01
+ * and 57014 from waiting.
  */
 extern void lock_payment(const LOCKTAG *tag);
+
+/* Release a payment's lock. */
 extern void lock_release_payment(const LOCKTAG *tag);
 
-/* Is this transaction at work on the key, and holds its lock? */
+/* Is this transaction working on the key, with its lock held? */
 extern bool lock_is_at_work(const LOCKTAG *tag, const Key *key);
 
 #endif							/* IDEM_LOCK_H */

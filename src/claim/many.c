@@ -5,12 +5,16 @@
  *
  * The protocol is that of claim.c, from its step 3 on, for a portion of keys at
  * once: lock all of them, probe them one after the other, and insert the rows of
- * those that are new.  A key that is in flight ends the claim of the whole portion:
- * those before it have been dealt with, all locks are released, and then we wait.
+ * those that are new.
  *
- * The keys are locked in the order of their locks, and probed and inserted in the
- * order of the keys.  So two such callers cannot wait in a circle, neither for locks
- * nor for each other's transactions.
+ * If idempotency.in_flight is "wait", a key that is in flight ends the claim of the
+ * whole portion.  The caller has dealt with the keys before it.  All locks are
+ * released, and then we wait.  If it is "fail", the caller refuses that key and goes
+ * on.
+ *
+ * The keys are locked in the order of their locks.  They are probed and inserted in
+ * the order of the keys.  So two such callers cannot wait in a circle, neither for
+ * locks nor for each other's transactions.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,7 +33,7 @@
 typedef struct LockedKey
 {
 	LOCKTAG		tag;
-	int			number;			/* of the key */
+	int			number;			/* the key's, in ClaimMany.keys */
 } LockedKey;
 
 static void take_locks(ClaimMany *many);
@@ -108,7 +112,8 @@ claim_many_end(ClaimMany *many)
 }
 
 /*
- * Lock the keys; with idempotency.in_flight "fail", those that are not locked.
+ * Lock the keys.  If idempotency.in_flight is "fail", lock those that nobody else
+ * has locked.
  */
 static void
 take_locks(ClaimMany *many)
@@ -134,6 +139,9 @@ take_locks(ClaimMany *many)
 	}
 }
 
+/*
+ * For qsort(): the order of LockedKeys.
+ */
 static int
 compare_locks(const void *a, const void *b)
 {

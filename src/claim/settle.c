@@ -3,55 +3,54 @@
  * settle.c
  *		Making stored rows as durable as the session's own commits.
  *
- * A replay is an acknowledgement: its caller relies on the payment as the
- * payer would.  But a call that only reads has no transaction id, so its
- * COMMIT waits for nothing; and a row can be seen before it is safe:
+ * A replay is an acknowledgement: its caller relies on the payment as the payer
+ * would.  But a call that only reads has no transaction id, so its COMMIT waits for
+ * nothing.  And a row can be seen before it is safe:
  *
  * -	Its writer had synchronous_commit = off.  The commit record may not be
  *		on disk yet.
- * -	Its writer's wait for a standby ended early: it was cancelled, or the
- *		server crashed and has recovered.  No standby may have the row yet.
+ * -	Its writer's wait for a standby ended early: it was canceled, or the server
+ *		crashed and has recovered.  It may be that no standby has the row yet.
  *
  * So before a row of another transaction is returned, it is settled: made as
  * durable as synchronous_commit asks of this session's own commits.
  *
  * 1.	If its writer committed asynchronously, flush WAL up to that commit
  *		(TransactionIdGetCommitLSN).  All other commits were flushed before
- *		anybody could see them.  Of a row that VACUUM froze, the commit may not
- *		be known any more; it lies before the freezing, and so before the page's
- *		LSN.
- * 2.	So the commit lies before the end of the flushed WAL.  If this session's
- *		commits wait for standbys, wait for them to have that much, in the way
- *		of a commit (SyncRepWaitForLSN).
+ *		anybody could see them.  The commit of a row that VACUUM froze may not be
+ *		known any more.  It came before the freezing, and so lies before the
+ *		page's LSN.
+ * 2.	Now the commit lies before the end of the flushed WAL.  If this session's
+ *		commits wait for standbys, wait until they have that much, as a commit
+ *		does (SyncRepWaitForLSN).
  *
- * SyncRepWaitForLSN() ends early, with a warning, if it is cancelled.  For a
- * commit that is right, since it cannot be undone.  For us it is an error: the
- * caller has no receipt, and may ask again.
+ * SyncRepWaitForLSN() ends early, with a warning, if it is canceled.  For a commit
+ * that is right, since it cannot be undone.  For us it is an error: the caller has
+ * no receipt, and may ask again.
  *
- * What costs nothing.  A backend remembers a transaction id before which all
- * is settled.  A row from before it needs no more than a comparison.  The mark
- * moves in two steps.  We note the oldest transaction that was running in our
- * snapshot, and how far WAL has been inserted by now: all transactions before
- * that one have ended, and their commits lie before that point.  Once WAL has
- * been settled up to there, for this row or a later one, the transaction becomes
- * the mark.  Nothing is flushed or waited for just to move it.
+ * What costs nothing.  A backend remembers a transaction id before which all is
+ * settled: the mark.  A row from before it costs one comparison.  The mark moves in
+ * two steps.  First we note the oldest transaction that was running in our snapshot,
+ * and how far WAL has been inserted by now.  All transactions before that one have
+ * ended, and their commits lie before that point.  Once WAL has been settled up to
+ * there, for this row or a later one, that transaction becomes the mark.  Nothing is
+ * flushed or waited for just to move the mark.
  *
- * There is a mark for each level of synchronous_commit, as what is on disk
- * here need not be on a standby.  Levels that wait for standbys count as
- * "local" while synchronous_standby_names is empty, as they do for a commit.
- * Which standbys have a part of WAL is not known, only that those that were asked
- * for then have it.  So if others are asked for later, older rows stay settled;
- * a commit goes by the same.
+ * There is a mark for each level of synchronous_commit, as what is on disk here need
+ * not be on a standby.  Levels that wait for standbys count as "local" while
+ * synchronous_standby_names is empty, as they do for a commit.  We do not know which
+ * standbys have a part of WAL.  We know that those have it that were asked for at
+ * the time.  So if others are asked for later, older rows stay settled.  The same
+ * holds for a commit.
  *
- * The mark is a 64-bit id.  A 32-bit one would call new rows old in a session
- * that rests while two thousand million transactions go by.  The id of a row
- * is completed by the next id to be assigned.  That fails for rows that VACUUM
- * froze long ago, and they may be taken for younger ones: then they are
- * settled once more.  A frozen row is not settled by being frozen: VACUUM may
- * come before the standby does.
+ * The mark is a 64-bit id.  With 32 bits, new rows would seem old in a session that
+ * rests while two thousand million transactions go by.  The 32-bit id of a row is
+ * completed by the next id to be assigned.  That fails for rows that VACUUM froze
+ * long ago.  They may be taken for younger ones, and then they are settled once
+ * more.  Freezing does not settle a row: VACUUM may come before the standby does.
  *
- * On a standby there is nothing to wait for: a row is as durable as the
- * standby itself.
+ * On a standby there is nothing to wait for: a row is as durable as the standby
+ * itself.
  *
  *-------------------------------------------------------------------------
  */
@@ -74,11 +73,14 @@
 /* What is settled at one level of synchronous_commit. */
 typedef struct Mark
 {
-	uint64		before;			/* 64-bit transaction id; 0: nothing is */
+	uint64		before;			/* all transactions before this one, in 64
+								 * bits; 0: none */
 	uint64		next_before;	/* will be the mark */
-	XLogRecPtr	next_lsn;		/* once WAL is settled up to here; 0: none */
+	XLogRecPtr	next_lsn;		/* once WAL is settled up to here; 0: none is
+								 * noted */
 } Mark;
 
+/* The marks, by level. */
 static Mark marks[SYNCHRONOUS_COMMIT_REMOTE_APPLY + 1];
 
 static int	level_asked(void);
@@ -138,7 +140,7 @@ settle(const Unsettled *rows)
 }
 
 /*
- * What this session's commits would wait for now.
+ * What this session's commits would wait for now: a level of synchronous_commit.
  */
 static int
 level_asked(void)
@@ -150,7 +152,8 @@ level_asked(void)
 }
 
 /*
- * A transaction id in 64 bits, taken to be from before the next one.
+ * A transaction id in 64 bits: the last one with these 32 bits that is not after the
+ * next id to be assigned.
  */
 static uint64
 full_xid(TransactionId xid)
@@ -174,6 +177,7 @@ prepare_mark(Mark *mark)
 
 /*
  * How far WAL must be flushed for the commit that stored this row to be on disk.
+ * 0: it is.
  */
 static XLogRecPtr
 commit_lsn(TupleTableSlot *slot)
@@ -184,14 +188,17 @@ commit_lsn(TupleTableSlot *slot)
 	if (!HeapTupleHeaderXminFrozen(header))
 		return TransactionIdGetCommitLSN(HeapTupleHeaderGetRawXmin(header));
 
-	/* a copy is made only of rows that are too new to be frozen */
+	/* a row that was copied out of its buffer is taken to be too new */
 	Assert(BufferIsValid(buffer));
 	return BufferIsValid(buffer) ? BufferGetLSNAtomic(buffer) : InvalidXLogRecPtr;
 }
 
 /*
- * False: there are none any more to wait for.  The answer is returned, but the
- * mark stays, as there may be some again.
+ * Wait until the standbys have WAL up to there.  False: no synchronous standbys are
+ * asked for any more.  Then the answer is returned, but the mark stays, as there may
+ * be some again.
+ *
+ * Errors: 57014 if the wait was canceled.
  */
 static bool
 wait_for_standbys(XLogRecPtr lsn, int level)
@@ -214,7 +221,7 @@ wait_for_standbys(XLogRecPtr lsn, int level)
 }
 
 /*
- * Do the standbys have WAL up to there?
+ * Do the standbys have WAL up to there, as this level asks for?
  */
 static bool
 standbys_have(XLogRecPtr lsn, int level)

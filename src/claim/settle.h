@@ -11,24 +11,26 @@
 #include "access/xlogdefs.h"
 #include "executor/tuptable.h"
 
-/* Rows that are to be returned, and may not be settled yet; at first {0}. */
+/* Rows that will be returned, and may not be settled yet.  It begins as {0}. */
 typedef struct Unsettled
 {
 	bool		any;			/* are there some? */
-	XLogRecPtr	flush_to;		/* end of the last asynchronous commit */
+	XLogRecPtr	flush_to;		/* WAL that must be on disk; 0: all is */
 } Unsettled;
 
 /*
- * Note the row in a slot, one of a heap, that will be returned to the caller.
- * Waits for nothing.  A row of this transaction needs no settling.
+ * Note a row that will be returned to the caller.  Waits for nothing.  A row of this
+ * transaction needs no settling.
+ *
+ * slot: has the row as a heap tuple in a buffer, or a copy of it.
  */
 extern void settle_note(Unsettled *rows, TupleTableSlot *slot);
 
 /*
- * Wait until all rows that were noted are settled.  No locks and no pins on
- * buffers should be held: a standby may be away for long.
+ * Wait until all rows that were noted are settled.  A standby may be away for long,
+ * so the caller should have ended its claim, and should have no buffer pinned.
  *
- * Error: 57014 if the wait for a standby is cancelled.
+ * Errors: 57014 if the wait for a standby is canceled.
  */
 extern void settle(const Unsettled *rows);
 
