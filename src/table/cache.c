@@ -11,9 +11,9 @@
  * these tables has a trigger, idempotency.table_changed(), that sends one.  It
  * reaches every session, on standbys too, when the change commits.
  *
- * A message may also come in while the table is read.  The rows read may then be
- * the old ones.  They are good enough for this call, which may as well have come
- * before the change, but the next call reads again.
+ * A message may also come in while the table is read.  Then the rows read may be
+ * the old ones.  This call may use them: it could as well have come before the
+ * change.  The next call reads again.
  *
  * A parallel operation sees no more than the snapshot that it was given.  What
  * is read in one is not kept.
@@ -33,7 +33,7 @@
 
 #include "table/cache.h"
 
-/* the caches that have been used, the latest first */
+/* The caches that have been used, the newest first. */
 static TableCache *caches = NULL;
 
 /* Prepare a cache for its first use. */

@@ -14,30 +14,30 @@
 #include "table/catalog.h"
 
 /*
- * One such table.  The first three members are the user's, who makes it a static
- * variable and keeps the rows in variables of its own.  The others start at zero.
+ * One such table.  Its user makes it a static variable, sets the first three members,
+ * and keeps the rows in variables of its own.  The other members start at zero.
  */
 typedef struct TableCache
 {
 	CatalogTable table;
-	/* forget all rows: their memory is gone */
+	/* forget all rows: their memory has been freed */
 	void		(*clear) (void);
-	/* take this row; what is allocated meanwhile is kept until clear() */
+	/* take this row; what it allocates is kept until clear() */
 	void		(*add) (HeapTuple tuple, TupleDesc desc);
 
 	bool		valid;			/* are the rows those of the table? */
-	uint64		changes;		/* how often they may have changed */
+	uint64		changes;		/* how often the table may have changed */
 	Oid			relid;			/* of the table, when it was read */
 	MemoryContext context;		/* NULL: never used */
-	struct TableCache *next;	/* of those that have been used */
+	struct TableCache *next;	/* in the list of those that have been used */
 } TableCache;
 
-/* Read the table; see cache_use(). */
+/* Read the table.  Call cache_use() instead. */
 extern void cache_read(TableCache *cache);
 
 /*
  * Have the user's variables hold the rows of the table, as last committed or
- * changed by this transaction.  To be called before each use of them.
+ * changed by this transaction.  Call it before each use of them.
  *
  * Errors: those of catalog_open().
  */

@@ -4,9 +4,8 @@
  *		Finding the extension's tables and indexes.
  *
  * OIDs are looked up once.  They are kept until an invalidation message names
- * them, or any schema, since a schema may have been renamed.  So DROP EXTENSION,
- * CREATE EXTENSION and REINDEX CONCURRENTLY are followed, whichever session
- * executes them.
+ * them, or any schema, since a schema may have been renamed.  So we see what DROP
+ * EXTENSION, CREATE EXTENSION and REINDEX CONCURRENTLY do in any session.
  *
  * A table is locked first.  Its OID is good if no invalidation came in with the
  * lock; RangeVarGetRelidExtended() in catalog/namespace.c does the same.  Indexes
@@ -41,7 +40,7 @@ const CatalogTable catalog_request_tables[N_REQUEST_TABLES] = {
 	TABLE_REQUEST_0, TABLE_REQUEST_1, TABLE_REQUEST_2
 };
 
-/* the OIDs of the tables and indexes; InvalidOid: to be looked up */
+/* The OIDs of the tables and indexes; InvalidOid: to be looked up. */
 static Oid	table_oids[N_TABLES];
 static Oid	index_oids[N_INDEXES];
 
@@ -51,7 +50,7 @@ static bool shape_checked[N_TABLES];
 /* Are the callbacks below registered? */
 static bool callback_registered = false;
 
-/* of catalog_on_invalidation() */
+/* The function that catalog_on_invalidation() registered, or NULL. */
 static void (*invalidation_callback) (Oid relid) = NULL;
 
 /*
@@ -66,7 +65,7 @@ static void namespace_callback(Datum arg, int cacheid, uint32 hashvalue);
 /*
  * Look up the OID of a table.
  *
- * Error: 55000 if it is not there, or is not the extension's.
+ * Errors: 55000 if it is not there, or is not the extension's.
  */
 static Oid	find_table(CatalogTable table);
 
@@ -204,11 +203,11 @@ catalog_index(Relation heap, CatalogIndex index)
 }
 
 /*
- * idempotency.table_changed() returns trigger: has all sessions read a table
+ * idempotency.table_changed() returns trigger: makes all sessions read a table
  * again whose rows they keep (see cache.c).  It fires after each row that is
- * inserted, updated or deleted, and after a TRUNCATE.
+ * inserted, updated or deleted, and after a TRUNCATE of idempotency.currency.
  *
- * Error: 39P01 if it is not called as a trigger.
+ * Errors: 39P01 if it is not called as a trigger.
  */
 Datum
 idem_table_changed(PG_FUNCTION_ARGS)

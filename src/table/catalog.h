@@ -13,6 +13,7 @@
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
 
+/* The schema of the tables. */
 #define IDEM_SCHEMA		"idempotency"
 
 /* idempotency.operation */
@@ -77,6 +78,7 @@
 #define Anum_request_purge_purged_until	1
 #define Natts_request_purge				1
 
+/* The tables. */
 typedef enum CatalogTable
 {
 	TABLE_OPERATION,
@@ -89,6 +91,7 @@ typedef enum CatalogTable
 	N_TABLES
 } CatalogTable;
 
+/* The indexes that rows are looked up in. */
 typedef enum CatalogIndex
 {
 	INDEX_NONE = -1,
@@ -110,47 +113,56 @@ typedef enum CatalogIndex
 extern const CatalogTable catalog_request_tables[N_REQUEST_TABLES];
 
 /*
- * Open a table, with this lock.  The caller closes it with table_close().
+ * Open a table, with this lock, which is not NoLock.  The caller closes it with
+ * table_close().
  *
- * Error: 55000 if it is not there, is not the extension's, or is not as the
- * install script made it.  The last happens before ALTER EXTENSION idempotency
- * UPDATE, too.
+ * Errors: 55000 if it is not there, is not the extension's, or is not as the
+ * install script made it.  The last also happens if the library is newer than the
+ * extension, until ALTER EXTENSION idempotency UPDATE.  55P03, 40P01 and 57014 from
+ * waiting.
  */
 extern Relation catalog_open(CatalogTable table, LOCKMODE lockmode);
 
-/* How many columns it has; after them there may be dropped ones. */
+/* How many columns a table has.  Dropped ones that come after them do not count. */
 extern int	catalog_natts(CatalogTable table);
 
-/* The index that a key is looked up in, or INDEX_NONE. */
+/* The index of a table that a key is looked up in, or INDEX_NONE. */
 extern CatalogIndex catalog_key_index(CatalogTable table);
 
 /*
- * The index whose first column is the time at which a row has expired (a hold is
- * due, a purge was), or INDEX_NONE.
+ * The index of a table whose first column is a time, or INDEX_NONE: when a request
+ * expires, a hold is due, or a purge was.
  */
 extern CatalogIndex catalog_expiry_index(CatalogTable table);
 
-/* The lock that a reader releases when he has read, or NoLock: he keeps it. */
+/*
+ * The lock on a table that a reader releases when it has read.  NoLock: the reader
+ * keeps its lock to the end of the transaction.
+ */
 extern LOCKMODE catalog_readers_lock(CatalogTable table);
 
-/* How many indexes the install script gives it. */
+/* How many indexes the install script gives a table. */
 extern int	catalog_nindexes(CatalogTable table);
 
-/* Is a column NOT NULL that the install script allows to be null? */
+/*
+ * Has somebody made a column NOT NULL that may be null by the install script?
+ *
+ * heap: the table, open.
+ */
 extern bool catalog_has_not_null(Relation heap, CatalogTable table);
 
 /*
  * The OID of an index of a table that the caller has open and locked.  It is
  * valid as long as that lock is held.
  *
- * Error: 55000 if there is no valid index on these columns, or none that is
+ * Errors: 55000 if there is no valid index on these columns, or none that is
  * unique where it must be.
  */
 extern Oid	catalog_index(Relation heap, CatalogIndex index);
 
 /*
- * From now on, call this function whenever a table may have changed: with its
- * OID, or with InvalidOid if all may have.  There is one such function.
+ * From now on, call this function whenever a table may have changed: with its OID,
+ * or with InvalidOid if all may have.  Only one function can be registered.
  */
 extern void catalog_on_invalidation(void (*callback) (Oid relid));
 

@@ -21,8 +21,8 @@
  * inserts, and the claim fails in the other (40001).
  *
  * A claim that was rolled back to a savepoint leaves no trace that the key was
- * absent.  The state of a request does change; there request.c leaves the
- * predicate lock that is needed.
+ * absent.  The state of a request does change.  So request.c leaves a predicate lock
+ * where one is needed.
  *
  * A predicate lock would cover the whole page of the index.  Payments with
  * different keys that are neighbours there would cancel each other.
@@ -117,7 +117,7 @@ store_probe_payment(Store *store, const text *scope, const pg_uuid_t *payment_id
 RowState
 store_row_state(Store *store)
 {
-	/* being inserted by another transaction */
+	/* a transaction in progress is inserting it */
 	store->holder = store->dirty.xmin;
 	store->token = store->dirty.speculativeToken;
 	if (TransactionIdIsValid(store->holder))
@@ -127,7 +127,7 @@ store_row_state(Store *store)
 									   GetActiveSnapshot()))
 		return ROW_VISIBLE;
 
-	/* being deleted by another transaction, an administrator's */
+	/* a transaction in progress is deleting it: a purge, or an administrator */
 	store->holder = store->dirty.xmax;
 	if (TransactionIdIsValid(store->holder))
 		return ROW_IN_PROGRESS;

@@ -144,16 +144,17 @@ const IndexShape index_shapes[N_INDEXES] = {
 };
 
 /*
- * Check what else a table may be: a crash empties an unlogged one, rules would
- * not be followed, and what is known of a row's transaction is known of heaps.
+ * Refuse a table that looks right but is of another kind.  A crash empties an
+ * unlogged table.  Rules would not be followed.  Only of a heap do we know how to
+ * find out which transaction wrote a row.
  *
  * name: the table's, for messages.
  */
 static void check_kind(Relation heap, const char *name);
 
 /*
- * Is it a distributed table of Citus?  It looks like an ordinary one, but nobody
- * would find what is written to it.  Citus keeps a list of them.
+ * Is it in Citus's list of tables?  A distributed table looks like an ordinary one
+ * from here, but nobody would find what is written to it.
  */
 static bool is_distributed(Oid relid);
 

@@ -14,7 +14,7 @@
 typedef struct ColumnShape
 {
 	Oid			type;
-	bool		nullable;
+	bool		nullable;		/* may it be null? */
 	const char *name;
 } ColumnShape;
 
@@ -29,30 +29,30 @@ typedef struct TableShape
 	LOCKMODE	readers_lock;	/* see catalog_readers_lock() */
 } TableShape;
 
-/* An index. */
+/* An index, as the install script makes it. */
 typedef struct IndexShape
 {
 	CatalogTable table;
-	bool		unique;			/* must it be? */
-	int			nkeys;
-	AttrNumber	keys[3];		/* its columns, by their number in the table */
+	bool		unique;			/* must it be unique? */
+	int			nkeys;			/* how many columns it has */
+	AttrNumber	keys[3];		/* their numbers in the table */
 } IndexShape;
 
-/* What they are like after CREATE EXTENSION. */
+/* What the tables and indexes are like after CREATE EXTENSION. */
 extern const TableShape table_shapes[N_TABLES];
 extern const IndexShape index_shapes[N_INDEXES];
 
 /*
- * Check that a table is as the install script made it.
+ * Check that an open table is as the install script made it.
  *
- * Error: 55000 if it is not.
+ * Errors: 55000 if it is not.
  */
 extern void shape_check(Relation heap, CatalogTable table);
 
-/* Is this such an index, and can it be used? */
+/* Has an open index this shape, and can it be used? */
 extern bool shape_index_matches(Relation index, const IndexShape *shape);
 
-/* The names of its columns, for messages. */
+/* The names of an index's columns, for messages: "key, scope". */
 extern char *shape_index_columns(const IndexShape *shape);
 
 #endif							/* IDEM_SHAPE_H */

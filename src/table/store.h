@@ -23,7 +23,7 @@
 #include "table/catalog.h"
 #include "key.h"
 
-/* Where a row stands, as seen from this transaction. */
+/* Where a row stands, as this transaction sees it. */
 typedef enum RowState
 {
 	ROW_ABSENT,					/* there is none */
@@ -38,11 +38,11 @@ typedef struct Store
 {
 	CatalogTable table;
 	Relation	heap;
-	MemoryContext context;		/* of all that belongs to it */
+	MemoryContext context;		/* of the store's own memory */
 	TupleTableSlot *slot;		/* the row found last */
 	IndexScanDesc scan;			/* kept from one probe to the next, or NULL */
-	Relation	index;			/* of the scan */
-	CatalogIndex which;			/* index of the scan */
+	Relation	index;			/* the scan's */
+	CatalogIndex which;			/* the same, as the catalog names it */
 	ScanDirection direction;	/* of a look-up's scan */
 	SnapshotData dirty;			/* the scan's snapshot, for a probe */
 
@@ -51,10 +51,10 @@ typedef struct Store
 	uint32		token;			/* its speculative insertion, or 0 */
 
 	/* for keys in their order, see walk.c: */
-	IndexTuple	entry;			/* the entry that the scan is at */
+	IndexTuple	entry;			/* the entry that the scan is at, or NULL */
 	ScanKeyData from[2];		/* where the scan began */
-	int			descents;		/* how often it began, in this round */
-	int			rounds;			/* of keys looked for one at a time */
+	int			descents;		/* how often it began, in this round of keys */
+	int			rounds;			/* how many began after walks did not pay */
 
 	struct StoreWriter *writer; /* what is needed to write, or NULL */
 } Store;
@@ -64,34 +64,36 @@ typedef struct Store
  */
 
 /*
- * Open a table for reading.  Its lock is that of a SELECT, and is kept to the
- * end of the transaction, as that one is.  The tables of requests are an
- * exception, since a purge has to wait for their readers: there the lock on an
- * index goes with its scan, and the lock on the table with store_close().
+ * Open a table for reading.  Its lock is that of a SELECT, and like that one it is
+ * kept to the end of the transaction.  The tables of requests are an exception,
+ * since a purge has to wait for their readers.  There the lock on an index is
+ * released with its scan, and the lock on the table by store_close().
+ *
+ * The store's memory is in the current memory context, which must live as long.
  *
  * Errors: those of catalog_open().
  */
 extern void store_open(Store *store, CatalogTable table);
 
-/* Close it.  AFTER triggers fire now, if any are due. */
+/* Close the table.  AFTER triggers that are due fire now, and may fail. */
 extern void store_close(Store *store);
 
 /*
- * Let go of the pages that the scan and the row found last are on.  The row can
- * still be read.  To be called before anything that may wait: VACUUM waits for
- * those who have a page pinned, and no deadlock detection sees that.
+ * Release the pages that the scan and the row found last have pinned, and end the
+ * scan.  The row can still be read.  Call this before anything that may wait: VACUUM
+ * waits for those who have a page pinned, and no deadlock detection sees that.
  */
 extern void store_let_go(Store *store);
 
 /*
- * In the middle of a look-up, let go of the page of the row, before a wait.  The
- * look-up can go on after it.  The row cannot be read any more.
+ * In the middle of a look-up, release the page of the row before a wait.  After the
+ * wait, the look-up can go on.  The row cannot be read any more.
  */
 extern void store_pause(Store *store);
 
 /*
- * Wait for the transaction that the last probe found in progress.  Then probe
- * again.  Obeys lock_timeout and takes part in deadlock detection.
+ * Wait for the transaction that the last probe found in progress.  The caller then
+ * probes again.  The wait obeys lock_timeout and takes part in deadlock detection.
  *
  * Errors: 55P03, 40P01 and 57014 from waiting.
  */
@@ -107,7 +109,7 @@ extern void store_wait(Store *store);
  * Errors: those of catalog_index().
  */
 
-/* The row of a key; of a request, the newest one. */
+/* The row of a key.  Of a request, it is the newest one in this table. */
 extern bool store_find_key(Store *store, const Key *key);
 
 /* The operations of a payment, by number: the first in this direction. */
@@ -116,13 +118,13 @@ extern bool store_find_payment(Store *store, const text *scope,
 							   ScanDirection direction);
 
 /*
- * The rows that have expired at this time or before (holds: those due; marks of
- * a purge: those noted), by that time: the first, or backward the last.
+ * The rows whose time (see catalog_expiry_index()) is this one or earlier, in the
+ * order of that time: the first, or backward the last.
  */
 extern bool store_find_expired(Store *store, TimestampTz until,
 							   ScanDirection direction);
 
-/* The next row of the look-up. */
+/* The next row of the look-up, in its direction. */
 extern bool store_find_next(Store *store);
 
 /*
@@ -134,7 +136,7 @@ extern bool store_find_next(Store *store);
  * Errors: those of catalog_index().
  */
 
-/* The row of a key; of a request, the newest one. */
+/* The row of a key.  Of a request, it is the newest one in this table. */
 extern RowState store_probe_key(Store *store, const Key *key);
 
 /*
@@ -142,7 +144,7 @@ extern RowState store_probe_key(Store *store, const Key *key);
  * by key, then by scope, both by their bytes.  The caller holds all their locks,
  * so entries already read need not be read again.
  *
- * first: this is the first one since they were locked.
+ * first: this is the first key since they were locked.
  */
 extern RowState store_probe_key_in_order(Store *store, const Key *key, bool first);
 
@@ -154,10 +156,10 @@ extern RowState store_probe_payment(Store *store, const text *scope,
  * The row found last: read.c
  */
 
-/* A column of it that is not NULL. */
+/* The value of a column of the row, which is not NULL.  It is part of the row. */
 extern Datum store_get(Store *store, AttrNumber column);
 
-/* The (sub)transaction that wrote it. */
+/* The (sub)transaction that wrote the row. */
 extern TransactionId store_get_writer(Store *store);
 
 /*
@@ -172,7 +174,7 @@ extern TransactionId store_get_writer(Store *store);
  */
 extern void store_prepare_write(Store *store);
 
-/* Nothing is written after all: release that lock. */
+/* Release that lock again: nothing will be written. */
 extern void store_no_write(Store *store);
 
 /*
@@ -182,19 +184,23 @@ extern void store_no_write(Store *store);
  *
  * Errors: 23505 if there is a row with that key which the claim has not seen (a
  * plain INSERT by an administrator, say); 0A000 if the table has triggers of
- * another kind; those of its constraints.
+ * another kind; those of its constraints; 55P03, 40P01 and 57014 from waiting for a
+ * transaction that inserted the same key by hand.
  */
 extern void store_insert(Store *store, Datum *values, bool *nulls);
 
-/* Insert up to STORE_MANY rows at once. */
+/* The most rows that can be inserted at once. */
 #define STORE_MANY	64
+
+/* Insert n rows at once, at most STORE_MANY.  The rest is as for store_insert(). */
 extern void store_insert_many(Store *store, int n, Datum **values, bool **nulls);
 
 /*
- * Delete the row found last.  False: another transaction has deleted it, or is
- * at it; nothing is waited for.  AFTER triggers and foreign keys fire as above.
+ * Delete the row found last.  False: another transaction has deleted it or is
+ * deleting it.  This does not wait for that transaction.  AFTER triggers and foreign
+ * keys fire in store_close() or store_end_write().
  *
- * Error: 0A000, as above.
+ * Errors: 0A000 if the table has triggers of another kind.
  */
 extern bool store_delete(Store *store);
 
@@ -205,11 +211,12 @@ extern bool store_delete(Store *store);
 extern bool store_may_refuse(Store *store);
 
 /*
- * End writing, so that triggers fire now.  Whoever writes in a subtransaction
- * calls store_end_write() in it.  If the subtransaction fails, he calls
- * store_forget_write() after it.
+ * End writing, so that triggers fire now.  They may fail.  A caller that writes in a
+ * subtransaction calls this before the subtransaction ends.
  */
 extern void store_end_write(Store *store);
+
+/* Forget what was being written in a subtransaction that has failed. */
 extern void store_forget_write(Store *store);
 
 /*
@@ -220,9 +227,9 @@ extern void store_forget_write(Store *store);
 extern void store_exclude_others(CatalogTable table);
 
 /*
- * Empty a table that is locked against all others.
+ * Empty a table that store_exclude_others() has locked.
  *
- * Error: 55006 if this session has it open.
+ * Errors: 55006 if this session has it open.
  */
 extern void store_truncate(CatalogTable table);
 

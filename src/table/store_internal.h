@@ -22,13 +22,16 @@ extern void store_begin_probe(Store *store, CatalogIndex index, int nkeys);
 extern void store_end_scan(Store *store, LOCKMODE unlock);
 
 /*
- * The lock of a reader that goes when reading ends, or NoLock.  On an index it
- * goes no later than on its table.  Otherwise a TRUNCATE would have the table
- * and wait for the index, and this session would do so the other way round.
+ * The lock that a reader releases when it has read, or NoLock.  On an index it is
+ * released no later than on its table.  Otherwise a TRUNCATE could have the table
+ * and wait for the index, while this session has the index and waits for the table.
  */
 extern LOCKMODE store_readers_lock(const Store *store);
 
-/* Where the row stands that a dirty scan has just put into the slot. */
+/*
+ * Where the row stands that a dirty scan has just put into the slot.  Of one in
+ * progress, notes what store_wait() waits for.
+ */
 extern RowState store_row_state(Store *store);
 
 /*

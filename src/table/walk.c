@@ -9,9 +9,9 @@
  *
  * To read a page of entries costs twice as much as to look for one key.  So a walk
  * pays only if one page has the entries of several keys: if they lie close
- * together, or with nothing between them.  A round of keys that went down the
- * index twice ends with store_probe_key() for each key.  The next rounds do the
- * same, but for every eighth, which tries to walk again.
+ * together, or with nothing between them.  A round of keys that went down the index
+ * twice calls store_probe_key() for each key that is left.  So do the next rounds,
+ * except every eighth, which tries to walk again.
  *
  * The walk reads entries one by one: index_getnext_tid(), then
  * index_fetch_heap().  PostgreSQL 20 may not offer that to extensions any more.
@@ -29,19 +29,19 @@
 #include "table/store.h"
 #include "table/store_internal.h"
 
-/* After about so many entries, reading on costs as much as a new descent. */
+/* After about this many entries, reading on costs as much as a new descent. */
 #define PROBE_MAX_STEPS	32
 
 /* Go to the first entry that is this key's or after it. */
 static void position(Store *store, const Key *key);
 
-/* Read on to this key, and then its row.  False: there is none. */
+/* Read on to this key's entry, and read its row.  False: there is none. */
 static bool read_on(Store *store, const Key *key);
 
 /* Go to the next entry. */
 static void next_entry(Store *store);
 
-/* The order of a key and the entry that the scan is at. */
+/* Compare a key with the entry that the scan is at: <0, 0, >0. */
 static int	compare_entry(Store *store, const Key *key);
 
 RowState
@@ -52,7 +52,7 @@ store_probe_key_in_order(Store *store, const Key *key, bool first)
 
 	Assert(store->table == TABLE_OPERATION);
 
-	/* a walk that does not pay is tried again only now and then */
+	/* where walks do not pay, every eighth round tries one */
 	if (first && (store->descents < 2 || ++store->rounds % 8 == 0))
 		store->descents = 0;
 	if (store->descents >= 2)
@@ -73,7 +73,7 @@ position(Store *store, const Key *key)
 										 * on */
 	ScanKeyData row;
 
-	/* (key, scope) >= (...), the way of ExecIndexBuildScanKeys() */
+	/* (key, scope) >= (...), as ExecIndexBuildScanKeys() makes it */
 	store_key_scan_keys(members, key);
 	for (int i = 0; i < 2; i++)
 	{
@@ -109,8 +109,8 @@ read_on(Store *store, const Key *key)
 			return true;
 
 		/*
-		 * of the key's own dead rows none is read twice: a descent leads to
-		 * the first
+		 * The key's own dead rows are read one by one: a descent would lead
+		 * to the first of them again.
 		 */
 		if (order == 0 || steps++ < PROBE_MAX_STEPS)
 			next_entry(store);
@@ -145,7 +145,7 @@ compare_entry(Store *store, const Key *key)
 	entry.scope = DatumGetTextPP(values[1]);
 	order = key_compare(key, &entry);
 
-	/* a long one, written by hand, was compressed */
+	/* a long one, which was written by hand, has been decompressed */
 	if (PointerGetDatum(entry.key) != values[0])
 		pfree(entry.key);
 	if (PointerGetDatum(entry.scope) != values[1])

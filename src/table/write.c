@@ -36,10 +36,10 @@ typedef struct StoreWriter
 	ResultRelInfo *rri;			/* the table, with its indexes open */
 	CommandId	cid;			/* what is written belongs to this command */
 	BulkInsertState bulk;		/* for many rows at once, or NULL */
-	TupleTableSlot *many[STORE_MANY];	/* so are these */
+	TupleTableSlot *many[STORE_MANY];	/* for many rows at once, or NULL */
 } StoreWriter;
 
-/* The writer of a store, which is made at the first use. */
+/* The writer of a store.  The first use makes it. */
 static StoreWriter *writer_begin(Store *store);
 
 /* Put a new row into a slot, and check the constraints of the table. */
@@ -49,7 +49,7 @@ static void fill_slot(Store *store, TupleTableSlot *slot, Datum *values,
 /* Make the index entries of a row, and note its AFTER triggers. */
 static void insert_index_entries(StoreWriter *writer, TupleTableSlot *slot);
 
-/* Error: 0A000 if there are triggers that cannot be fired. */
+/* Errors: 0A000 if there are triggers that cannot be fired. */
 static void check_triggers(ResultRelInfo *rri, bool deletes);
 
 void
@@ -62,7 +62,7 @@ store_prepare_write(Store *store)
 
 	/*
 	 * REINDEX locks the table against writers, and then waits for readers of
-	 * the index.  So we do not wait for the table with the index locked.
+	 * the index.  So we release the index before we wait for the table.
 	 */
 	store_end_scan(store, AccessShareLock);
 	store_let_go(store);
@@ -203,7 +203,7 @@ writer_begin(Store *store)
 	if (writer)
 		return writer;
 
-	/* all of it lives and goes with the executor state */
+	/* all of it belongs to the executor state, and is freed with that */
 	old_context = MemoryContextSwitchTo(store->context);
 	estate = CreateExecutorState();
 	MemoryContextSwitchTo(estate->es_query_cxt);
@@ -266,7 +266,7 @@ check_triggers(ResultRelInfo *rri, bool deletes)
 						IDEM_SCHEMA, RelationGetRelationName(rri->ri_RelationDesc)),
 				 errhint("Use an AFTER INSERT trigger FOR EACH ROW.")));
 
-	/* from the table of payments nothing is deleted */
+	/* nothing is deleted from the table of operations */
 	if (deletes && (triggers->trig_delete_before_row ||
 					triggers->trig_delete_before_statement ||
 					triggers->trig_delete_after_statement ||
