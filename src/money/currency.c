@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * currency.c
- *		Currencies and how many decimals they have.
+ *		Which currencies there are, and how many decimals they have.
  *
  * ISO 4217 is built in.  The table idempotency.currency has a user's own codes.
  * It is looked at first, so a user can also override a code of ISO 4217.
@@ -35,10 +35,11 @@ typedef struct UserCurrency
 } UserCurrency;
 
 /*
- * ISO 4217 List One as of 2026-01-01, sorted by code.  The codes without a minor
- * unit ("N.A.") are left out: metals (XAU, XAG, XPD, XPT), bond market units (XBA
- * to XBD), XDR, XSU, XUA, and XTS and XXX, which are no currencies.  Whoever needs
- * one of them, or a withdrawn code, adds a row to idempotency.currency.
+ * ISO 4217 List One as of 2026-01-01, sorted by code.
+ *
+ * Codes without a minor unit ("N.A.") are left out: metals (XAU, XAG, XPD, XPT), bond
+ * market units (XBA to XBD), XDR, XSU, XUA, and XTS and XXX, which are no currencies.
+ * If you need one of them, or a withdrawn code, add a row to idempotency.currency.
  */
 static const IsoCurrency iso_4217[] = {
 	{"AED", 2}, {"AFN", 2}, {"ALL", 2}, {"AMD", 2}, {"AOA", 2}, {"ARS", 2},
@@ -71,19 +72,19 @@ static const IsoCurrency iso_4217[] = {
 	{"ZAR", 2}, {"ZMW", 2}, {"ZWG", 2}
 };
 
-/* the rows of idempotency.currency, of type UserCurrency */
+/* The rows of idempotency.currency, of type UserCurrency. */
 static List *user_currencies = NIL;
 
-/* For the cache: no such currency is known. */
+/* For the cache: forget all rows. */
 static void user_clear(void);
 
-/* For the cache: there is a row of idempotency.currency. */
+/* For the cache: take a row of idempotency.currency. */
 static void user_add(HeapTuple tuple, TupleDesc desc);
 
 /* For bsearch(): compare a code with an entry of iso_4217. */
 static int	iso_compare(const void *key, const void *entry);
 
-/* idempotency.currency */
+/* The cache of idempotency.currency. */
 static TableCache user_cache = {
 	.table = TABLE_CURRENCY,
 	.clear = user_clear,

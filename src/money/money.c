@@ -3,10 +3,9 @@
  * money.c
  *		What an amount may be.
  *
- * A currency's number of decimals is ISO 4217's; an amount with more of them
- * is refused and never rounded, because whoever sent it meant something else
- * than what would be charged.  Zeros behind the last decimal say nothing, and
- * are let pass: 50.000 USD is 50.00 USD.
+ * An amount with more decimals than its currency is refused and never rounded.
+ * Whoever sent it meant something else than what would be charged.  Zeros after the
+ * last decimal mean nothing and are allowed: 50.000 USD is 50.00 USD.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,19 +20,25 @@
 #include "money/currency.h"
 #include "money/money.h"
 
+/* The zero for each number of decimals, once it has been asked for; or NULL. */
 static Numeric zeros[CURRENCY_MAX_EXPONENT + 1];
+
+/* 10 ^ MONEY_MAX_DIGITS, once it has been asked for; or NULL. */
 static Numeric limit = NULL;
 
 /*
- * A number is stored as digits of base 10,000 after a header: two bytes, or four
- * where they do not suffice.  Zero has no digits.  See NumericShort and NumericLong
- * (utils/adt/numeric.c), of which we need this much of the two bytes.
+ * A number is stored as digits of base 10,000 after a header of two bytes, or of
+ * four where two do not suffice.  Zero has no digits.  The first two bytes are
+ * described at NumericShort and NumericLong (utils/adt/numeric.c).  We need this
+ * much of them.
  */
 #define FORM_MASK		0xC000
-#define FORM_SHORT		0x8000	/* 00 and 01 are long, 11 is no finite number */
+#define FORM_SHORT		0x8000	/* the form is the two highest bits: 10 is
+								 * short, 00 and 01 are long, 11 is no finite
+								 * number */
 #define SHORT_NEGATIVE	0x2000
 #define SHORT_WEIGHT_NEGATIVE	0x0040
-#define SHORT_WEIGHT_MASK		0x003F	/* of the first digit */
+#define SHORT_WEIGHT_MASK		0x003F	/* the first digit's power of 10,000 */
 
 static int	read_header(Datum amount, uint16 *header);
 static bool is_plain(Datum amount);
@@ -103,7 +108,7 @@ money_in_currency(Numeric *amount, const text *currency, int exponent)
 Numeric
 money_zero(int exponent)
 {
-	/* more than any currency has: written by hand */
+	/* no currency has that many: the row was written by hand */
 	if (exponent < 0 || exponent > CURRENCY_MAX_EXPONENT)
 		return set_decimals(int64_to_numeric(0), exponent);
 
@@ -121,7 +126,7 @@ int
 money_decimals(Numeric amount)
 {
 	if (numeric_is_nan(amount) || numeric_is_inf(amount))
-		return 0;				/* written by hand */
+		return 0;				/* the row was written by hand */
 	return DatumGetInt32(DirectFunctionCall1(numeric_scale,
 											 NumericGetDatum(amount)));
 }
@@ -175,7 +180,7 @@ money_stored_equal(Datum a, Datum b)
 Datum
 money_stored_subtract(Datum a, Datum b, Datum zero)
 {
-	/* most totals are all there is, or zero */
+	/* most totals are zero or the whole amount */
 	if (bytes_equal(DatumGetPointer(a), DatumGetPointer(b)))
 		return zero;
 	if (money_stored_is_zero(b))
@@ -195,14 +200,15 @@ money_digits(Numeric a)
 	char	   *digits = DatumGetCString(DirectFunctionCall1(numeric_out,
 															 NumericGetDatum(a)));
 
-	/* an amount that was asked for may have thousands of decimals */
+	/* an amount in a call may have thousands of decimals */
 	if (strlen(digits) > 80)
 		strcpy(digits + 77, "...");
 	return digits;
 }
 
 /*
- * The header of a number, and how many bytes there are with the digits.
+ * Read the first two bytes of a number's header.  Result: how many bytes the header
+ * and the digits have together.
  */
 static int
 read_header(Datum amount, uint16 *header)
@@ -214,7 +220,8 @@ read_header(Datum amount, uint16 *header)
 }
 
 /*
- * Is it what most amounts are: above zero, and far below the limit?
+ * Is it like most amounts: above zero, and far below the limit?  If it is, it passes
+ * money_check().  If not, it may pass all the same.
  */
 static bool
 is_plain(Datum amount)
@@ -229,7 +236,7 @@ is_plain(Datum amount)
 }
 
 /*
- * Write an amount with so many decimals; rounds.
+ * The amount with n decimals, rounded.
  */
 static Numeric
 set_decimals(Numeric amount, int n)
