@@ -3,17 +3,17 @@
  * begun.c
  *		The requests that the current transaction has begun without a lease.
  *
- * Such a request leaves nothing in a table until it is completed: what guards
- * its key is the key's lock, and what is known of it is here, for as long as
- * the transaction lasts.  A savepoint that is rolled back takes with it what
- * was begun since, and opens again what was ended since.
+ * Such a request leaves nothing in a table until it ends.  The key's lock guards
+ * its key, and what is known of it is here, for as long as the transaction lasts.
+ * When a savepoint is rolled back, requests that were begun since are forgotten, and
+ * those that were ended since are open again.
  *
  * The lock belongs to the (sub)transaction that began the request, not to the
- * statement.  When the request ends in that same (sub)transaction, its row
- * guards the key, and the lock goes, so that the number of locks does not grow
- * with the number of requests in a transaction.  If it ends in a deeper one, the
- * lock is kept until that has become part of the one that began it: before, it
- * may be rolled back, and the row with it.
+ * statement.  When the request ends in that same (sub)transaction, its row guards
+ * the key, and the lock is released.  So the number of locks does not grow with the
+ * number of requests in a transaction.  If the request ends in a subtransaction of
+ * that one, the lock is kept until the subtransaction has become part of it.  Until
+ * then the subtransaction may be rolled back, and the row with it.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,6 +27,7 @@
 #include "compat.h"
 #include "request/begun.h"
 
+/* The requests, of type Begun.  The newest comes first. */
 static dlist_head list = DLIST_STATIC_INIT(list);
 
 static void drop(Begun *begun, bool in_parent);
@@ -89,8 +90,10 @@ begun_end(Begun *begun)
 }
 
 /*
- * It has ended where it was begun, and its row guards the key.  in_parent: that is
- * the parent of the subtransaction that is being committed.
+ * Release the lock of a request that has ended where it was begun, and forget it.
+ *
+ * in_parent: it was begun in the parent of the subtransaction that is being
+ * committed.
  */
 static void
 drop(Begun *begun, bool in_parent)
@@ -99,6 +102,9 @@ drop(Begun *begun, bool in_parent)
 	forget(begun);
 }
 
+/*
+ * Take a request off the list and free it.
+ */
 static void
 forget(Begun *begun)
 {
@@ -106,6 +112,9 @@ forget(Begun *begun)
 	MemoryContextDelete(begun->context);
 }
 
+/*
+ * Register the callbacks below, once in a session.
+ */
 static void
 register_callbacks(void)
 {
@@ -118,6 +127,10 @@ register_callbacks(void)
 	registered = true;
 }
 
+/*
+ * Before a commit: refuse it if a request has not ended.  After the end of the
+ * transaction: forget all requests.
+ */
 static void
 at_end_of_transaction(XactEvent event, void *arg)
 {
@@ -125,7 +138,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 
 	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE)
 	{
-		/* the memory is the transaction's */
+		/* their memory is freed with the transaction */
 		if (event != XACT_EVENT_PARALLEL_PRE_COMMIT)
 			dlist_init(&list);
 		return;
@@ -145,6 +158,9 @@ at_end_of_transaction(XactEvent event, void *arg)
 	}
 }
 
+/*
+ * What a subtransaction did becomes its parent's, or is undone.
+ */
 static void
 at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
 						 SubTransactionId parent, void *arg)
@@ -176,6 +192,9 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
 	}
 }
 
+/*
+ * A copy of a text, with a header of full length.
+ */
 static text *
 copy_text(const text *t)
 {

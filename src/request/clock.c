@@ -3,13 +3,12 @@
  * clock.c
  *		The clock of requests.
  *
- * Whether a row has expired is decided by its expires_at and the time.  A purge
- * removes rows that have expired.  If the server's clock is set back after that,
- * a row that was removed would be valid again: what it answers would be done
- * twice.
+ * A row has expired if its expires_at has come.  A purge removes rows that have
+ * expired.  After that, somebody may set the server's clock back.  Then a row that
+ * was removed would not have expired yet, and its work would be done twice.
  *
- * So a purge notes its time in idempotency.request_purge, and the clock of
- * requests never shows a time before the last purge.
+ * So a purge notes its time in idempotency.request_purge.  The clock of requests
+ * never shows a time before the last purge.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,16 +22,16 @@
 #include "request/clock.h"
 #include "table/cache.h"
 
-/* the time of the last purge */
+/* The time of the last purge; DT_NOBEGIN: there was none. */
 static TimestampTz purged_until;
 
-/* For the cache: no purge is known. */
+/* For the cache: forget the purge. */
 static void purge_clear(void);
 
-/* For the cache: there is a row of idempotency.request_purge. */
+/* For the cache: take a row of idempotency.request_purge. */
 static void purge_add(HeapTuple tuple, TupleDesc desc);
 
-/* idempotency.request_purge */
+/* The cache of idempotency.request_purge. */
 static TableCache purge_cache = {
 	.table = TABLE_REQUEST_PURGE,
 	.clear = purge_clear,
@@ -67,7 +66,7 @@ request_note_purge(Store *mark)
 		(void) store_delete(mark);
 	}
 	value = TimestampTzGetDatum(until);
-	store_insert(mark, &value, &isnull);	/* its trigger has all sessions
+	store_insert(mark, &value, &isnull);	/* a trigger makes all sessions
 											 * read it */
 	PopActiveSnapshot();
 }

@@ -13,16 +13,20 @@
 #include "table/store.h"
 
 /*
- * The time by which expiry is judged: that of the clock, or of the last purge if
- * that is later.  Leases go by the clock alone (lease_now).
+ * The time by which expiry is judged: now by the clock or, if that is later, the
+ * time of the last purge.  Leases go by the clock alone.
  *
  * Errors: those of catalog_open().
  */
 extern TimestampTz request_expiry_now(void);
 
 /*
- * Note that requests which had expired by now have been purged.  mark: the table
- * for that, which no other purge writes to.
+ * Note that requests which had expired by now have been purged.
+ *
+ * mark: idempotency.request_purge, open.  The caller has it locked in mode
+ * ShareUpdateExclusiveLock, so no other purge writes to it.
+ *
+ * Errors: those of store_prepare_write() and store_insert().
  */
 extern void request_note_purge(Store *mark);
 

@@ -5,15 +5,15 @@
  *
  * idem_execute(key, command, args, scope)
  *
- * A request whose work is a command: begun, run and completed in one call, with
- * the rows of the command, as a JSON array, for its response.  The command runs
- * with the rights of the caller.
+ * A request whose work is a command.  It is begun, run and completed in one call.
+ * Its response is the rows of the command, as a JSON array.  The command runs with
+ * the rights of the caller.
  *
- * An error inside is the call's, and leaves the key free; unless
- * idempotency.declines is "record": then what the command did is rolled back,
- * and the error is stored as the key's answer.  Only errors that are final are:
- * data that does not fit, a constraint, and what the command itself raises.  All
- * others another try may not meet, and they are raised even so.
+ * If the command fails, so does the call, and the key stays free.  But if
+ * idempotency.declines is "record" and the error is final, what the command did is
+ * rolled back, and the error is stored as the key's answer.  Final errors are data
+ * that does not fit, a constraint that is violated, and what the command itself
+ * raises.  Another try may not meet the others, so they are always raised.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,8 +46,8 @@ PG_FUNCTION_INFO_V1(idem_execute);
 typedef struct Run
 {
 	const char *command;
-	Jsonb	   *args;
-	text	   *rows;			/* what comes of it */
+	Jsonb	   *args;			/* or NULL */
+	text	   *rows;			/* its rows, once it has been run */
 } Run;
 
 static bytea *fingerprint_of(text *command, Jsonb *args);
@@ -66,16 +66,16 @@ static Datum result(FunctionCallInfo fcinfo, bool replayed, const Datum rows,
 /*
  * idem_execute: run a command, once for a key.
  *
- * command: one SQL command, with parameters $1, $2, ...  args: a JSON array with
- * a value for each; NULL is none.  Their types are inferred from the command.
+ * command: one SQL command, with parameters $1, $2, ...  args: a JSON array with a
+ * value for each parameter; NULL is none.  The types of the parameters are inferred
+ * from the command.
  *
  * Result: replayed; rows, a JSON array of objects, empty if the command returns
- * none; or, of a command that failed and whose failure is stored, sqlstate and
- * message.
+ * none.  If the command failed and its failure is stored, rows is null, and sqlstate
+ * and message say why.
  *
- * Errors: those of key_check(), request_begin(); 22004 for a NULL command; 42601
- * if it is not one command; 22023 if args does not fit it; whatever the
- * command raises.
+ * Errors: those of key_check(), request_begin(), run() and request_end(); 22004 if
+ * command is NULL.
  */
 Datum
 idem_execute(PG_FUNCTION_ARGS)
@@ -110,7 +110,7 @@ idem_execute(PG_FUNCTION_ARGS)
 		request_close(&rc);
 		return answer;
 	}
-	request_close(&rc);			/* hold nothing open while the command runs */
+	request_close(&rc);			/* nothing is open while the command runs */
 
 	begun = begun_find(&key);
 	begun->executing = true;
@@ -131,6 +131,9 @@ idem_execute(PG_FUNCTION_ARGS)
 				  refusal ? refusal->message : NULL);
 }
 
+/*
+ * The fingerprint of a command with its arguments.
+ */
 static bytea *
 fingerprint_of(text *command, Jsonb *args)
 {
@@ -145,7 +148,12 @@ fingerprint_of(text *command, Jsonb *args)
 }
 
 /*
- * Run the command, and return its rows.
+ * Run the command.
+ *
+ * Result: its rows, as a JSON array in the current memory context.
+ *
+ * Errors: those of infer_types() and convert_args(); 0A000 if SPI cannot execute it,
+ * since it begins or ends a transaction, say; what the command raises.
  */
 static text *
 run(const char *command, Jsonb *args)
@@ -182,8 +190,12 @@ run(const char *command, Jsonb *args)
 }
 
 /*
- * Likewise, in a subtransaction; if the command fails for good, *refusal says
- * why, and nothing of what it did is left.
+ * Run the command in a subtransaction.
+ *
+ * Result: its rows.  If it fails with a final error, the result is NULL, *refusal is
+ * that error, and what it did is rolled back.
+ *
+ * Errors: those of run() that are not final.
  */
 static text *
 run_or_refuse(const char *command, Jsonb *args, Refusal **refusal)
@@ -201,6 +213,9 @@ run_or_refuse(const char *command, Jsonb *args, Refusal **refusal)
 	return NULL;
 }
 
+/*
+ * For subtransaction_try(): run the command of a Run.
+ */
 static void
 run_it(void *arg)
 {
@@ -210,8 +225,9 @@ run_it(void *arg)
 }
 
 /*
- * Would the same command meet the same error again?  Only of what is listed here
- * we say so: an answer that is wrong stays, and an error can be met again.
+ * Would the same command meet the same error again?  Only the errors listed here
+ * count.  Where it is doubtful, we raise the error: a command can be tried again,
+ * but a wrong answer stays.
  */
 static bool
 is_final(int sqlstate)
@@ -220,9 +236,9 @@ is_final(int sqlstate)
 
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
-			/* the data does not allow it */
+			/* the data does not fit */
 		case ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION):
-			/* but these are also a setting, a role or a sequence to be mended */
+			/* but these may be a setting, a role or a sequence to be mended */
 			return sqlstate != ERRCODE_INVALID_PARAMETER_VALUE &&
 				sqlstate != ERRCODE_CHARACTER_NOT_IN_REPERTOIRE &&
 				sqlstate != ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED;
@@ -237,13 +253,16 @@ is_final(int sqlstate)
 		case ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR):
 			return false;
 		default:
-			/* ISO 9075 leaves these classes to whoever writes the command */
+			/* the SQL standard defines no class that begins so */
 			return class >= 'I' && class <= 'Z';
 	}
 }
 
 /*
- * The number of parameters of a command, and their types.
+ * The number of parameters of a command.  *types: their types, if there are any.
+ *
+ * Errors: 42601 if it is not one command; 42P18 if the type of a parameter cannot be
+ * inferred; those of the analysis of the command.
  */
 static int
 infer_types(const char *command, Oid **types)
@@ -277,8 +296,8 @@ infer_types(const char *command, Oid **types)
 }
 
 /*
- * A position in the command is none in the statement that called us; so does
- * _SPI_error_callback().
+ * Error context callback.  A position in the command is not one in the statement that
+ * called us, so it becomes an internal one.  _SPI_error_callback() does the same.
  */
 static void
 move_position(void *command)
@@ -294,8 +313,14 @@ move_position(void *command)
 }
 
 /*
- * Values for the parameters: what a string says, or the text of any other
- * element, is read as the parameter's type would read it.
+ * Make the values of the parameters.  A parameter's type reads the text of the
+ * element.  For a string that is its characters, without quotes; but json and jsonb
+ * read it as it is written in JSON.
+ *
+ * n, types: of the parameters.  values, nulls: room for n of them.
+ *
+ * Errors: 22023 if args is not an array of n elements; those of the types' input
+ * functions.
  */
 static void
 convert_args(Jsonb *args, int n, const Oid *types, Datum *values, char *nulls)
@@ -324,7 +349,7 @@ convert_args(Jsonb *args, int n, const Oid *types, Datum *values, char *nulls)
 
 		nulls[i] = element->type == jbvNull ? 'n' : ' ';
 		if (element->type == jbvNull)
-			s = NULL;			/* a domain may forbid it */
+			s = NULL;			/* which a domain may forbid */
 		else if (element->type == jbvString && !is_json)
 			s = pnstrdup(element->val.string.val, element->val.string.len);
 		else
@@ -338,6 +363,9 @@ convert_args(Jsonb *args, int n, const Oid *types, Datum *values, char *nulls)
 	}
 }
 
+/*
+ * The rows as a JSON array of objects.  rows: NULL if the command returns none.
+ */
 static text *
 rows_to_json(SPITupleTable *rows)
 {
@@ -366,6 +394,9 @@ rows_to_json(SPITupleTable *rows)
 	return cstring_to_text_with_len(json.data, json.len);
 }
 
+/*
+ * The row that idem_execute() returns.  sqlstate and message may be NULL.
+ */
 static Datum
 result(FunctionCallInfo fcinfo, bool replayed, const Datum rows, bool has_rows,
 	   const char *sqlstate, const char *message)

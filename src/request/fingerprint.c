@@ -3,11 +3,12 @@
  * fingerprint.c
  *		The fingerprint of a request, by which a replay is compared.
  *
- * The value is turned into jsonb, which sorts the members of objects and keeps
- * the last of those with one name, and walked through.  What is hashed is the
- * kind, and for each token of the walk a byte that says what it is, and for
- * scalars their text, with its length before it; numbers without zeros at the
- * end.
+ * The value is turned into jsonb.  That sorts the members of objects, and of several
+ * with the same name it keeps the last.  Then we walk through it.
+ *
+ * The kind is hashed first, then each token of the walk: a byte that says what it
+ * is, and for a name or a scalar its type and its value.  Texts have their length
+ * before them.  A number is its text, without zeros at the end of the decimals.
  *
  *-------------------------------------------------------------------------
  */
@@ -63,6 +64,9 @@ fingerprint_make(const char *kind, text *json)
 	return result;
 }
 
+/*
+ * Hash a name or a scalar: its type and its value.
+ */
 static void
 add_scalar(pg_cryptohash_ctx *hash, const JsonbValue *value)
 {
@@ -85,11 +89,14 @@ add_scalar(pg_cryptohash_ctx *hash, const JsonbValue *value)
 			type = value->val.boolean;
 			add(hash, &type, 1);
 			break;
-		default:				/* null */
+		default:				/* null has no more than its type */
 			break;
 	}
 }
 
+/*
+ * Hash a text, with its length before it.
+ */
 static void
 add_text(pg_cryptohash_ctx *hash, const char *bytes, int len)
 {
@@ -99,6 +106,9 @@ add_text(pg_cryptohash_ctx *hash, const char *bytes, int len)
 	add(hash, bytes, len);
 }
 
+/*
+ * Hash some bytes.
+ */
 static void
 add(pg_cryptohash_ctx *hash, const void *bytes, size_t len)
 {

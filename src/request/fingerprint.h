@@ -9,9 +9,14 @@
 #define IDEM_FINGERPRINT_H
 
 /*
- * SHA-256 of a JSON value, as one of this kind: those of different kinds are
- * different.  Values that are equal as jsonb have the same: the
- * order of members, white space and the way numbers are written do not matter.
+ * The fingerprint of a JSON value: SHA-256, in the current memory context.  Values
+ * that are equal as jsonb have the same.  So the order of members, white space and
+ * the way numbers are written do not matter.
+ *
+ * kind: what the value is, "request" say.  The same value of another kind has another
+ * fingerprint.  json: not NULL.
+ *
+ * Errors: those of a cast to jsonb, such as 22P02 and 22P05.
  */
 extern bytea *fingerprint_make(const char *kind, text *json);
 

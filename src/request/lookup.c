@@ -26,11 +26,13 @@ PG_FUNCTION_INFO_V1(idem_lookup_request);
 /*
  * idem_lookup_request: what is known of a request, or no row.
  *
- * Errors: those of key_check(); ID403; 57014 of settle().
+ * Errors: those of key_check(), request_open() and settle(); ID403 if the request
+ * belongs to another role.
  */
 Datum
 idem_lookup_request(PG_FUNCTION_ARGS)
 {
+	/* the columns of idem_request, in their order */
 	static const int columns[] = {
 		Anum_request_key,
 		Anum_request_status,
@@ -60,7 +62,7 @@ idem_lookup_request(PG_FUNCTION_ARGS)
 
 		refusal_raise(request_check_access(&row));
 		settle_note(&rows, slot);
-		/* the rows of the result may be read when the table has been emptied */
+		/* a purge may empty the table before the result is read */
 		request_copy(&row, &row);
 		for (int i = 0; i < lengthof(columns); i++)
 		{

@@ -1,23 +1,25 @@
 /*-------------------------------------------------------------------------
  *
  * purge.c
- *		Dropping requests that have expired.
+ *		Removing requests that have expired.
  *
  * idem_purge()
  *
- * A table in which all rows have expired is emptied at once (row.c tells why
- * one after the other comes to that).  Nobody may be at work on it then, so its
- * lock is waited for; and behind a lock that is waited for, others wait too: so
- * not for long, and if it is not to be had, the next purge is soon enough.  While
- * it waits, a purge has no table locked that others may want: it waits for the
- * first one alone.  Two purges never meet.
+ * A table in which all rows have expired is truncated.  row.c says why one table
+ * after the other comes to that.
  *
- * A row that lives far longer than others, by its lease or its retention, keeps
- * its table from being emptied.  Then some of the others are deleted.  That it
- * is so is told by the oldest row, which in due course would be gone.
+ * Truncation needs an exclusive lock.  Others queue after a pending one, so we wait
+ * at most LOCK_TIMEOUT for it and leave the rest to the next purge.  A purge does
+ * not wait long while it has a table of requests locked exclusively: once one has
+ * been emptied, it hardly waits for the others.  Two purges never run at the same
+ * time.
  *
- * No rights on the tables are needed, and none are taken on: who may call the
- * function may do this.
+ * A row that lives far longer than others, by its lease or its retention, keeps its
+ * table from being emptied.  Then some of the expired rows are deleted instead.  The
+ * row that expired first shows that this is so: it would have been removed long ago.
+ *
+ * A purge checks no rights on the tables.  The right to execute the function is
+ * enough.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,16 +44,20 @@
 PG_FUNCTION_INFO_V1(idem_purge);
 
 #define COMMAND			"idem_purge()"
+
+/* How long to wait for a lock on a table. */
 #define LOCK_TIMEOUT	"400ms"
-#define DELETE_AT_ONCE	10000	/* rows */
+
+/* The most rows that one call deletes from a table. */
+#define DELETE_AT_ONCE	10000
 
 /* One table, and what became of it. */
 typedef struct TablePurge
 {
 	CatalogTable table;
 	const char *lock_timeout;
-	bool		purged;
-	bool		more;			/* could have been deleted */
+	bool		purged;			/* has it been emptied, or rows deleted? */
+	bool		more;			/* may there be more rows to delete? */
 } TablePurge;
 
 static bool take_turn(Store *mark);
@@ -64,9 +70,10 @@ static bool is_stuck(Store *store, TimestampTz now);
 /*
  * idem_purge: empty the tables of requests in which all have expired.
  *
- * Result: how many those were.
+ * Result: how many tables have been emptied.
  *
- * Errors: 25001 above READ COMMITTED; 25006.
+ * Errors: 25001 above READ COMMITTED; 25006 in a read-only transaction or on a
+ * standby; those of store_open() and request_note_purge().
  */
 Datum
 idem_purge(PG_FUNCTION_ARGS)
@@ -87,7 +94,7 @@ purge_requests(bool *more)
 	PreventCommandIfReadOnly(COMMAND);
 	PreventCommandDuringRecovery(COMMAND);
 
-	/* in a snapshot of before, rows that came since would not be seen */
+	/* an older snapshot would not show the rows that came since */
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
@@ -126,7 +133,8 @@ purge_requests(bool *more)
 }
 
 /*
- * False: another purge is at it.
+ * Lock out other purges, to the end of the (sub)transaction.  False: another purge
+ * is under way, or a VACUUM or the like of idempotency.request_purge.
  */
 static bool
 take_turn(Store *mark)
@@ -135,7 +143,10 @@ take_turn(Store *mark)
 }
 
 /*
- * Do it, with the lock timeout; what is in the way is left to the next purge.
+ * Do the work on a table in a subtransaction, with its lock timeout.  If a lock is in
+ * the way, leave the table to the next purge.
+ *
+ * Result: has the table been purged?
  */
 static bool
 with_timeout(void (*work) (void *arg), TablePurge *t)
@@ -157,6 +168,12 @@ with_timeout(void (*work) (void *arg), TablePurge *t)
 	return false;
 }
 
+/*
+ * Empty a table if all of its rows have expired.  arg: a TablePurge.
+ *
+ * Errors: 55006 if rows have come in; those of store_exclude_others() and
+ * store_truncate().
+ */
 static void
 empty_table(void *arg)
 {
@@ -166,14 +183,14 @@ empty_table(void *arg)
 		return;
 	store_exclude_others(t->table);
 	if (!all_expired(t->table))
-		ereport(ERROR,			/* which lets the lock go */
+		ereport(ERROR,			/* which releases the lock */
 				(errcode(ERRCODE_OBJECT_IN_USE), errmsg("requests have come in")));
 	store_truncate(t->table);
 	t->purged = true;
 }
 
 /*
- * Are there rows, and have all of them expired, as of now?
+ * Are there rows in a table, and have all of them expired, as of now?
  */
 static bool
 all_expired(CatalogTable table)
@@ -190,6 +207,10 @@ all_expired(CatalogTable table)
 	return expired;
 }
 
+/*
+ * Delete up to DELETE_AT_ONCE expired rows of a table, if it is stuck.  arg: a
+ * TablePurge.
+ */
 static void
 delete_some(void *arg)
 {
@@ -221,7 +242,8 @@ delete_some(void *arg)
 }
 
 /*
- * Has the oldest row been expired for twice as long as it was valid?
+ * Is a table kept from being emptied in due course?  We take it to be if the row that
+ * expired first has been expired for more than twice as long as it was valid.
  */
 static bool
 is_stuck(Store *store, TimestampTz now)

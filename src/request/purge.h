@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * purge.h
- *		Dropping requests that have expired.
+ *		Removing requests that have expired.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,8 +9,13 @@
 #define IDEM_PURGE_H
 
 /*
- * Returns how many tables have been emptied; see idem_purge().  *more: rows had
- * to be deleted, and there are more.
+ * Purge requests, as idem_purge() does.
+ *
+ * *more: rows had to be deleted, and there may be more of them.
+ *
+ * Result: how many tables have been emptied.
+ *
+ * Errors: those of idem_purge().
  */
 extern int	purge_requests(bool *more);
 

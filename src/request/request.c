@@ -9,22 +9,24 @@
  * idem_fail(key, response, attempt, scope)
  * idem_release(key, attempt, scope)
  *
- * Without a lease, a request is begun and ended in one transaction: to begin
- * takes the claim and writes nothing, to end writes the one row (begun.c keeps
- * what is known in between).  With a lease, its beginning is a row that is
- * committed, and whoever ends it says which attempt he is: the number goes up
- * with each taking over, so a worker that has lost its lease to another cannot
- * end what the other is at.
+ * Without a lease, a request is begun and ended in one transaction.  The beginning
+ * takes the claim and writes nothing.  The end writes the only row.  begun.c keeps
+ * what is known in between.
  *
- * What a lease guards is outside the database, so a crash must not take the row
- * back once it has been told of: COMMIT waits for the disk, whatever
+ * With a lease, the beginning is a row that is committed.  Whoever ends the request
+ * names its attempt.  The number goes up each time that the request is resumed.  So a
+ * worker that has lost its lease to another cannot end what the other one is doing.
+ *
+ * What a lease guards is outside the database.  So a crash must not undo the row
+ * after the lease has been reported: COMMIT waits for the disk, whatever
  * synchronous_commit says.  Leases go by the clock (lease_now).  Expiry goes by
  * request_expiry_now(), which may stand still.
  *
- * At SERIALIZABLE, what is read from what others may change leaves predicate
- * locks: that a request's outcome is unknown, that one was free which was then
- * given up, and every refusal, which the caller may survive behind a savepoint.
- * (What is completed after it was found free conflicts by the claim.)
+ * At SERIALIZABLE, a call that acts on the state of a request and writes nothing
+ * leaves predicate locks, as others may change that state.  Such calls report that
+ * an outcome is unknown, release a request without a lease, or raise ID404, ID409 or
+ * ID412 by the state: the caller may roll back to a savepoint and go on.  A request
+ * that is completed after it was found free needs none, as it conflicts by the claim.
  *
  *-------------------------------------------------------------------------
  */
@@ -52,6 +54,7 @@ PG_FUNCTION_INFO_V1(idem_complete);
 PG_FUNCTION_INFO_V1(idem_fail);
 PG_FUNCTION_INFO_V1(idem_release);
 
+/* Argument n, a json: it is stored like a text. */
 #define ARG_JSON(n)		ARG_TEXT(n)
 
 static void begin_unanswered(RequestClaim *rc, const BeginOptions *options,
@@ -79,18 +82,17 @@ pg_noreturn static void no_request(RequestClaim *rc);
 /*
  * idem_begin: begin a request, or get its answer.
  *
- * request: what is asked for, to be compared when the key comes again; may be
- * NULL.  lease: for how long the request is the caller's, beyond its
- * transaction; NULL is none.  takeover: what becomes of a request whose lease
- * has lapsed; NULL or true: it is resumed.
+ * request: what is asked for, which is compared when the key comes again; may be
+ * NULL.  lease: for how long the request is the caller's, beyond its transaction;
+ * NULL is none.  takeover: whether a request is resumed whose lease has lapsed; NULL
+ * is true.
  *
- * Result: outcome (new; resumed, by another attempt; completed or failed: it
- * has its answer; unknown: its lease has lapsed, and it is not to be taken
- * over), attempt, response, checkpoint, checkpoint_data.
+ * Result: outcome, attempt, response, checkpoint, checkpoint_data.  The outcome is
+ * "new"; "resumed", as another attempt; "completed" or "failed": it has its answer;
+ * or "unknown": its lease has lapsed, and takeover is false.
  *
- * Errors: those of key_check(), call_duration(), claim_take(); 22P02 for a
- * request that is no JSON; ID403; ID409 if another worker has a lease; ID422;
- * 55000 if this transaction has begun it already.
+ * Errors: those of fingerprint_make(), call_duration(), key_check() and
+ * request_begin().
  */
 Datum
 idem_begin(PG_FUNCTION_ARGS)
@@ -119,7 +121,10 @@ idem_begin(PG_FUNCTION_ARGS)
 /*
  * idem_checkpoint: note how far the work has come, for whoever takes it over.
  *
- * Errors: those of take_started(); 22004 if name is NULL.
+ * name: not NULL.  data: may be NULL.  attempt: which one the caller is.
+ *
+ * Errors: those of key_check(), begun_find(), take_started() and request_insert();
+ * 22004 if name is NULL; 55000 if the request has no lease; ID412 if it has ended.
  */
 Datum
 idem_checkpoint(PG_FUNCTION_ARGS)
@@ -157,7 +162,8 @@ idem_checkpoint(PG_FUNCTION_ARGS)
 /*
  * idem_complete: end a request with a response, which is its answer from now on.
  *
- * attempt: which one the caller is; NULL if the request has no lease.
+ * response: may be NULL.  attempt: which one the caller is; NULL if the request has
+ * no lease.
  *
  * Errors: those of end_call().
  */
@@ -169,7 +175,10 @@ idem_complete(PG_FUNCTION_ARGS)
 }
 
 /*
- * idem_fail: likewise, with a failure that is final.
+ * idem_fail: end a request with a failure that is final.  It is its answer from now
+ * on.
+ *
+ * Arguments and errors: those of idem_complete.
  */
 Datum
 idem_fail(PG_FUNCTION_ARGS)
@@ -179,9 +188,12 @@ idem_fail(PG_FUNCTION_ARGS)
 }
 
 /*
- * idem_release: give a request up; a retry may start at once.
+ * idem_release: give a request up.  A retry may start at once.
  *
- * Errors: those of end_call().
+ * attempt: which one the caller is; NULL if the request has no lease.
+ *
+ * Errors: those of key_check(), begun_find(), check_begun(), take_started(),
+ * request_insert() and settle(); ID412 if the request has ended.
  */
 Datum
 idem_release(PG_FUNCTION_ARGS)
@@ -201,7 +213,7 @@ idem_release(PG_FUNCTION_ARGS)
 		TupleTableSlot *slot;
 
 		check_begun(&rc, begun, attempt);
-		/* nothing is written, so a COMMIT would not settle what was read */
+		/* nothing is written, so COMMIT would not settle what was read */
 		if (request_look_up(&rc, &last, &slot))
 			settle_note(&rows, slot);
 		begun_end(begun);
@@ -253,7 +265,7 @@ request_end(RequestClaim *rc, Begun *begun, RequestStatus status, text *response
 {
 	Request		row = begun->row;
 
-	PreventCommandIfReadOnly(command);	/* it may have become so */
+	PreventCommandIfReadOnly(command);	/* since the request was begun */
 
 	request_date(&row, rc, status);
 	request_set_json(&row, Anum_request_response, response);
@@ -269,8 +281,10 @@ request_end(RequestClaim *rc, Begun *begun, RequestStatus status, text *response
 }
 
 /*
- * The key is ours, and its lock is held: there is no request, or one that has
- * no answer.
+ * Begin a request that has no answer, or is new.  The key is ours, and its lock is
+ * held.
+ *
+ * Errors: those of resume() and request_insert().
  */
 static void
 begin_unanswered(RequestClaim *rc, const BeginOptions *options, BeginResult *result)
@@ -304,10 +318,12 @@ begin_unanswered(RequestClaim *rc, const BeginOptions *options, BeginResult *res
 }
 
 /*
- * The row that goes on with the request found.  False: its lease has lapsed, and it
- * is not to be resumed; the key has been released.
+ * Make the row that resumes the request found, into *next.  False: its lease has
+ * lapsed, and it must not be resumed.  Then the key has been released.
  *
- * Errors: ID403, ID409, ID422.
+ * Errors: ID403 if the request belongs to another role; ID409 if another worker has
+ * a lease; ID422 if the fingerprint is another one; those of request_follow() and
+ * claim_give_up().
  */
 static bool
 resume(RequestClaim *rc, const BeginOptions *options, BeginResult *result,
@@ -336,8 +352,8 @@ resume(RequestClaim *rc, const BeginOptions *options, BeginResult *result,
 }
 
 /*
- * The first row of a request, with the attempt before the first.  An expired one
- * counts as absent, except that its numbers go on.
+ * Make the first row of a request, into *next.  Its attempt is the one before the
+ * first.  An expired request counts as absent, except that its numbers go on.
  */
 static void
 start(RequestClaim *rc, const BeginOptions *options, Request *next)
@@ -357,6 +373,9 @@ start(RequestClaim *rc, const BeginOptions *options, Request *next)
 	}
 }
 
+/*
+ * Raise ID409: another attempt has a lease until this time.
+ */
 static void
 leased_to_another(RequestClaim *rc, int attempt, TimestampTz until)
 {
@@ -370,7 +389,7 @@ leased_to_another(RequestClaim *rc, int attempt, TimestampTz until)
 }
 
 /*
- * Insert a row of a request with a lease.
+ * Insert a row of a request with a lease.  COMMIT will wait for the disk.
  */
 static void
 insert_leased(RequestClaim *rc, Request *row)
@@ -421,8 +440,10 @@ begin_row(FunctionCallInfo fcinfo, const BeginResult *result)
 }
 
 /*
- * Errors: those of key_check(), take_started(), request_end(); ID403; ID412 if the
- * request has ended otherwise, or attempt is not the current one.
+ * End a request for idem_complete() and idem_fail(), whose arguments are alike.
+ *
+ * Errors: those of key_check(), begun_find(), check_begun(), request_end(),
+ * take_started() and request_insert(); ID412 if the request has ended otherwise.
  */
 static void
 end_call(FunctionCallInfo fcinfo, RequestStatus status, const char *command)
@@ -447,6 +468,10 @@ end_call(FunctionCallInfo fcinfo, RequestStatus status, const char *command)
 	request_close(&rc);
 }
 
+/*
+ * End a request with a lease.  A caller that ends it again, in the same way, gets no
+ * error.
+ */
 static void
 end_leased(RequestClaim *rc, RequestStatus status, text *response, int attempt,
 		   const char *command)
@@ -456,7 +481,7 @@ end_leased(RequestClaim *rc, RequestStatus status, text *response, int attempt,
 
 	if (!take_started(rc, attempt, &started, command))
 	{
-		/* whoever did not hear that it has ended so may say so again */
+		/* the caller may not have heard that it has ended */
 		if (!is_same_end(&started, status, response))
 			has_ended(rc, &started, request_is(&started, status));
 		return;
@@ -470,13 +495,14 @@ end_leased(RequestClaim *rc, RequestStatus status, text *response, int attempt,
 }
 
 /*
- * Take the claim on a request that the caller has begun with a lease, whose
- * newest row goes into *row.  False: it has ended already.
+ * Take the claim on a request that the caller has begun with a lease.  *row is its
+ * newest row.  False: it has ended, or has been released, and the key is not ours.
  *
- * attempt: which one the caller is.
+ * attempt: which one the caller is; 0 if it names none.
  *
- * Errors: those of claim_take(); 22004 if attempt is 0 and it has not; ID403;
- * ID404 if there is no such request; ID412 if attempt is not the current one.
+ * Errors: those of claim_find() and claim_take(); 22004 if attempt is 0 and the
+ * request has no answer; ID403 if the request belongs to another role; ID404 if there
+ * is no such request; ID412 if attempt is not the current one.
  */
 static bool
 take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
@@ -500,12 +526,12 @@ take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
 		return false;
 	if (request_is(row, REQUEST_STARTED))
 		return true;
-	claim_release(&rc->claim);	/* it was released */
+	claim_release(&rc->claim);	/* the request was released */
 	return false;
 }
 
 /*
- * Is the end of a request what it is to be ended with?
+ * Has a request ended with this status and this response, which may be NULL?
  */
 static bool
 is_same_end(const Request *row, RequestStatus status, text *response)
@@ -515,6 +541,10 @@ is_same_end(const Request *row, RequestStatus status, text *response)
 					? NULL : DatumGetTextPP(request_value(row, response)), response);
 }
 
+/*
+ * Raise ID412: the request has ended, or has been released.  same_status: it has
+ * ended as the caller wants it to, but with another response.
+ */
 static void
 has_ended(RequestClaim *rc, const Request *row, bool same_status)
 {
@@ -529,9 +559,12 @@ has_ended(RequestClaim *rc, const Request *row, bool same_status)
 }
 
 /*
- * May the current role end a request that was begun in this transaction, as
- * this attempt?  One of another role, which the transaction had then, is that
- * role's to end.
+ * Check that the current role may end a request that was begun in this transaction,
+ * as this attempt; 0: it names none.  The transaction may have had another role
+ * when the request was begun.
+ *
+ * Errors: ID403 if the request belongs to another role; ID412 if attempt is not the
+ * current one.
  */
 static void
 check_begun(RequestClaim *rc, const Begun *begun, int attempt)
@@ -541,6 +574,9 @@ check_begun(RequestClaim *rc, const Begun *begun, int attempt)
 		check_attempt(rc, attempt, DatumGetInt32(request_value(&begun->row, attempt)));
 }
 
+/*
+ * Raise ID412 if the attempt given is not the current one.
+ */
 static void
 check_attempt(RequestClaim *rc, int given, int current)
 {
@@ -559,6 +595,9 @@ check_attempt(RequestClaim *rc, int given, int current)
 			 errhint("Give up: another worker has taken the request over.")));
 }
 
+/*
+ * Raise ID404: there is no request with this key.
+ */
 static void
 no_request(RequestClaim *rc)
 {

@@ -3,21 +3,22 @@
  * row.c
  *		The row of a request, and the tables that it is in.
  *
- * A request is told by its rows, which are never updated: the newest one, by
- * seq, is its state, and has all that is known of it.  One that is done in one
- * transaction has just the row of its end; one with a lease has a row for its
- * beginning, each checkpoint, each taking over, and its end.
+ * The state of a request is its newest row, by seq.  That row has all that is known
+ * of the request.  Rows are never updated.  A request that is done in one
+ * transaction has one row, for its end.  A request with a lease has a row for its
+ * beginning, for each checkpoint, for each time that it is taken over, and for its
+ * end.
  *
- * The rows of a key may be in any of the three tables: the clock says which one
- * takes new rows, so that one after the other has nothing but rows that have
- * expired, and can be emptied at once (see idem_purge()).  Whether a row has
- * expired is decided by its own expires_at.  An expired row counts as absent,
- * except that the key's next row continues its numbering.
+ * The rows of a key may be in any of the three tables.  The clock decides which one
+ * takes new rows.  So one table after the other has only rows that have expired, and
+ * can be truncated (purge.c).  Whether a row has expired is decided by its own
+ * expires_at.  An expired row counts as absent, except that the key's next row
+ * continues its numbering.
  *
- * A row does not expire before those of its key that came before it: one of
- * them would be the newest again.
+ * A row does not expire before older rows of its key.  Otherwise one of those would
+ * be the newest again.
  *
- * The time comes from clock.c: it never lies before that of the last purge.
+ * The time comes from clock.c.  It is never before that of the last purge.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,6 +40,7 @@ static void expire_not_before(Request *row, TimestampTz at);
 static void request_from_slot(Request *row, TupleTableSlot *slot);
 static bool request_has_expired(const Request *row, TimestampTz now);
 
+/* The names of RequestStatus, as they are in the table. */
 static const char *const status_names[] = {
 	[REQUEST_STARTED] = "started",
 	[REQUEST_RELEASED] = "released",
@@ -59,7 +61,7 @@ request_open(RequestClaim *rc, const Key *key)
 	for (int i = 0; i < N_REQUEST_TABLES; i++)
 		store_open(&rc->stores[i], catalog_request_tables[i]);
 
-	/* with the tables locked, no purge is under way */
+	/* the tables are locked, so no purge is truncating one */
 	rc->expiry_now = request_expiry_now();
 	rc->target = tables.target = &rc->stores[turn(rc->expiry_now)];
 	rc->key = key;
@@ -67,7 +69,7 @@ request_open(RequestClaim *rc, const Key *key)
 }
 
 /*
- * Which table takes new rows at a time.  Before the year 2000, where a clock
+ * Which table takes new rows at this time.  Before the year 2000, where a clock
  * without a battery starts, times are negative.
  */
 static int
@@ -88,7 +90,7 @@ request_close(RequestClaim *rc)
 		if (&rc->stores[i] != rc->target)
 			store_close(&rc->stores[i]);
 	}
-	store_close(rc->target);	/* its triggers may wait */
+	store_close(rc->target);	/* last, as its triggers may wait */
 }
 
 bool
@@ -190,7 +192,7 @@ request_date(Request *row, RequestClaim *rc, RequestStatus status)
 void
 request_insert(RequestClaim *rc, Request *row)
 {
-	/* a lease that is longer than the retention outlives it */
+	/* a lease may be longer than the retention */
 	if (!request_is_null(row, lease_until))
 		expire_not_before(row, DatumGetTimestampTz(request_value(row, lease_until)) +
 						  (int64) setting_retention * USECS_PER_SEC);
@@ -226,9 +228,9 @@ request_check_fingerprint(const Request *row, const bytea *asked)
 }
 
 /*
- * For the claim: is the row in a slot an answer for good?  Whoever waited for the
- * transaction that stored it gets it even if it has expired by then, because the
- * wait was longer than the retention.
+ * For the claim: is the row in a slot an answer for good?  If we waited for the
+ * transaction that stored it, it is, even if it has expired: the wait may have been
+ * longer than the retention.
  */
 static bool
 is_answer(TupleTableSlot *slot, bool waited)
@@ -241,7 +243,7 @@ is_answer(TupleTableSlot *slot, bool waited)
 }
 
 /*
- * Set expires_at, unless it is later already.
+ * Set expires_at to this time, unless it is later already.
  */
 static void
 expire_not_before(Request *row, TimestampTz at)
@@ -250,6 +252,9 @@ expire_not_before(Request *row, TimestampTz at)
 		request_set(row, expires_at, TimestampTzGetDatum(at));
 }
 
+/*
+ * The row in a slot.  Its values are those of the slot.
+ */
 static void
 request_from_slot(Request *row, TupleTableSlot *slot)
 {
@@ -258,6 +263,9 @@ request_from_slot(Request *row, TupleTableSlot *slot)
 	memcpy(row->nulls, slot->tts_isnull, sizeof(row->nulls));
 }
 
+/*
+ * Has a row expired at this time?
+ */
 static bool
 request_has_expired(const Request *row, TimestampTz expiry_now)
 {
