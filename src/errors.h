@@ -31,9 +31,6 @@
 /* The key, the payment or the request is in flight: retry with the same key. */
 #define ERRCODE_IDEM_IN_FLIGHT			MAKE_SQLSTATE('I','D','4','0','9')
 
-/* The key's answer has expired: do not retry blindly.  Nothing raises it yet. */
-#define ERRCODE_IDEM_EXPIRED			MAKE_SQLSTATE('I','D','4','1','0')
-
 /* The state of the payment or request forbids it: look, then decide. */
 #define ERRCODE_IDEM_STATE				MAKE_SQLSTATE('I','D','4','1','2')
 

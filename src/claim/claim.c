@@ -102,6 +102,7 @@ claim_init_tables(Claim *claim, const ClaimTables *tables, const Key *key)
 	claim->tables = *tables;
 	claim->key = key;
 	claim->unsettled = NULL;
+	claim->no_answer = (Unsettled) {0};
 	claim->store = tables->target;
 	claim->state = ROW_ABSENT;
 	claim->answered = false;
@@ -150,9 +151,11 @@ claim_take(Claim *claim, const char *command)
 				claim_not_in_snapshot("an idempotency key");
 			if (claim->state != ROW_IN_PROGRESS && !claim->answered)
 			{
-				/* what an administrator put on the table may have it wait */
-				if (claim->state != ROW_ABSENT && store_may_refuse(claim->tables.target))
-					let_go(claim);
+				if (claim->state != ROW_ABSENT)
+				{
+					settle_note(&claim->no_answer, claim->store->slot);
+					let_go(claim);	/* the insert may have to wait */
+				}
 				return true;
 			}
 			claim_release(claim);
@@ -229,7 +232,7 @@ claim_give_up(Claim *claim)
 {
 	claim_release(claim);
 	store_no_write(claim->tables.target);
-	settle_found(claim);
+	settle(&claim->no_answer);
 }
 
 void
@@ -385,9 +388,7 @@ take_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
 		claim_not_in_snapshot("a payment");
 	claim->payment_found = state != ROW_ABSENT;
 
-	/* what an administrator put on the table may have the insert wait */
-	if (store_may_refuse(claim->store))
-		store_let_go(claim->store);
+	store_let_go(claim->store); /* the insert may have to wait */
 	return true;
 }
 

@@ -40,6 +40,7 @@ typedef struct Claim
 	ClaimTables tables;
 	const Key  *key;
 	Unsettled  *unsettled;		/* the caller's to settle, or NULL */
+	Unsettled	no_answer;		/* the row found, if the key is ours */
 	Store	   *store;			/* the one with the row found */
 	RowState	state;			/* of that row, as of the last probe */
 	bool		answered;		/* did the last probe find an answer? */

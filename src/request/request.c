@@ -341,8 +341,8 @@ resume(RequestClaim *rc, const BeginOptions *options, BeginResult *result,
 		leased_to_another(rc, result->attempt, lease_until);
 	if (has_lease && !options->takeover)
 	{
+		request_copy(row, row); /* the page is released, and may change */
 		claim_give_up(&rc->claim);
-		request_copy(row, row);
 		request_note_read(rc);
 		result->outcome = REQUEST_UNKNOWN;
 		return false;
@@ -515,11 +515,14 @@ take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
 		no_request(rc);
 	refusal_raise(request_check_access(row));
 	if (attempt == 0 && !ended)
+	{
+		request_note_read(rc);
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("attempt must not be null"),
 				 errdetail("The request was begun with a lease."),
 				 errhint("Pass the attempt that idem_begin() returned.")));
+	}
 	if (attempt != 0)
 		check_attempt(rc, attempt, DatumGetInt32(request_value(row, attempt)));
 	if (ended)

@@ -142,6 +142,35 @@ $primary->start;
 $control = Client->new($primary, set => { synchronous_commit => 'local' });
 is($control->value(q(SELECT count(*) FROM idem_lookup('in doubt'))), 1, 'after the crash the payment is there');
 
+# A request whose lease has lapsed is answered with what is known of it, and that is settled, too. The page is released
+# before the wait, so it may change meanwhile. Where an administrator's triggers may have an insert wait, that is earlier.
+my $worker = Client->new($primary, set => { synchronous_commit => 'local' });
+for my $key ('before', 'lapsed 0', 'lapsed 1')
+{
+	$worker->row(q(SELECT idem_begin($1, lease => '1 hour')), $key);
+	$worker->row(q(SELECT idem_checkpoint($1, 'half', '{"paid": "in part"}', 1)), $key);
+}
+for my $n (0 .. 2)
+{
+	$control->do("UPDATE idempotency.request_$n SET lease_until = created_at");
+	$control->do("VACUUM FREEZE idempotency.request_$n");
+	$control->do("DELETE FROM idempotency.request_$n WHERE key = 'before'");
+}
+$control->do('CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$');
+my @lapsed;
+for my $i (0, 1)
+{
+	my $client = Client->new($primary);
+	$client->send(qq(SELECT concat_ws(' | ', outcome, checkpoint, checkpoint_data)
+		FROM idem_begin('lapsed $i', lease => '1 hour', takeover => false)));
+	ok(waits_for_standby($control, $client), 'the state of a lapsed request waits for the standby' . ($i ? ', with triggers' : ''));
+	push @lapsed, $client;
+	next if $i;
+	$control->do("CREATE TRIGGER nothing AFTER INSERT ON idempotency.request_$_ FOR EACH ROW EXECUTE FUNCTION nothing()") for 0 .. 2;
+}
+$control->do("VACUUM idempotency.request_$_") for 0 .. 2;
+$worker->row(q(SELECT idem_begin('after', lease => '1 hour')));
+
 # Whoever asks waits as the payment did, in every way there is.
 my $id = $control->value(q(SELECT payment_id FROM idem_lookup('in doubt')));
 my %asking = map { $_ => Client->new($primary) } (
@@ -197,7 +226,6 @@ $prepared_client->send_pay('prepared', 7);
 ok(waits_for_standby($control, $prepared_client), 'a replay of what was prepared waits too');
 
 # A request that is resumed and given up again, where nothing is written
-my $worker = Client->new($primary, set => { synchronous_commit => 'local' });
 $worker->row(q(SELECT idem_begin('job', lease => '1 hour')));
 $worker->row(q(SELECT idem_checkpoint('job', 'half', NULL, 1), idem_release('job', 1)));
 my $resuming = Client->new($primary);
@@ -226,6 +254,7 @@ ok(waits_for_standby($control, $last), 'one more waits');
 synchronous('');
 ok($last->answer, 'it goes on when the setting is taken back');
 $asking{$_}->answer for keys %asking;
+is($_->answer, 'unknown | half | {"paid": "in part"}', 'and the state of the request is what it was') for @lapsed;
 is_deeply([ Client::split_receipt($prepared_client->answer) ], [ $prepared, 't' ], 'so do the others');
 
 # Set again, it is waited for again: what was settled without a standby is on none.
