@@ -6,23 +6,32 @@
  * idem_pay_batch(keys, amounts, currencies, refs, scope)
  *
  * Each item is answered as idem_pay() would answer it.  An error that concerns one
- * item alone is in that item's row, and does not undo the others.
+ * item only is reported in the row of that item, and does not undo the others.
  *
- * The items are worked on in the order of their keys.  So two batches never wait
- * for each other in a circle, and the index is walked in one direction.  They are
- * worked on in portions of STORE_MANY keys, which bounds the number of locks.  The
- * keys of a portion are locked, then probed, then inserted together, then let go.
+ * The items are processed in the order of their keys.  So the index is walked in
+ * one direction.  And two transactions with one batch each cannot wait for each
+ * other in a circle.
  *
- * A key may turn out to be in flight.  Then the keys before it are finished, all
- * locks are let go, and its transaction is waited for.  Or, if
- * idempotency.in_flight is "fail", its items get ID409.  Before each portion, keys
- * that are known are answered without a lock.
+ * The keys are divided into portions of up to STORE_MANY, which limits the locks
+ * held.  Before each portion, the items whose keys have an answer already get it,
+ * without a lock.  For a portion, claim.c's protocol has these steps (see many.c):
+ *
+ * 1.	Lock all keys.
+ * 2.	Probe each key.
+ * 3.	Insert all new rows.
+ * 4.	Release all keys.
+ *
+ * If a probe finds a key in flight, the portion ends before it.  The rows of the
+ * keys before it are inserted, all locks are released, and then we wait.  The next
+ * portion begins with that key.  If idempotency.in_flight is "fail", we do not wait:
+ * its items get ID409, and the portion goes on.
  *
  * Where an administrator put triggers, CHECKs, NOT NULLs or further indexes on
  * the table, a portion is inserted in a subtransaction.  If that fails, its items
  * are inserted one by one, each in a subtransaction of its own.
  *
- * The batch keeps little of each item.  All else is freed after each portion.
+ * Little memory is kept for each item of the batch.  All other memory is freed
+ * with each portion.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,21 +56,22 @@ PG_FUNCTION_INFO_V1(idem_pay_batch);
 
 #define COMMAND	"idem_pay_batch()"
 
-/* As they are in the result. */
+/* The words for the outcomes, as they are in the result. */
 static const char *const outcome_names[] = {
 	[OUTCOME_FAILED] = "failed",
 	[OUTCOME_NEW] = "new",
 	[OUTCOME_REPLAYED] = "replayed",
 };
 
-/* A portion of the items. */
+/* A portion: some keys, and all items that have one of them. */
 typedef struct Portion
 {
 	Batch	   *batch;
 	int			nkeys;
 	const Key  *keys[STORE_MANY];
-	int			begin[STORE_MANY + 1];	/* where the items of a key begin */
-	KeyState	states[STORE_MANY];
+	int			begin[STORE_MANY + 1];	/* where the items of a key begin, in
+										 * batch->sorted */
+	KeyState	states[STORE_MANY]; /* of the keys that have been probed */
 	ClaimMany	many;			/* the claim on them */
 	int			nops;
 	Operation	ops[STORE_MANY];	/* to be inserted */
@@ -85,15 +95,19 @@ static void put_rows(Batch *batch, ReturnSetInfo *rsinfo);
 /*
  * idem_pay_batch: pay many times.
  *
- * keys, amounts: as many of each.  currencies, refs: as many, or NULL;
- * an element that is NULL is left to the default.  scope: of all keys.
+ * keys, amounts: not NULL, with one element for each item.  An item whose key or
+ * amount is NULL fails.  currencies, refs: NULL, or with one element for each item.
+ * A currency that is NULL means the setting idempotency.currency.  scope: of all
+ * keys; NULL means the setting idempotency.scope.
  *
- * Result: a row for each item, in the order given, with its outcome (new,
- * replayed, failed), and for one that failed the SQLSTATE and message that
- * idem_pay() would have raised.
+ * Result: a row for each item, in the order given, with its outcome: new, replayed
+ * or failed.  The row of an item that failed has the SQLSTATE, the message and the
+ * DETAIL of the error.
  *
- * Errors: those of batch_read_items(), and those of claim_take() that concern the
- * transaction: 25006, 40001, 40P01, 55P03, 57014.
+ * Errors: those of batch_read_items(), claim_find(), claim_many_begin(),
+ * claim_many_probe(), claim_many_end() and settle(): 25000, 25006, 40001, 40P01,
+ * 55000, 55P03 and 57014; 23505 if there is a row with one of the keys that the
+ * claim has not seen; 0A000 where no set can be returned.
  */
 Datum
 idem_pay_batch(PG_FUNCTION_ARGS)
@@ -129,8 +143,8 @@ idem_pay_batch(PG_FUNCTION_ARGS)
 }
 
 /*
- * Answer items without a lock, beginning with this one, as long as their keys are
- * known.  Returns the first item whose key is not.
+ * Answer the items from this one on, without a lock, as long as their keys have an
+ * answer already.  Returns the first item whose key has none.
  */
 static int
 answer_known(Batch *batch, int from)
@@ -156,8 +170,8 @@ answer_known(Batch *batch, int from)
 }
 
 /*
- * Answer a portion of the items, beginning with this one, and pay those that are
- * new.  Returns the first item that is left.
+ * Answer a portion of the items, from this one on, and pay those that are new.
+ * Returns the first item that is left.
  */
 static int
 answer_portion(Batch *batch, int from)
@@ -187,7 +201,7 @@ answer_portion(Batch *batch, int from)
 }
 
 /*
- * Choose the keys of a portion.
+ * Choose the keys of a portion: those of the items from this one on.
  */
 static void
 choose_keys(Portion *portion, int from)
@@ -205,8 +219,8 @@ choose_keys(Portion *portion, int from)
 }
 
 /*
- * Answer the items of a key that has just been probed.  If the key is new, its first
- * good item becomes one of the operations to be inserted.
+ * Answer the items of a key that has just been probed.  If the key is new, the first
+ * of its items that is valid becomes one of the operations to be inserted.
  */
 static void
 answer_key(Portion *portion, int k)
@@ -236,8 +250,10 @@ answer_key(Portion *portion, int k)
 }
 
 /*
- * Insert the operations of the first so many keys.  If the table is as we made it,
- * no error can concern one item alone.
+ * Insert the operations of a portion.  nkeys: how many of its keys were answered.
+ *
+ * If the table is as the install script made it, we expect no error that concerns
+ * one item only.
  */
 static void
 insert_portion(Portion *portion, int nkeys)
@@ -251,7 +267,7 @@ insert_portion(Portion *portion, int nkeys)
 		return;
 	}
 
-	claim_many_let_go(&portion->many);	/* what refuses rows may have us wait */
+	claim_many_let_go(&portion->many);	/* what may refuse rows may wait, too */
 	error = subtransaction_try(insert_and_end, portion);
 	if (error == NULL)
 		return;
@@ -264,8 +280,9 @@ insert_portion(Portion *portion, int nkeys)
 }
 
 /*
- * Answer the items of a new key again, one by one.  An item that a trigger, a CHECK
- * or an index refuses fails alone, and leaves the key to the next item.
+ * Answer the items of a new key again, one by one.  An item that a trigger, a
+ * CHECK or an index refuses is the only one that fails.  Then the next item of the
+ * key is tried.
  */
 static void
 insert_key(Portion *portion, int k)
@@ -305,7 +322,7 @@ insert_key(Portion *portion, int k)
 }
 
 /*
- * Insert the operations of the portion.
+ * Insert the operations of a portion together.
  */
 static void
 insert_operations(Portion *portion)
@@ -322,7 +339,7 @@ insert_operations(Portion *portion)
 }
 
 /*
- * In a subtransaction: insert, and have the triggers fire in it.
+ * Insert the operations, and have the triggers fire.  For subtransaction_try().
  */
 static void
 insert_and_end(void *arg)
@@ -364,7 +381,8 @@ item_args(const BatchItem *item)
 }
 
 /*
- * Make the operation of an item whose key is ours.  False: it failed.
+ * Make the operation of an item whose key is ours.  It is not inserted yet.  False:
+ * the item failed.
  */
 static bool
 start_item(Batch *batch, BatchItem *item, Operation *op)
@@ -379,13 +397,13 @@ start_item(Batch *batch, BatchItem *item, Operation *op)
 	}
 	operation_start(op, &item->key, &args);
 	item->outcome = OUTCOME_NEW;
-	item->status = PAYMENT_SUCCEEDED;	/* as it takes all at once */
+	item->status = PAYMENT_SUCCEEDED;	/* all is captured at once */
 	item->payment_id = *DatumGetUUIDP(operation_value(op, payment_id));
 	return true;
 }
 
 /*
- * Answer an item from the operation stored under its key.
+ * Answer an item from the operation that its key has already.
  */
 static void
 answer_item(Batch *batch, BatchItem *item, const Operation *op)
@@ -408,7 +426,7 @@ answer_item(Batch *batch, BatchItem *item, const Operation *op)
 }
 
 /*
- * Why the operation under the key is no payment; NULL if it is one.
+ * Why the operation under the key paid nothing; NULL if it paid.
  */
 static Refusal *
 unpaid(const Operation *op)

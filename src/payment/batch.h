@@ -19,6 +19,7 @@
 #include "refusal.h"
 #include "table/store.h"
 
+/* What became of an item. */
 typedef enum BatchOutcome
 {
 	OUTCOME_FAILED,
@@ -29,19 +30,20 @@ typedef enum BatchOutcome
 /* What one item asks for, and what became of it. */
 typedef struct BatchItem
 {
-	Key			key;
-	Numeric		amount;
-	text	   *currency;
-	text	   *reference;
+	Key			key;			/* key.key may be NULL: then it failed */
+	Numeric		amount;			/* in the currency's major unit; may be NULL:
+								 * then it failed */
+	text	   *currency;		/* not NULL */
+	text	   *reference;		/* may be NULL */
 	BatchOutcome outcome;
 	PaymentStatus status;		/* unless it failed */
 	int			sqlstate;		/* why it failed; 0 if it did not */
-	const char *message;
-	const char *detail;			/* may be NULL */
+	const char *message;		/* if it failed */
+	const char *detail;			/* if it failed; may be NULL */
 	pg_uuid_t	payment_id;		/* unless it failed */
 } BatchItem;
 
-/* All items. */
+/* A call of idem_pay_batch(). */
 typedef struct Batch
 {
 	int			nitems;
@@ -52,19 +54,21 @@ typedef struct Batch
 	Unsettled	unsettled;		/* answers from other transactions */
 	MemoryContext result_context;	/* for the whole call */
 	MemoryContext portion_context;	/* for a portion */
-	const char *last_message;	/* shared, as most fail for the same reason */
+	const char *last_message;	/* many items fail with the same message: one
+								 * copy is kept */
 } Batch;
 
 /*
- * Read the arguments of idem_pay_batch() into the batch's items, and sort those
- * that have a good key and a good amount.  The others have failed.
+ * Read the arguments of idem_pay_batch() into the batch's items.  Items with a
+ * valid key and amount are sorted; the others have failed.
  *
- * Errors: 22004 if keys or amounts is NULL; 2202E if the arrays do not match;
- * 54000 for too many items; 22023 for the scope.
+ * Errors: 22004 if keys or amounts is NULL; 2202E if an array does not have one
+ * element for each key; 54000 if there are too many items; 22023 for the scope;
+ * 22021 of setting_text().
  */
 extern void batch_read_items(Batch *batch, FunctionCallInfo fcinfo);
 
-/* Let an item fail. */
+/* Mark an item as failed, with the SQLSTATE, message and DETAIL of a refusal. */
 extern void batch_refuse(Batch *batch, BatchItem *item, const Refusal *refusal);
 
 #endif							/* IDEM_BATCH_H */

@@ -17,12 +17,13 @@
 #include "money/money.h"
 #include "payment/batch.h"
 
+/* the most items of a batch */
 #define BATCH_MAX_ITEMS	100000
 
-/* The elements of an array, which are of a type of varying length. */
+/* The elements of an array, whose type has a variable length. */
 typedef struct BatchArray
 {
-	Datum	   *values;			/* NULL: there is no array */
+	Datum	   *values;			/* NULL: all elements are null */
 	bool	   *nulls;
 } BatchArray;
 
@@ -72,7 +73,7 @@ batch_read_items(Batch *batch, FunctionCallInfo fcinfo)
 		item->currency = element(&currencies, i);
 		if (item->currency == NULL)
 		{
-			/* those who need no setting do not mind one that is not valid */
+			/* read at the first use: it matters only then whether it is valid */
 			if (default_currency == NULL)
 				default_currency = currency_of_call(NULL);
 			item->currency = default_currency;
@@ -87,7 +88,8 @@ batch_read_items(Batch *batch, FunctionCallInfo fcinfo)
 }
 
 /*
- * Take an array apart.  NULL is one whose elements are all null.
+ * Read an array, which must have nitems elements.  NULL stands for one whose
+ * elements are all null.
  */
 static void
 read_array(BatchArray *result, ArrayType *array, Oid type, const char *name,
@@ -108,7 +110,7 @@ read_array(BatchArray *result, ArrayType *array, Oid type, const char *name,
 }
 
 /*
- * An element, NULL if it is null.
+ * The element with this index, or NULL if it is null.
  */
 static void *
 element(const BatchArray *array, int i)
@@ -118,7 +120,8 @@ element(const BatchArray *array, int i)
 }
 
 /*
- * Check the key and the amount of an item, which fails without good ones.
+ * Check the key and the amount of an item.  If one of them is not valid, the item
+ * has failed.
  */
 static void
 check_item(Batch *batch, BatchItem *item, text *key, text *scope)
@@ -135,7 +138,7 @@ check_item(Batch *batch, BatchItem *item, text *key, text *scope)
 }
 
 /*
- * By key; of those with the same key, the first comes first.
+ * For qsort(): by key.  Items with the same key stay in the order given.
  */
 static int
 compare_items(const void *a, const void *b)

@@ -5,20 +5,23 @@
  *
  * idem_cancel(key, scope)
  *
- * A client may not know whether a call was carried out, and not want it any more.
- * Then it cancels the key.
+ * A client cancels a key if it does not know whether its request was carried out,
+ * and no longer wants it.
  *
- * If the key was never used, a row is stored under it.  If the call still arrives,
- * it is answered with that row, and does nothing.
+ * If the key was never used, a row is stored under it.  If the request still
+ * arrives, that row answers it, and nothing happens.
  *
- * If the key was used, what its operation did is undone.  A hold is voided.  A
- * payment or a capture is refunded, or what the payment has left to refund if that
- * is less: a refund is the payment's, not a capture's.  What undoes it is an
- * operation like any other.  Its key is made from the one that is cancelled, so that
- * cancelling again replays it.
+ * If the key was used, what its operation did is undone.  A hold is voided; a
+ * capture or a pay is refunded.  A refund belongs to the payment, not to one of its
+ * captures.  So at most what the payment has left is refunded.
  *
- * Cancelling claims the key as any other call does.  So it waits for a call that is
- * in flight, and a call that comes later finds the key answered.
+ * What undoes it is an operation like any other, under a key of its own.  That key
+ * is made from the one that is cancelled.  So the next cancellation of the same key
+ * finds the operation, and replays it.
+ *
+ * A cancellation claims the key, as every use of a key does.  So it waits for a
+ * request that is in flight, or raises ID409, and a later request finds the key
+ * answered.
  *
  *-------------------------------------------------------------------------
  */
@@ -52,13 +55,19 @@ static void undoing_operation(Operation *op, const Operation *newest,
 pg_noreturn static void cannot_cancel(const char *kind, const char *hint);
 
 /*
- * idem_cancel: see to it that a key's operation has no effect.
+ * idem_cancel: undo a key's operation, or keep the key from being used.
  *
- * Result: the receipt of the operation that undid it; or of the row that keeps
- * the key from being used; or, if its operation was declined, of that.
+ * key: not NULL.  scope: NULL means the setting idempotency.scope.
  *
- * Errors: those of key_check(), claim_take(); ID403; ID412 if it cannot be
- * undone.
+ * Result: a receipt.
+ * - The operation was undone: of the operation that undid it.
+ * - The key was never used: of the row that keeps it from being used.
+ * - The operation was declined: of that operation.
+ *
+ * Errors: those of key_check(), claim_find(), claim_take_with_payment(),
+ * operation_follow() and store_insert(); ID403 if the operation or the payment is
+ * another role's; ID412 if the operation cannot be undone; ID404 if the payment's
+ * rows were deleted by hand; 55000 of receipt_make().
  */
 Datum
 idem_cancel(PG_FUNCTION_ARGS)
@@ -99,7 +108,8 @@ idem_cancel(PG_FUNCTION_ARGS)
 }
 
 /*
- * Claim the key that is to be cancelled.  False: it has been used.
+ * Claim the key that is to be cancelled.  False: it was used before, and its row is
+ * in claim_slot().
  */
 static bool
 take_unused(Claim *claim, Store *store, const Key *key)
@@ -109,8 +119,8 @@ take_unused(Claim *claim, Store *store, const Key *key)
 }
 
 /*
- * Replay a cancellation.  Its receipt is for all roles whose payment it is,
- * whichever of them cancelled.
+ * The receipt of an earlier cancellation, whose row is in claim_slot().  Whoever may
+ * see the payment may see it, whichever role cancelled the key.
  */
 static Datum
 replay(FunctionCallInfo fcinfo, const Claim *claim)
@@ -123,7 +133,7 @@ replay(FunctionCallInfo fcinfo, const Claim *claim)
 }
 
 /*
- * Undo an operation, under a key of its own.
+ * Undo an operation, under a key of its own.  Returns the receipt.
  */
 static Datum
 undo(FunctionCallInfo fcinfo, Store *store, const Key *own_key,
@@ -152,8 +162,8 @@ undo(FunctionCallInfo fcinfo, Store *store, const Key *own_key,
 
 /*
  * Make the operation that undoes what is left of another one.  If nothing is left,
- * its amount is zero.  It is stored all the same, or the same cancellation might
- * find something to undo later.
+ * its amount is zero.  It is stored all the same: otherwise, a later cancellation of
+ * the same key could find something to undo.
  */
 static void
 undoing_operation(Operation *op, const Operation *newest,
@@ -187,7 +197,7 @@ undoing_operation(Operation *op, const Operation *newest,
 			cannot_cancel("a void", "Make a new authorization.");
 
 		case OPERATION_REFUND:
-		case OPERATION_EXPIRE:	/* under a client's key: by hand, as the next */
+		case OPERATION_EXPIRE:	/* this and the next: written by hand */
 		case OPERATION_UNKNOWN:
 			cannot_cancel("a refund", "Make a new payment.");
 
@@ -198,14 +208,14 @@ undoing_operation(Operation *op, const Operation *newest,
 	operation_follow(op, newest, own_key, &args);
 	if (args.amount == NULL || !money_is_zero(args.amount))
 		refusal = state_apply(op, &args);
-	if (refusal)				/* voided, or expired */
+	if (refusal)				/* the hold was voided, or has expired */
 		operation_set(op, amount,
 					  NumericGetDatum(money_zero(money_decimals(operation_numeric(op, authorized)))));
 	operation_assert_valid(op, newest);
 }
 
 /*
- * Raise ID412: this cannot be undone.
+ * Raise ID412.  what: the operation, with its article.
  */
 static void
 cannot_cancel(const char *what, const char *hint)

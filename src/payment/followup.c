@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * followup.c
- *		The functions that go on with a payment.
+ *		The functions that continue a payment.
  *
  * idem_capture(key, payment_id, amount, final, reference, metadata, scope)
  * idem_void(key, payment_id, reference, metadata, scope)
  * idem_refund(key, payment_id, amount, reference, metadata, scope)
  *
- * The steps are those of payment.c, and once the key is ours, the payment is
- * claimed too: see claim.c.  What its state allows is in state.c; what it does
- * not is raised, or stored as a declined operation, as the setting
- * idempotency.declines says.
+ * The steps are those of payment.c.  Once the key is ours, the payment is claimed,
+ * too (claim.c).  state.c says what the payment's state allows.  If the state
+ * forbids the operation, the setting idempotency.declines decides: the refusal is
+ * raised, or a declined operation is stored.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,10 +38,13 @@ static void next_operation(Operation *op, Claim *claim, const Key *key,
 						   OperationArgs *args);
 
 /*
- * idem_capture: take of what is held.
+ * idem_capture: capture all or part of a hold.
  *
- * amount: in the payment's currency; NULL is all that is left.  final: NULL or
- * true releases the rest.
+ * key, payment_id: not NULL.  amount: in the major unit of the payment's currency;
+ * NULL means all that is left.  final: NULL or true releases the rest.  reference,
+ * metadata: may be NULL.  scope: NULL means the setting idempotency.scope.
+ *
+ * Result: the receipt.
  *
  * Errors: those of follow().
  */
@@ -63,6 +66,10 @@ idem_capture(PG_FUNCTION_ARGS)
 /*
  * idem_void: release what is held and not captured.
  *
+ * The arguments are those of idem_capture, without an amount.
+ *
+ * Result: the receipt.
+ *
  * Errors: those of follow().
  */
 Datum
@@ -79,9 +86,12 @@ idem_void(PG_FUNCTION_ARGS)
 }
 
 /*
- * idem_refund: give back of what was captured.
+ * idem_refund: refund all or part of what was captured.
  *
- * amount: in the payment's currency; NULL is all that is left.
+ * amount: in the major unit of the payment's currency; NULL means all that is left.
+ * The other arguments are those of idem_capture.
+ *
+ * Result: the receipt.
  *
  * Errors: those of follow().
  */
@@ -100,9 +110,14 @@ idem_refund(PG_FUNCTION_ARGS)
 }
 
 /*
- * Errors: those of key_check(), money_check(), money_in_currency(),
- * claim_take(); 22004 if payment_id is NULL; ID403; ID404; ID412 of
- * state_apply(), unless it is recorded; ID422.
+ * Continue a payment, or replay the operation that is stored under the key.
+ * Returns the receipt.
+ *
+ * Errors: those of key_check(), money_check(), money_in_currency(), claim_find(),
+ * claim_take_with_payment(), operation_follow() and store_insert(); 22004 if
+ * payment_id is NULL; ID404 if there is no such payment; ID403 if it is another
+ * role's; ID412 of state_apply(), unless it is recorded; ID403 and ID422 of a
+ * replay; 55000 of receipt_make().
  */
 static Datum
 follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
@@ -138,7 +153,7 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 }
 
 /*
- * The operation that the call comes to, with the key and the payment claimed.
+ * Make the operation to be stored.  The key and the payment are claimed.
  */
 static void
 next_operation(Operation *op, Claim *claim, const Key *key, OperationArgs *args)
@@ -156,7 +171,7 @@ next_operation(Operation *op, Claim *claim, const Key *key, OperationArgs *args)
 	if (operation_is(&newest, OPERATION_CANCEL))
 		payment_not_found(args->payment_id, key->scope);
 
-	/* the decimals are those that the payment was made with */
+	/* the payment's decimals: those of its currency may have changed since */
 	if (args->amount)
 		refusal_raise(money_in_currency(&args->amount,
 										operation_currency(&newest),

@@ -5,44 +5,46 @@
  *
  * idem_expire(max_holds)
  *
- * A hold that has run out cannot be captured any more, released or not (state.c).
- * But the payment's totals count it as held until an operation releases it.  The
- * list, idempotency.hold, has a row for each authorization.  idem_expire() goes
- * through the list in the order in which holds are due.  If something is left of a
- * hold, it stores the operation "expire".  Then it deletes the row.
+ * An expired hold cannot be captured, whether it has been released or not
+ * (state.c).  But only an operation changes a payment's totals.  Until one releases
+ * the hold, reports that add up these totals count the hold.
  *
- * The list is a table of its own, and not an index on idempotency.operation.  An
- * index would cost every payment something; the list costs authorizations alone,
- * and is no longer than there are holds to watch.  A capture does not touch it.  If
- * nothing is left to release, the row is deleted when its time comes.
+ * The list is the table idempotency.hold.  It has a row for each authorization.
+ * idem_expire() goes through the rows that are due, in their order, and deletes
+ * them.  If something is left of a hold, it stores the operation "expire", which
+ * releases it.
+ *
+ * The list is a table of its own.  An index on idempotency.operation would cost
+ * every payment something; this table costs authorizations only, and stays small.
+ * A capture does not touch it.  The row of a payment with nothing left to release
+ * is deleted when it is due.
  *
  * A hold is due when it expires.  If it cannot be released then, it is put off:
  * its row is deleted, and inserted again with a later due_at.  So each sweep
- * gets further, however many holds are in its way.  A hold is put off
+ * gets further, however many holds it cannot release.  A hold is put off
  *
- * - while somebody is at work on the payment, since a sweep waits for no
+ * - while another transaction works on the payment, since a sweep waits for no
  *   transaction to end;
- * - if its release fails: a trigger refuses it, or somebody has changed the rows by
- *   hand;
- * - if the payment expires later than the list says: its newest operation counts.
+ * - if its release fails, because a trigger refuses it or somebody has changed
+ *   rows by hand;
+ * - if the payment expires later than the list says.  Its newest operation counts.
  *
- * In the last case it is due at that later time.  In the others it is due again
- * after as long as it has been expired, at least a minute and at most a day.  So
- * one that fails for long is tried ever more rarely, and nothing has to be
- * remembered for that.
+ * In the last case, the hold is due at that later time.  In the others, the delay
+ * is the time since it expired: at least a minute, at most a day.  So a hold that
+ * keeps failing is tried less and less often, and no number of attempts is stored.
  *
- * Of two sweeps at the same time, the one that has deleted the row has the hold.
- * The other sees that, and goes on to the next row.  It does not wait, and does not
- * insert the row once more.  The row is deleted first, outside the subtransaction
- * in which the release may fail.
+ * Two sweeps may run at the same time.  The one that deletes a row has the hold.
+ * The other does not wait: it sees that the row is deleted, and goes on to the next
+ * one.  It does not insert the row again.  That is why the row is deleted first,
+ * outside the subtransaction in which the release may fail.
  *
- * The operation belongs to the payment's owner, whoever calls idem_expire().  Its
- * key is made from the authorization's.  That key needs no claim: only who has the
- * payment's lock uses it.
+ * The operation belongs to the role that started the payment, whoever calls
+ * idem_expire().  Its key is made from that of the authorization.  It is used
+ * only with the payment claimed, so it needs no claim of its own.
  *
- * All is tried in one subtransaction first, as a subtransaction costs more than the
- * release of a hold.  If that fails, each hold is tried in a subtransaction of its
- * own.
+ * The whole sweep is tried in one subtransaction first: one for each hold would
+ * cost more than the release.  If that fails, the sweep starts again, with a
+ * subtransaction for each hold.
  *
  *-------------------------------------------------------------------------
  */
@@ -68,18 +70,19 @@ PG_FUNCTION_INFO_V1(idem_expire);
 
 #define COMMAND			"idem_expire()"
 
-/* For how long a hold is put off. */
+/* For how long a hold is put off, in microseconds. */
 #define PUT_OFF_MIN		USECS_PER_MINUTE
 #define PUT_OFF_MAX		USECS_PER_DAY
 
+/* What became of a hold. */
 typedef enum HoldState
 {
-	HOLD_STUCK,					/* it cannot be released now */
+	HOLD_STUCK,					/* it could not be released now */
 	HOLD_EXPIRES_LATER,			/* than the list said */
-	HOLD_DONE					/* it has been released, or nothing is left */
+	HOLD_DONE					/* it was released, or nothing was left */
 } HoldState;
 
-/* A row of the list, and what has become of it. */
+/* A row of the list, and what became of it. */
 typedef struct Hold
 {
 	TimestampTz due_at;
@@ -90,14 +93,15 @@ typedef struct Hold
 	HoldState	state;
 } Hold;
 
+/* One call of idem_expire(). */
 typedef struct Sweep
 {
-	TimestampTz until;
-	int			most;			/* how many to look at */
-	bool		careful;		/* each in a subtransaction? */
-	bool		started;		/* has there been one? */
-	int			done;			/* how many have been looked at */
-	int			failed;			/* how many of them could not be released */
+	TimestampTz until;			/* holds that were due by then */
+	int			most;			/* how many holds to look at */
+	bool		careful;		/* is each in a subtransaction of its own? */
+	bool		started;		/* was a hold found? */
+	int			done;			/* how many holds have been looked at */
+	int			failed;			/* the release of how many raised an error */
 	/* of the first of these: */
 	pg_uuid_t	payment_id;
 	int			sqlstate;
@@ -130,14 +134,17 @@ hold_add(const Operation *op)
 }
 
 /*
- * idem_expire: release what authorizations that have expired still hold.
+ * idem_expire: release what expired authorizations still hold.
  *
- * max_holds: how many to look at, at most; NULL is 1000.
+ * max_holds: how many to look at, at most, above zero; NULL means 1000.
  *
- * Result: how many it has looked at: released, found with nothing left, or put
- * off.  A warning tells how many could not be released, and of the first why.
+ * Result: how many holds it has looked at.  Each was released, put off, or had
+ * nothing left.  If releases raised an error, a warning has their number and the
+ * error of the first.
  *
- * Errors: 22023; 25006; 40001.
+ * Errors: 22023 if max_holds is not above zero; 25006 in a read-only transaction
+ * or on a standby; 40001 at REPEATABLE READ and SERIALIZABLE; 55P03, 40P01 and
+ * 57014 from waiting; those of catalog_open().
  */
 Datum
 idem_expire(PG_FUNCTION_ARGS)
@@ -179,7 +186,7 @@ hold_expire(int most)
 }
 
 /*
- * Look at the holds that are due.  arg: the Sweep.
+ * Go through the holds that are due.
  */
 static void
 sweep(void *arg)
@@ -191,7 +198,7 @@ sweep(void *arg)
 	Store		holds;
 	bool		found;
 
-	/* as of now: the statement may have called us before */
+	/* a new snapshot: the statement may have called idem_expire() before */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	store_open(&holds, TABLE_HOLD);
 	store_prepare_write(&holds);
@@ -207,9 +214,9 @@ sweep(void *arg)
 		old_context = MemoryContextSwitchTo(row_context);
 		s->started = true;
 		take_hold(&hold, &holds);
-		if (store_delete(&holds))	/* or another sweep has it */
+		if (store_delete(&holds))	/* false: another sweep has it */
 		{
-			store_pause(&holds);	/* what comes now may wait */
+			store_pause(&holds);	/* before what may wait */
 			deal_with(s, &hold);
 			s->done++;
 		}
@@ -221,7 +228,7 @@ sweep(void *arg)
 }
 
 /*
- * Copy the row that has been found: it is about to be deleted.
+ * Copy the row that has been found, before it is deleted.
  */
 static void
 take_hold(Hold *hold, Store *holds)
@@ -248,14 +255,14 @@ deal_with(Sweep *s, Hold *hold)
 		return;
 
 	error = attempt(s, put_off, hold);
-	/* by hand it may have been listed twice */
+	/* listed twice, by hand: it is on the list already */
 	if (error && error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
 		ReThrowError(error);
 }
 
 /*
- * Do the work.  A careful sweep does it in a subtransaction, and gets the error back.
- * An error that is not the hold's own is always raised.
+ * Run release_hold() or put_off().  A careful sweep runs it in a subtransaction and
+ * returns its error, or NULL.  Errors that are not about this hold are raised.
  */
 static ErrorData *
 attempt(const Sweep *s, void (*work) (void *arg), Hold *hold)
@@ -274,7 +281,7 @@ attempt(const Sweep *s, void (*work) (void *arg), Hold *hold)
 }
 
 /*
- * Count a hold that could not be released, and keep the first error.
+ * Count a hold whose release has failed, and keep the error of the first.
  */
 static void
 note_failure(Sweep *s, const Hold *hold, const ErrorData *error)
@@ -288,7 +295,8 @@ note_failure(Sweep *s, const Hold *hold, const ErrorData *error)
 }
 
 /*
- * One warning for all, so that their number does not fill the log.
+ * Report the failures: one warning for all of them, so that they do not fill the
+ * log.
  */
 static void
 tell_failures(const Sweep *s)
@@ -305,7 +313,8 @@ tell_failures(const Sweep *s)
 }
 
 /*
- * Release a hold, if it has run out and nobody is at work on the payment.
+ * Release what is left of a hold, if it has expired and no other transaction works
+ * on the payment.  Sets the hold's state, and when it expires.
  */
 static void
 release_hold(void *arg)
@@ -324,7 +333,7 @@ release_hold(void *arg)
 	if (claim_idle_payment(&claim, hold->scope, &hold->payment_id, COMMAND))
 	{
 		state = HOLD_DONE;
-		if (claim_has_payment(&claim))	/* or it was deleted by hand */
+		if (claim_has_payment(&claim))	/* false: it was deleted by hand */
 		{
 			Operation	newest;
 			Operation	op;
@@ -346,14 +355,14 @@ release_hold(void *arg)
 		}
 		claim_release(&claim);
 	}
-	store_close(&store);		/* which may yet fail, in a trigger */
+	store_close(&store);		/* a trigger may still refuse the row */
 
 	hold->state = state;
 	hold->expires_at = expires_at;
 }
 
 /*
- * Put a hold on the list again.
+ * Put a hold whose row was deleted on the list again, with a later due_at.
  */
 static void
 put_off(void *arg)
@@ -372,7 +381,7 @@ put_off(void *arg)
 }
 
 /*
- * Put a hold on the list.
+ * Insert a row into the list.
  */
 static void
 insert_hold(const Hold *hold)

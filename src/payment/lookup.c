@@ -7,8 +7,11 @@
  * idem_payment(payment_id, scope)
  * idem_history(payment_id, scope)
  *
- * They see what a SELECT sees, wait for no other transaction and write nothing.
- * What they return is settled first (settle.c).
+ * idempotency.payment_status(...), for the view idempotency.payment
+ *
+ * They see what a SELECT sees.  They wait for no other transaction, and write
+ * nothing.  The rows are settled before they are returned (settle.c), which may
+ * wait for a standby.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,7 +43,10 @@ static void check_payment(const pg_uuid_t *payment_id, text *scope_arg,
 /*
  * idem_lookup: the receipt stored under a key, or no row.
  *
- * Errors: those of key_check_lookup(); ID403; 57014 of settle().
+ * key: not NULL.  scope: NULL means the setting idempotency.scope.
+ *
+ * Errors: those of key_check_lookup(); ID403 if the operation is another role's;
+ * 57014 of settle(); 0A000 where no set can be returned; 55000 of receipt_make().
  */
 Datum
 idem_lookup(PG_FUNCTION_ARGS)
@@ -77,10 +83,14 @@ idem_lookup(PG_FUNCTION_ARGS)
 }
 
 /*
- * idem_payment: the state of a payment now, that is after its newest operation
- * that was not declined.
+ * idem_payment: the receipt of a payment's newest operation that was not declined,
+ * with the payment's state now.
  *
- * Errors: 22004 if payment_id is NULL; ID404; ID403; 57014 of settle().
+ * payment_id: not NULL.  scope: NULL means the setting idempotency.scope.
+ *
+ * Errors: 22004 if payment_id is NULL; 22023 and 22021 of key_check_scope(); ID404
+ * if there is no such payment; ID403 if it is another role's; 57014 of settle();
+ * 55000 of receipt_make().
  */
 Datum
 idem_payment(PG_FUNCTION_ARGS)
@@ -117,9 +127,10 @@ idem_payment(PG_FUNCTION_ARGS)
 }
 
 /*
- * idem_history: the receipts of a payment's operations, in their order.
+ * idem_history: the receipts of a payment's operations, in their order, each as it
+ * was then.
  *
- * Errors: as for idem_payment.
+ * Arguments and errors: those of idem_payment; 0A000 where no set can be returned.
  */
 Datum
 idem_history(PG_FUNCTION_ARGS)
@@ -169,9 +180,11 @@ idem_history(PG_FUNCTION_ARGS)
 }
 
 /*
- * idempotency.payment_status(authorized, captured, released, refunded,
- * expires_at, expired, at): the status at a time of a payment with these totals; for the
- * view idempotency.payment.
+ * idempotency.payment_status(authorized, captured, released, refunded, expires_at,
+ * expired, at): the status, at this time, of a payment with these totals.
+ *
+ * expires_at, expired: may be NULL.  If another argument is NULL, the result is
+ * NULL.
  */
 Datum
 idem_payment_status(PG_FUNCTION_ARGS)
@@ -200,7 +213,7 @@ idem_payment_status(PG_FUNCTION_ARGS)
 }
 
 /*
- * Check the arguments that name a payment.
+ * Check the payment's id, and the scope, into *scope.
  */
 static void
 check_payment(const pg_uuid_t *payment_id, text *scope_arg, text **scope)

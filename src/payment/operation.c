@@ -1,30 +1,33 @@
 /*-------------------------------------------------------------------------
  *
  * operation.c
- *		The row of an operation, its totals, its comparison with what is asked for.
+ *		The row of an operation, its totals, and its comparison with a request.
  *
- * A row says what came of a call.  It has the payment's totals after the call:
- * authorized (held), captured (taken), released (held, and let go again) and
- * refunded (taken, and given back).  All else on a receipt follows from these:
+ * A row has the outcome of one call, and the payment's running totals after it:
+ * authorized, captured, released (authorized, but never to be captured) and
+ * refunded.  The rest of a receipt follows from these totals.
  *
- *		capturable = authorized - captured - released; nothing once the hold has
- *					 expired, whether it is released yet or not
+ *		capturable = authorized - captured - released; zero once the hold has
+ *					 expired, whether it has been released or not
  *		refundable = captured - refunded
  *
- * and the payment's status:
+ * The payment's status follows from them, too:
  *
- *		refunded			all that was captured, and nothing is left to capture
- *		partially_refunded	part of it, or more can be captured
- *		succeeded			captured, and nothing is left to capture
- *		partially_captured	in part
- *		voided				nothing captured, and all released
- *		expired				nothing captured, and the hold has run out (whether
- *							it is released yet or not)
- *		authorized			nothing captured yet
+ *		refunded			all that was captured is refunded, and nothing is left
+ *							to capture
+ *		partially_refunded	something is refunded, and something is left to refund
+ *							or to capture
+ *		succeeded			something is captured, and nothing is left to capture
+ *		partially_captured	something is captured, and something is left to capture
+ *		voided				nothing is captured, and all is released
+ *		expired				nothing is captured, and the hold has expired, whether
+ *							it has been released or not
+ *		authorized			nothing is captured yet
  *
- * A declined operation changes nothing.  Its row has the same totals, and the
- * status "declined".  A key that was cancelled before it was used has a payment of
- * its own, of nothing.
+ * A declined operation changes nothing.  Its row repeats the totals, and its
+ * receipt has the status "declined".  A key that was cancelled before it was used
+ * has a row in a payment of its own.  All totals of that payment are zero, and its
+ * status is "cancelled".
  *
  *-------------------------------------------------------------------------
  */
@@ -43,7 +46,7 @@
 #include "payment/operation.h"
 #include "payment/uuid7.h"
 
-/* As they are stored. */
+/* The words for the kinds, as they are stored. */
 static const char *const kind_names[] = {
 	[OPERATION_UNKNOWN] = "unknown",
 	[OPERATION_PAY] = "pay",
@@ -55,7 +58,7 @@ static const char *const kind_names[] = {
 	[OPERATION_EXPIRE] = "expire",
 };
 
-/* As they are on a receipt. */
+/* The words for the statuses, as they are on a receipt. */
 static const char *const status_names[] = {
 	[PAYMENT_AUTHORIZED] = "authorized",
 	[PAYMENT_PARTIALLY_CAPTURED] = "partially_captured",
@@ -322,7 +325,7 @@ operation_check_args(const Operation *op, const OperationArgs *args)
 											   DatumGetTimestampTz(operation_value(op, created_at))),
 								 duration_text(args->expires_in));
 
-	/* free text is named, but not shown: it may be personal, and logs are not */
+	/* free text may be personal, and messages are logged: name it, no more */
 	if (args->payment_id == NULL)
 	{
 		if (!same_text(op, Anum_operation_from_account, args->from_account))
@@ -396,7 +399,8 @@ payment_status_name(PaymentStatus status)
 }
 
 /*
- * A row with all that every operation has, and NULL for the rest.
+ * Begin a row: set the columns that are the same for every operation.  The other
+ * NOT NULL columns get a placeholder, which the caller replaces.  The rest is null.
  */
 static void
 init(Operation *op, const Key *key, OperationKind kind,
@@ -419,7 +423,7 @@ init(Operation *op, const Key *key, OperationKind kind,
 }
 
 /*
- * Write a text, or NULL.
+ * Set a column of type text.  NULL sets it to null.
  */
 static void
 operation_set_text(Operation *op, int column, const text *value)
@@ -431,7 +435,8 @@ operation_set_text(Operation *op, int column, const text *value)
 }
 
 /*
- * Write what is asked for.  If it names no amount, the totals must be there.
+ * Set the columns that say what was asked for.  If no amount was named, the total
+ * authorized must have been set: the amount becomes a zero with its decimals.
  */
 static void
 set_args(Operation *op, const OperationArgs *args)
@@ -448,7 +453,7 @@ set_args(Operation *op, const OperationArgs *args)
 }
 
 /*
- * May the current role see what the role of this name stored?
+ * Does the current role have the privileges of this one, whose name is stored?
  */
 static bool
 may_act_for(Datum role)
@@ -457,7 +462,7 @@ may_act_for(Datum role)
 }
 
 /*
- * What is left to be captured, in the form in which amounts are stored.
+ * authorized - captured - released, in the form in which amounts are stored.
  */
 static Datum
 capturable(const Operation *op)
@@ -470,7 +475,7 @@ capturable(const Operation *op)
 }
 
 /*
- * What is left to be refunded, in that form.
+ * captured - refunded, in the form in which amounts are stored.
  */
 static Datum
 refundable(const Operation *op)
@@ -480,7 +485,8 @@ refundable(const Operation *op)
 }
 
 /*
- * Zero, with the decimals of the payment.  Most payments have one at hand.
+ * Zero with the decimals of the payment.  Of most payments nothing is refunded, so
+ * the row has one already.
  */
 static Datum
 stored_zero(const Operation *op)
@@ -491,7 +497,7 @@ stored_zero(const Operation *op)
 }
 
 /*
- * Is a stored text the one that is asked for?
+ * Does a column have this text?  NULL stands for a column that is null.
  */
 static bool
 same_text(const Operation *op, int column, const text *asked)
@@ -502,8 +508,8 @@ same_text(const Operation *op, int column, const text *asked)
 }
 
 /*
- * Are the stored metadata those that are asked for?  This is the "=" of jsonb: the
- * order of members does not matter, nor how a number is written.
+ * Is this the operation's metadata, by the "=" of jsonb?  The order of members and
+ * the way numbers are written do not matter.  NULL stands for no metadata.
  */
 static bool
 same_metadata(const Operation *op, Jsonb *asked)
@@ -515,7 +521,7 @@ same_metadata(const Operation *op, Jsonb *asked)
 }
 
 /*
- * A number of microseconds, for messages.
+ * A duration in microseconds, for messages.
  */
 static char *
 duration_text(int64 us)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * operation.h
- *		The row of an operation, its totals, its comparison with what is asked for.
+ *		The row of an operation, its totals, and its comparison with a request.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,31 +26,35 @@ typedef struct Operation
 	bool		nulls[Natts_operation];
 } Operation;
 
-/* The value of a column that is not NULL; and whether a column is NULL. */
+/* The value of a column, by its name.  The column must not be null. */
 #define operation_value(op, column)	operation_column(op, Anum_operation_##column)
+
+/* The value of a column of type numeric. */
 #define operation_numeric(op, column)	DatumGetNumeric(operation_value(op, column))
+
+/* Is a column null? */
 #define operation_is_null(op, column)	operation_column_is_null(op, Anum_operation_##column)
 
-/* The only ways to write one. */
+/* Set a column, by its name.  Nothing else writes a column. */
 #define operation_set(op, column, value) \
 	operation_set_column(op, Anum_operation_##column, value)
 #define operation_set_null(op, column)	operation_set_column_null(op, Anum_operation_##column)
 
-/* The same, with the column in a variable. */
+/* The value of a column, by its number.  The column must not be null. */
 static inline Datum
 operation_column(const Operation *op, int column)
 {
 	return op->values[column - 1];
 }
 
-/* Is it NULL? */
+/* Is a column null, by its number? */
 static inline bool
 operation_column_is_null(const Operation *op, int column)
 {
 	return op->nulls[column - 1];
 }
 
-/* Write a value. */
+/* Set a column, by its number.  The value is kept, not copied. */
 static inline void
 operation_set_column(Operation *op, int column, Datum value)
 {
@@ -58,7 +62,7 @@ operation_set_column(Operation *op, int column, Datum value)
 	op->nulls[column - 1] = false;
 }
 
-/* Write a NULL. */
+/* Set a column to null, by its number. */
 static inline void
 operation_set_column_null(Operation *op, int column)
 {
@@ -66,9 +70,10 @@ operation_set_column_null(Operation *op, int column)
 	op->nulls[column - 1] = true;
 }
 
+/* What an operation does.  The column "kind" has the word for it. */
 typedef enum OperationKind
 {
-	OPERATION_UNKNOWN,			/* a row written by hand has another word */
+	OPERATION_UNKNOWN,			/* any other word, written by hand */
 	OPERATION_PAY,
 	OPERATION_AUTHORIZE,
 	OPERATION_CAPTURE,
@@ -78,6 +83,7 @@ typedef enum OperationKind
 	OPERATION_EXPIRE			/* an expired hold was released */
 } OperationKind;
 
+/* The status on a receipt: operation.c says what each means. */
 typedef enum PaymentStatus
 {
 	PAYMENT_AUTHORIZED,
@@ -88,14 +94,17 @@ typedef enum PaymentStatus
 	PAYMENT_VOIDED,
 	PAYMENT_EXPIRED,
 	PAYMENT_CANCELLED,			/* its key was cancelled unused */
-	PAYMENT_DECLINED			/* not of a payment: of an operation */
+	PAYMENT_DECLINED			/* of an operation, never of a payment */
 } PaymentStatus;
 
-/* A payment at a time.  The amounts are in the form in which they are stored. */
+/*
+ * A payment at a given time.  The amounts are numeric, in the currency's major
+ * unit, in the form in which they are stored: see money.h.
+ */
 typedef struct PaymentState
 {
 	PaymentStatus status;
-	Datum		capturable;		/* none once the hold has expired */
+	Datum		capturable;		/* zero once the hold has expired */
 	Datum		refundable;
 } PaymentState;
 
@@ -108,46 +117,66 @@ typedef struct OperationArgs
 								 * that is left */
 	text	   *currency;		/* NULL: the payment's */
 	bool		final;			/* of a capture: release what it leaves */
-	int64		expires_in;		/* of an authorization, in microseconds */
-	text	   *from_account;	/* these may be NULL */
+	int64		expires_in;		/* of an authorization, in microseconds;
+								 * otherwise 0 */
+	text	   *from_account;	/* this and the next three may be NULL */
 	text	   *to_account;
 	text	   *reference;
 	Jsonb	   *metadata;
 } OperationArgs;
 
-/* Take the row out of a slot.  Its values live as long as the slot's. */
+/*
+ * Read the row in a slot.  The values are not copied: they live as long as the
+ * slot's.
+ */
 extern void operation_from_slot(Operation *op, TupleTableSlot *slot);
 
-/* Take a copy of it, which lives as long as the current memory context. */
+/* Copy the row in a slot into the current memory context. */
 extern void operation_copy(Operation *op, TupleTableSlot *slot);
 
 /*
- * The first operation of a new payment, with its totals.  args: a pay or an
- * authorize, checked, with an amount.
+ * Make the first operation of a new payment, with its id and its totals, as of
+ * now.  It is not inserted yet.
+ *
+ * args: a pay or an authorize that payment_check() has passed.  Its amount and
+ * its currency are not NULL.  The texts of key and args are kept, not copied.
+ *
+ * Errors: 22021 of access_current_role(); XX000 of uuid7_make().
  */
 extern void operation_start(Operation *op, const Key *key,
 							const OperationArgs *args);
 
 /*
- * The next operation of the payment whose newest operation is given, with the
- * same totals; the amount is what args name, or zero.
+ * Make the next operation of a payment, as of now.  It is not inserted yet.  It
+ * has the totals of the payment's newest operation; state_apply() changes them.
+ * Its amount is that of args, or zero if that is NULL.
+ *
+ * The values of newest, key and args are kept, not copied.
+ *
+ * Errors: 54000 if the payment cannot have more operations; 22021 of
+ * access_current_role().
  */
 extern void operation_follow(Operation *op, const Operation *newest,
 							 const Key *key, const OperationArgs *args);
 
-/* Give it to the role that started the payment, whoever makes it. */
+/* Make it an operation of the role that started the payment. */
 extern void operation_of_owner(Operation *op);
 
-/* The row that answers a key which was cancelled before it was used. */
+/*
+ * Make the row that answers a key which was cancelled before it was used.
+ *
+ * Errors: as those of operation_start().
+ */
 extern void operation_cancelled(Operation *op, const Key *key);
 
-/* Make it one that was declined. */
+/* Make it a declined operation.  Stores the refusal's SQLSTATE and message. */
 extern void operation_decline(Operation *op, const Refusal *refusal);
 
 /*
- * Assert what must be true of an operation that is ready to be inserted.  newest:
- * the payment's operation before it, NULL if it is the first.  If it is not true of
- * that one, somebody wrote it by hand, and nothing is asserted.
+ * Assert what must be true of an operation that is ready to be inserted.
+ *
+ * newest: the payment's operation before it, or NULL if it is the first.  If that
+ * one is not valid, somebody wrote it by hand.  Then nothing is asserted.
  */
 #ifdef USE_ASSERT_CHECKING
 extern void operation_assert_valid(const Operation *op, const Operation *newest);
@@ -155,64 +184,81 @@ extern void operation_assert_valid(const Operation *op, const Operation *newest)
 #define operation_assert_valid(op, newest)	((void) 0)
 #endif
 
-/* The code of its currency; empty if there is none. */
+/* The code of its currency.  Empty for a key that was cancelled unused. */
 extern text *operation_currency(const Operation *op);
 
-/* Its kind; OPERATION_UNKNOWN if somebody wrote another word by hand. */
+/* Its kind. */
 extern OperationKind operation_kind(const Operation *op);
+
+/* Is it of this kind? */
 extern bool operation_is(const Operation *op, OperationKind kind);
 
-/* The word for a kind. */
+/* The word for a kind, as it is stored. */
 extern const char *operation_kind_name(OperationKind kind);
 
 /* Was it declined? */
 extern bool operation_is_declined(const Operation *op);
 
-/* Why it was declined; NULL if it was not. */
+/* Why it was declined, without DETAIL and HINT; NULL if it was not. */
 extern Refusal *operation_refusal(const Operation *op);
 
-/* Has the payment's hold run out at that time? */
+/*
+ * Has the payment's hold expired at this time, whether it was released or not?
+ * False if the payment has no hold.
+ */
 extern bool operation_has_expired(const Operation *op, TimestampTz at);
 
-/* Has what was left of the hold been released since it ran out? */
+/* Has idem_expire() released the payment's expired hold? */
 extern bool operation_is_expired(const Operation *op);
 
-/* authorized - captured - released, and captured - refunded */
+/*
+ * authorized - captured - released, in the currency's major unit.  Of an expired
+ * hold that is not released yet, this is what it still holds.
+ */
 extern Numeric operation_capturable(const Operation *op);
+
+/* captured - refunded, in the currency's major unit. */
 extern Numeric operation_refundable(const Operation *op);
 
 /*
- * Refuse, naming the first field that differs, unless the operation is what
- * is asked for.  (A cancelled key answers to all.)
+ * Is the operation what a request asks for?  The row of a cancelled key answers
+ * every request.
  *
- * Refusal: ID422.
+ * Refusal: ID422 with the first field that differs.
  */
 extern Refusal *operation_check_args(const Operation *op,
 									 const OperationArgs *args);
 
 /*
  * May the current role see the operation, and have it replayed?  It needs the
- * privileges of the role that made it.
+ * privileges of the role that made the operation.
  *
- * Refusal: ID403.
+ * Refusal: ID403.  Error: 22021 of access_allowed().
  */
 extern Refusal *operation_check_access(const Operation *op);
 
 /*
  * May the current role see the payment, and go on with it?  It needs the
- * privileges of the role that started it, whoever made its newest operation.
+ * privileges of the role that started the payment.  Which role made the newest
+ * operation does not matter.
  *
- * Refusal: ID403.
+ * Refusal: ID403.  Error: 22021 of access_allowed().
  */
 extern Refusal *operation_check_payment_access(const Operation *op);
 
-/* The payment's state at a time, see operation.c. */
+/*
+ * The state at a given time of the payment whose newest operation this is.  It is
+ * never PAYMENT_DECLINED.
+ */
 extern PaymentState operation_payment_state(const Operation *op, TimestampTz at);
 
-/* The state that is on the operation's receipt: as of then, or declined. */
+/*
+ * The state on the operation's receipt: the payment's when the operation was made.
+ * The status is PAYMENT_DECLINED if the operation was declined.
+ */
 extern PaymentState operation_state(const Operation *op);
 
-/* The word for a status. */
+/* The word for a status, as it is on a receipt. */
 extern const char *payment_status_name(PaymentStatus status);
 
 #endif							/* IDEM_OPERATION_H */

@@ -3,8 +3,8 @@
  * operation_assert.c
  *		What must be true of an operation that is about to be inserted.
  *
- * This is for builds with assertions.  idem_check() looks at the same, and at more,
- * in what is stored.
+ * This is for builds with assertions.  idem_check() checks the same, and more, of
+ * the rows that are stored.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +33,7 @@ operation_assert_valid(const Operation *op, const Operation *newest)
 }
 
 /*
- * Does what idem_check() looks at in one row hold?
+ * Does the row have what belongs to its kind, and valid totals?
  */
 static bool
 is_valid(const Operation *op)
@@ -70,8 +70,8 @@ is_valid(const Operation *op)
 }
 
 /*
- * 0 <= refunded <= captured and captured + released <= authorized, all with the
- * same decimals?
+ * Is 0 <= refunded <= captured, and captured + released <= authorized?  And are
+ * all amounts finite, not negative, and with the same number of decimals?
  */
 static bool
 totals_are_valid(const Operation *op)
@@ -96,7 +96,8 @@ totals_are_valid(const Operation *op)
 }
 
 /*
- * Is it the next operation of the same payment?  A declined one changes nothing.
+ * Is it the next operation of the same payment?  The totals never get less, and a
+ * declined operation changes none of them.
  */
 static bool
 may_follow(const Operation *op, const Operation *newest)

@@ -8,10 +8,14 @@
  * idem_authorize(key, amount, currency, from_account, to_account, expires_in,
  *			reference, metadata, scope)
  *
- * Every keyed function takes the same steps: check the key; claim_find(), and replay
- * what it finds; check the rest; claim_take(); do the work; claim_insert();
- * claim_release().  The rest is checked after claim_find(), because a replay must
- * not depend on it: the currency may be gone by then.
+ * Every function with a key takes the same steps:
+ *
+ * 1.	Check the key, and whether the arguments are well formed.
+ * 2.	claim_find().  If it finds an answer, replay that.
+ * 3.	Check the rest.  A replay must not depend on it: the currency may no longer
+ *		be listed by then.
+ * 4.	claim_take().
+ * 5.	Do the work, claim_insert() and claim_release().
  *
  *-------------------------------------------------------------------------
  */
@@ -40,13 +44,18 @@ static Datum start_payment(FunctionCallInfo fcinfo, text *key, text *scope,
 						   OperationArgs *args, const char *command);
 
 /*
- * idem_pay: take an amount at once.
+ * idem_pay: authorize and capture an amount in one step.
  *
- * amount: in the currency's major unit.  currency: NULL is the setting
- * idempotency.currency.  from_account, to_account: NULL.  scope: NULL is the
- * setting idempotency.scope.
+ * key: not NULL.  amount: in the currency's major unit, not NULL.  currency: NULL
+ * means the setting idempotency.currency.  from_account, to_account: must be NULL.
+ * reference, metadata: may be NULL.  scope: NULL means the setting
+ * idempotency.scope.
  *
- * Errors: those of key_check(), payment_check(), claim_take(); ID403; ID422.
+ * Result: the receipt.
+ *
+ * Errors: those of key_check(), money_check(), payment_check(), claim_find(),
+ * claim_take() and store_insert(); 22021 of setting_text(); ID403 and ID422 of a
+ * replay; 55000 of receipt_make().
  */
 Datum
 idem_pay(PG_FUNCTION_ARGS)
@@ -67,10 +76,12 @@ idem_pay(PG_FUNCTION_ARGS)
 /*
  * idem_authorize: hold an amount, to be captured later.
  *
- * expires_in: for how long; NULL is 7 days.  The rest as for idem_pay.
+ * expires_in: for how long; NULL means 7 days.  The other arguments are those of
+ * idem_pay.
  *
- * Errors: those of idem_pay; 22023 if expires_in is not above zero, or too
- * long.
+ * Result: the receipt.
+ *
+ * Errors: those of idem_pay; those of call_duration() for expires_in.
  */
 Datum
 idem_authorize(PG_FUNCTION_ARGS)
@@ -117,7 +128,8 @@ payment_not_found(const pg_uuid_t *payment_id, const text *scope)
 }
 
 /*
- * What both do, in the steps above.
+ * Start a payment, or replay the operation that is stored under the key.  Returns
+ * the receipt.
  */
 static Datum
 start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
@@ -146,7 +158,7 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 			operation_start(&op, &key, args);
 			claim_insert(&claim, op.values, op.nulls);
 			claim_release(&claim);
-			/* the row guards the key now, and this insert may wait */
+			/* hold_add() may wait; the key needs no lock any more */
 			if (!operation_is_null(&op, expires_at))
 				hold_add(&op);
 			receipt = receipt_make(fcinfo, &op, false);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * payment.h
- *		Starting a payment, and not finding one.
+ *		Checking a new payment, and reporting one that does not exist.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,15 +12,18 @@
 #include "payment/operation.h"
 
 /*
- * Check a new payment, whose amount has passed money_check(), and give the
- * amount the decimals of its currency.
+ * Check what a new payment asks for.  Gives args->amount the decimals of its
+ * currency.
  *
- * Refusals: those of currency_exponent() and money_in_currency(); 0A000 if it
- * names accounts.
+ * args: the amount, in the currency's major unit, has passed money_check().  The
+ * currency is not NULL.
+ *
+ * Refusals: those of currency_exponent() and money_in_currency(); 0A000 if
+ * accounts are named.
  */
 extern Refusal *payment_check(OperationArgs *args);
 
-/* Raise ID404 for a payment that is not there. */
+/* Raise ID404: the scope has no such payment. */
 pg_noreturn extern void payment_not_found(const pg_uuid_t *payment_id,
 										  const text *scope);
 

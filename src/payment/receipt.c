@@ -3,8 +3,8 @@
  * receipt.c
  *		What a payment function returns: a value of the type idem_receipt.
  *
- * It has the columns of an operation, and what follows from them: the payment's
- * status, and what can be captured and refunded.
+ * A receipt has most columns of an operation, and what follows from them: the
+ * payment's status, and what can be captured and refunded.
  *
  *-------------------------------------------------------------------------
  */
@@ -48,6 +48,7 @@ enum
 	N_RECEIPT
 };
 
+/* The types of these columns. */
 static const Oid receipt_types[N_RECEIPT] = {
 	TEXTOID, UUIDOID, INT4OID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID,
 	NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID,
@@ -88,7 +89,7 @@ receipt_replay(FunctionCallInfo fcinfo, TupleTableSlot *slot,
 }
 
 /*
- * A receipt with this state of the payment.
+ * The receipt of an operation, with this state of the payment.
  */
 static Datum
 form(FunctionCallInfo fcinfo, const Operation *op, const PaymentState *state,
@@ -139,8 +140,10 @@ form(FunctionCallInfo fcinfo, const Operation *op, const PaymentState *state,
 }
 
 /*
- * The type of the receipt, as the function being called declares it.  Whoever
- * reads it as a table has it at hand.
+ * The type of the receipt, as the function being called declares it.  In FROM, say,
+ * the executor passes it; elsewhere it is looked up.
+ *
+ * Error: 55000 if it has other columns than the library knows.
  */
 static TupleDesc
 descriptor(FunctionCallInfo fcinfo)

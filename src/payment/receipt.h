@@ -13,25 +13,32 @@
 #include "payment/operation.h"
 
 /*
- * The receipt of an operation, as it was then: a value of the composite type
- * that the function being called returns.
+ * The receipt of an operation, with the payment's state when it was made.  It is a
+ * value of the composite type that the function being called returns.
  *
- * Error of all: 55000 if that type has other columns.
+ * replayed: was the operation stored by an earlier call?
+ *
+ * Error: 55000 if that type has other columns than the library knows.
  */
 extern Datum receipt_make(FunctionCallInfo fcinfo, const Operation *op,
 						  bool replayed);
 
 /*
- * The receipt of a payment's newest operation, with the payment's state now: when
- * the statement began, as in the view idempotency.payment.
+ * The receipt of a payment's newest operation, replayed, with the payment's state
+ * when the statement began.  That is also the time of the view
+ * idempotency.payment.
+ *
+ * Error: 55000, as above.
  */
 extern Datum receipt_make_now(FunctionCallInfo fcinfo, const Operation *op);
 
 /*
- * The receipt of the row in a slot, replayed, after a look whether it is what
- * is asked for (args may be NULL) and the caller's to see.
+ * The receipt of the row in a slot, replayed.
  *
- * Errors: ID403, ID422.
+ * args: what the caller asks for.  NULL: any operation will do.
+ *
+ * Errors: ID403 if the current role may not see it; ID422 if it is not what is
+ * asked for; 55000, as above.
  */
 extern Datum receipt_replay(FunctionCallInfo fcinfo, TupleTableSlot *slot,
 							const OperationArgs *args);

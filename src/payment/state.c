@@ -5,9 +5,9 @@
  *		refund and expiry.
  *
  * They keep  0 <= refunded <= captured  and  captured + released <= authorized.
- * The time that counts for a hold is the operation's created_at.  A hold that
- * has run out cannot be captured, whether it was released by then or not, and
- * the answer is the same.
+ * A hold has expired if its expires_at is not after the operation's created_at.
+ * An expired hold cannot be captured.  The refusal is the same before it is
+ * released and after.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,9 +28,10 @@ static Refusal *check_hold(const Operation *op, OperationKind kind);
 static Refusal *hold_has_expired(const Operation *op, Numeric left,
 								 OperationKind kind);
 
+/* An amount with its currency, for messages. */
 #define money(op, amount)	money_text(amount, operation_currency(op))
 
-/* Add to one of the totals. */
+/* Add an amount to one of the totals. */
 #define add(op, total, amount) \
 	operation_set(op, total, \
 				  NumericGetDatum(money_add(operation_numeric(op, total), amount)))
@@ -62,7 +63,7 @@ state_apply(Operation *op, const OperationArgs *args)
 }
 
 /*
- * Take an amount, and release the rest if this is the final capture.
+ * Capture an amount, or all that is left (NULL).  final: release the rest.
  */
 static Refusal *
 capture(Operation *op, Numeric amount, bool final)
@@ -94,7 +95,7 @@ capture(Operation *op, Numeric amount, bool final)
 }
 
 /*
- * Release all that is held.
+ * Release what is held and not captured, before the hold expires.
  */
 static Refusal *
 void_rest(Operation *op)
@@ -112,7 +113,7 @@ void_rest(Operation *op)
 }
 
 /*
- * Give an amount back.
+ * Refund an amount, or all that is left (NULL).
  */
 static Refusal *
 refund(Operation *op, Numeric amount)
@@ -146,7 +147,7 @@ refund(Operation *op, Numeric amount)
 }
 
 /*
- * Release all that is held, because the hold has run out.
+ * Release what an expired hold still holds.
  */
 static Refusal *
 expire(Operation *op)
@@ -164,7 +165,8 @@ expire(Operation *op)
 }
 
 /*
- * Refuse to capture or void if nothing is held.
+ * Refuse a capture or a void (kind) unless something is held, and the hold has not
+ * expired.
  */
 static Refusal *
 check_hold(const Operation *op, OperationKind kind)
@@ -194,7 +196,7 @@ check_hold(const Operation *op, OperationKind kind)
 }
 
 /*
- * The refusal to capture or void a hold that has run out.  left: what it held then.
+ * The refusal: the hold has expired.  left: what it held when it expired.
  */
 static Refusal *
 hold_has_expired(const Operation *op, Numeric left, OperationKind kind)

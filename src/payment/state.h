@@ -12,13 +12,19 @@
 #include "payment/operation.h"
 
 /*
- * Carry out a capture, void, refund or expiry.  op has the totals that the payment
- * had before it (see operation_follow()).  Its totals are set; so is its amount, if
- * all that is left is asked for.
+ * Carry out a capture, void, refund or expire, at the time of op's created_at.
  *
- * Refusal: ID412 if there is nothing, or not as much, to capture or refund; or if
- * the hold has expired; or, for an expiry, if it has not.  Then the totals are not
- * changed.
+ * op: made by operation_follow(), so it has the payment's totals before it.  This
+ * function sets its totals.  If args name no amount, it sets the amount, too: to
+ * all that is left.
+ *
+ * args: the amount, if named, has the decimals of the payment.
+ *
+ * Refusal: ID412, and the totals are not changed.
+ * - capture, void: the hold has expired, or nothing is left to capture;
+ * - capture, refund: the amount is more than what is left;
+ * - refund: nothing is left to refund;
+ * - expire: the hold has not expired, or nothing is left of it.
  */
 extern Refusal *state_apply(Operation *op, const OperationArgs *args);
 

@@ -3,10 +3,10 @@
  * uuid7.c
  *		Payment ids: UUIDs of version 7.
  *
- * PostgreSQL has uuidv7() from 18 on; this serves all versions alike, and
- * takes the time from the caller so that a payment's id and its created_at
- * are the same moment.  It also asks for random bytes for many ids at a time:
- * one by one they cost a sixteenth of a whole payment.
+ * PostgreSQL has uuidv7() since version 18, and this is for all versions.  The time
+ * comes from the caller, so that a payment's id and its created_at are of the same
+ * moment.  Random bytes are fetched for many ids at a time: for one id at a time,
+ * they cost a sixteenth of a whole payment.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,12 +18,13 @@
 
 #include "payment/uuid7.h"
 
+/* from PostgreSQL's epoch back to that of Unix, in microseconds */
 #define UNIX_EPOCH_OFFSET_US \
 	(((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)) * USECS_PER_DAY)
 
 #define RANDOM_BYTES	8		/* of an id */
 
-/* random bytes in store, used from the front */
+/* random bytes for 32 ids, used from the front; pool_used: so many bytes are used */
 static unsigned char pool[32 * RANDOM_BYTES];
 static int	pool_used = sizeof(pool);
 
@@ -56,8 +57,8 @@ uuid7_make(pg_uuid_t *uuid, TimestampTz at)
 }
 
 /*
- * No SQL function of the extension; bench/ declares it, for a bare INSERT that
- * makes ids at the price at which we do.
+ * A UUID of version 7 for now.  The install script does not declare it; bench/
+ * does, so that its bare INSERT has ids that cost the same as ours.
  */
 Datum
 idem_uuid7(PG_FUNCTION_ARGS)

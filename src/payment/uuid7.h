@@ -12,11 +12,11 @@
 #include "utils/uuid.h"
 
 /*
- * Make a UUID of version 7 (RFC 9562, 5.7) for the moment "at": milliseconds,
- * then 12 bits of their fraction (method 3 of 6.2), then 62 random bits.  They
- * sort by time, so the index grows at its right-hand end.
+ * Make a UUID of version 7 (RFC 9562, 5.7) into *uuid, for the moment "at":
+ * milliseconds, then 12 bits of their fraction (method 3 of 6.2), then 62 random
+ * bits.  Such ids sort by time, so the index grows at its right-hand end.
  *
- * Error: XX000 if the operating system has no randomness to give.
+ * Error: XX000 if there are no random bytes from pg_strong_random().
  */
 extern void uuid7_make(pg_uuid_t *uuid, TimestampTz at);
 
