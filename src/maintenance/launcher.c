@@ -3,12 +3,13 @@
  * launcher.c
  *		The background process that starts workers.
  *
- * It is there if the library is in shared_preload_libraries.  The launcher starts
- * when recovery has finished and runs until shutdown.  Every idempotency.naptime
- * it starts a worker in each of idempotency.databases, one after the other, and
- * waits for its end.  So two processes are enough, and nobody stays connected to
- * a database, which would keep it from being dropped.  The launcher itself is
- * connected to no database, and sees the shared catalogs alone.
+ * There is a launcher if the library is in shared_preload_libraries.  It starts
+ * when recovery has finished and runs until shutdown.  Every idempotency.naptime,
+ * it makes a round: it starts a worker in each of idempotency.databases, one after
+ * the other, and waits until the worker ends.  So two processes are enough.
+ *
+ * No process stays connected to a database, as that would prevent DROP DATABASE.
+ * The launcher itself is connected to none, and sees the shared catalogs only.
  *
  * A worker that takes too long is terminated, so that the other databases have
  * their turn.  The next round tries again.
@@ -41,8 +42,9 @@
 #include "settings.h"
 
 /*
- * When a worker is terminated, in milliseconds.  It ends long before (worker.c),
- * unless something holds it up: it may wait for a lock even before it is connected.
+ * How long a worker may run before it is terminated, in milliseconds.  It ends much
+ * earlier by itself (worker.c), unless it has to wait.  It may wait for a lock even
+ * before it is connected.
  */
 #define TIMEOUT_MS		30000
 
@@ -61,7 +63,7 @@ maintenance_register(void)
 {
 	BackgroundWorker worker;
 
-	/* pg_upgrade wants nothing to change under it */
+	/* pg_upgrade: nothing may change in the databases meanwhile */
 	if (IsBinaryUpgrade)
 		return;
 
@@ -71,12 +73,12 @@ maintenance_register(void)
 }
 
 /*
- * The launcher.
+ * The launcher: its main function.
  */
 void
 idem_maintenance_launcher(Datum arg)
 {
-	bool		tell = true;
+	bool		tell = true;	/* in the first round, and after a reload */
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -100,7 +102,7 @@ idem_maintenance_launcher(Datum arg)
 }
 
 /*
- * What the launcher and a worker have in common.
+ * Fill in what the launcher and a worker have in common.
  */
 static void
 fill_worker(BackgroundWorker *worker, const char *name, const char *function)
@@ -115,8 +117,8 @@ fill_worker(BackgroundWorker *worker, const char *name, const char *function)
 }
 
 /*
- * Visit all the databases that the setting names.  tell: log those that do not
- * exist.
+ * Visit each database that the setting names.  tell: warn about those that do not
+ * exist or allow no connections.
  */
 static void
 go_round(bool tell)
@@ -127,7 +129,7 @@ go_round(bool tell)
 	List	   *names;
 	ListCell   *lc;
 
-	/* the setting's check hook has seen to it that this works */
+	/* the setting's check hook has split it before, so this cannot fail */
 	(void) SplitGUCList(pstrdup(setting_databases), ',', &names);
 	foreach(lc, names)
 	{
@@ -147,9 +149,11 @@ go_round(bool tell)
 }
 
 /*
- * The OID of a database that one can connect to, or InvalidOid.  As long as
- * nobody has connected to any since the server was started, there may be no
- * index of the shared catalogs; see GetDatabaseTuple() (utils/init/postinit.c).
+ * The OID of a database that allows connections, or InvalidOid.
+ *
+ * Until some process has connected to a database after the server was started, the
+ * indexes of the shared catalogs may not be usable.  See GetDatabaseTuple() in
+ * utils/init/postinit.c.
  */
 static Oid
 find_database(const char *name)
@@ -172,7 +176,7 @@ find_database(const char *name)
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 
-		/* DATCONNLIMIT_INVALID_DB: it is being dropped */
+		/* -2 is DATCONNLIMIT_INVALID_DB: its DROP DATABASE did not finish */
 		if (form->datallowconn && form->datconnlimit != -2)
 			database = form->oid;
 	}
@@ -185,7 +189,7 @@ find_database(const char *name)
 }
 
 /*
- * Run a worker in a database, and wait for its end.
+ * Run a worker in a database, and wait until it ends.
  */
 static void
 visit(Oid database, const char *name)
@@ -216,7 +220,7 @@ visit(Oid database, const char *name)
 }
 
 /*
- * False: it has not ended in time.
+ * Wait until a worker ends.  False: it has not ended after TIMEOUT_MS.
  */
 static bool
 wait_for_end(BackgroundWorkerHandle *handle)
@@ -240,8 +244,8 @@ wait_for_end(BackgroundWorkerHandle *handle)
 }
 
 /*
- * Sleep until the round that began then has lasted for idempotency.naptime, or
- * the configuration is to be read again.
+ * Sleep until idempotency.naptime has passed since start, or the configuration is
+ * to be read again.
  */
 static void
 nap(instr_time start)

@@ -10,10 +10,13 @@
 
 #include "portability/instr_time.h"
 
-/* Have the launcher started; while shared_preload_libraries are loaded. */
+/*
+ * Register the launcher.  To be called while shared_preload_libraries are loaded.
+ * Does nothing during pg_upgrade.
+ */
 extern void maintenance_register(void);
 
-/* How many milliseconds have passed since then, by the monotonic clock. */
+/* How many milliseconds have passed since start, by the monotonic clock. */
 static inline long
 maintenance_ms_since(instr_time start)
 {

@@ -7,17 +7,18 @@
  * does what idem_expire() and idem_purge() do, and ends.  An error is logged, and
  * the next worker tries again.
  *
- * The worker is the bootstrap superuser's, and the owner of a database may put
- * anything into it.  So the worker looks up no name but those of our tables, in a
- * schema that must be the extension's (catalog.c).  It runs no code but ours, and
- * what hangs on these tables: triggers, CHECKs, expressions of indexes.  Those can
- * be made by the owner of the tables, who is a superuser.  Triggers can also be
- * made by a role that has the privilege TRIGGER on a table.  The extension gives
- * that to nobody; if a superuser does, that role's triggers run as a superuser.
+ * The worker runs as the bootstrap superuser, and the owner of a database may put
+ * anything into it.  So the worker looks up only the extension and its tables, in
+ * a schema that must be the extension's (catalog.c).  It runs only our own code,
+ * and what is attached to these tables: triggers, CHECKs, expressions of indexes.
+ * The owner of the tables, who is a superuser, can attach these.  A role with the
+ * privilege TRIGGER on a table can attach triggers.  The extension gives that
+ * privilege to nobody.  If a superuser gives it, that role's triggers run as the
+ * superuser.
  *
- * What is waited for, and for how long, goes by the monotonic clock: somebody may
- * set the other one.  What is stored with a time, such as the end of a hold, goes
- * by that.
+ * Durations are measured with the monotonic clock, since somebody may set the
+ * system clock.  Stored times, such as the end of a hold, are compared with the
+ * system clock.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,8 +42,8 @@
 #define HOLDS_AT_ONCE	1000
 
 /*
- * For how long a worker goes on, in milliseconds: shorter than DROP DATABASE
- * waits for others to be gone.
+ * How long a worker goes on, in milliseconds.  DROP DATABASE waits longer than this
+ * for other processes to disconnect.
  */
 #define WORK_MS			2000
 
@@ -56,7 +57,7 @@ static bool expire_holds(void);
 static bool purge_tables(void);
 
 /*
- * A worker: what there is to do in one database.
+ * A worker: its main function.  arg: the OID of the database.
  */
 void
 idem_maintenance_worker(Datum arg)
@@ -71,7 +72,8 @@ idem_maintenance_worker(Datum arg)
 }
 
 /*
- * What was set for the database is meant for its clients.
+ * Override what was set for the database (ALTER DATABASE ... SET).  That is meant
+ * for its clients.
  */
 static void
 settle_session(void)
@@ -100,7 +102,10 @@ settle_session(void)
 }
 
 /*
- * Do it as long as there is more to do, and time.
+ * Run a piece of work, each time in a transaction of its own, until nothing is left
+ * to do or half of WORK_MS is over.
+ *
+ * activity: for pg_stat_activity.
  */
 static void
 repeat(const char *activity, bool (*work) (void))
@@ -113,8 +118,9 @@ repeat(const char *activity, bool (*work) (void))
 }
 
 /*
- * Do it in a transaction, if the extension is there.  Returns whether there is
- * more to do; if it fails, which is logged, there is not.
+ * Run a piece of work once, in a transaction, if the extension is installed.
+ * Returns whether there is more to do.  If the work fails, its error is logged, and
+ * the result is false.
  */
 static bool
 attempt_once(const char *activity, bool (*work) (void))
@@ -157,7 +163,7 @@ attempt_once(const char *activity, bool (*work) (void))
 }
 
 /*
- * The error context: what is logged says which database it is about.
+ * The error context: name the database in what is logged.
  */
 static void
 tell_database(void *name)
@@ -166,7 +172,7 @@ tell_database(void *name)
 }
 
 /*
- * Release holds.  Returns whether there may be more.
+ * Release expired holds.  Returns whether more may be due.
  */
 static bool
 expire_holds(void)
@@ -175,7 +181,7 @@ expire_holds(void)
 }
 
 /*
- * Empty tables of requests.  Returns whether there is more to delete.
+ * Purge expired requests.  Returns whether more rows are to be deleted.
  */
 static bool
 purge_tables(void)
