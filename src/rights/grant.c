@@ -3,10 +3,11 @@
  * grant.c
  *		GRANT and REVOKE of rights on one object, in the name of a given role.
  *
- * As that role, which may be a superuser, runs ExecuteGrantStmt() and nothing
- * else.  It calls nobody's functions.  It fires no event triggers, as they belong
- * to commands.  It looks up qualified names alone, and types by their OIDs.  Who
- * renames a schema meanwhile can get a right given only on what is his anyway.
+ * That role may be a superuser.  Only ExecuteGrantStmt() runs as that role.  It
+ * calls no functions of users.  It fires no event triggers, since only commands
+ * do.  It looks up qualified names only, and types by their OIDs.  A user may
+ * rename schemas meanwhile.  Then the right is given on an object in a schema that
+ * the user owns.
  *
  * If something fails as that role, the abort of the transaction or the
  * subtransaction makes the caller the current role again.
@@ -28,7 +29,7 @@
 #include "compat.h"
 #include "rights/grant.h"
 
-/* Those that the install script gives, as the parser has them. */
+/* The privileges that the install script grants, with the parser's words for them. */
 static const struct
 {
 	AclMode		privilege;
@@ -90,7 +91,7 @@ grant_use(const GrantObject *object)
 bool
 grant_has_options(const GrantObject *object, AclMode privileges)
 {
-	/* a check of several would be content with one of them */
+	/* one by one: a check of several succeeds if one of them is held */
 	for (AclMode bit = 1; bit <= privileges; bit <<= 1)
 	{
 		if ((privileges & bit) != 0 &&
@@ -158,7 +159,7 @@ grant_execute(Oid giver, GrantCommand command, const GrantObject *object,
 }
 
 /*
- * The statement, as the parser would have made it.
+ * The GRANT or REVOKE, as the parser would have made it.
  */
 static GrantStmt *
 make_statement(GrantCommand command, const GrantObject *object, AclMode privileges, Oid role)
@@ -209,7 +210,7 @@ make_statement(GrantCommand command, const GrantObject *object, AclMode privileg
 }
 
 /*
- * A function with the types of its arguments.
+ * A function, with the types of its arguments, as the parser would have made it.
  */
 static Node *
 make_function_name(Oid function, char *schema, char *name)

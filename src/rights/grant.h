@@ -19,37 +19,47 @@ typedef struct GrantObject
 	char	   *name;			/* not qualified */
 } GrantObject;
 
+/* What grant_execute() does. */
 typedef enum GrantCommand
 {
 	GRANT_PLAIN,
-	GRANT_WITH_OPTION,
+	GRANT_WITH_OPTION,			/* with the grant option */
 	GRANT_REVOKE
 } GrantCommand;
 
-/* Returns false if it is something else, or is there no more. */
+/*
+ * Look an object up, into *object.  False: it is of another kind, or it does not
+ * exist any more.
+ */
 extern bool grant_object(const ObjectAddress *address, GrantObject *object);
 
-/* The right to use it: EXECUTE, SELECT or USAGE. */
+/* The right to use an object: EXECUTE, SELECT or USAGE. */
 extern AclMode grant_use(const GrantObject *object);
 
-/* Does the current role hold the grant option for all these rights? */
+/* Does the current role have the grant option for all these rights? */
 extern bool grant_has_options(const GrantObject *object, AclMode privileges);
 
-/* Can a role name the object, that is, does it have USAGE on its schema? */
+/*
+ * Can a role name the object, that is, does it have USAGE on the schema that the
+ * object is in?  A schema itself can always be named.
+ */
 extern bool grant_can_name(const GrantObject *object, Oid role);
 
 /*
- * What a role has been given on an object: an item for each role that gave some
- * of it.  Returns their number.
+ * The rights on an object that a role was given, into *items: one item for each
+ * role that gave some.  Rights on single columns are not among them.  Returns the
+ * number of items; if it is 0, *items may not be set.
  */
 extern int	grant_read(const GrantObject *object, Oid role, AclItem **items);
 
 /*
- * Give a role, or PUBLIC (ACL_ID_PUBLIC), rights, or take them, in the name of the giver; all that there are
- * if they are ACL_NO_RIGHTS.  The caller has checked that this is allowed, and
- * that the giver can name the object.
+ * Give a role rights on an object, or revoke them, in the name of the giver.  The
+ * caller has checked that this is allowed, and that the giver can name the object.
  *
- * Error: 2BP01 if the role has handed on what is to be taken.
+ * privileges: ACL_NO_RIGHTS means all that the object can have.  role: may be
+ * ACL_ID_PUBLIC, for PUBLIC.
+ *
+ * Error: 2BP01 if the role has granted to others what is to be revoked.
  */
 extern void grant_execute(Oid giver, GrantCommand command, const GrantObject *object,
 						  AclMode privileges, Oid role);

@@ -4,11 +4,13 @@
  *		What the install script has granted, as pg_dump finds it.
  *
  * PostgreSQL keeps in pg_init_privs what an install script has granted.  A dump
- * has the differences from that: a GRANT for what came later, and a REVOKE for
- * what is gone.  Our script grants to the role that installs the extension.
- * Before version 17, pg_init_privs has that role even after it is dropped.  Then
- * pg_dump writes a REVOKE from its former OID, which fails when it is restored,
- * and with it fail all grants on the same object.
+ * has the differences from that: a GRANT for what was granted later, and a REVOKE
+ * for what was revoked.
+ *
+ * Our script grants rights to the role that installs the extension.  Before
+ * version 17, pg_init_privs keeps that role even after it is dropped.  Then pg_dump
+ * writes a REVOKE from its former OID.  That fails in a restore, and all grants on
+ * the same object fail with it.
  *
  *-------------------------------------------------------------------------
  */
@@ -66,7 +68,8 @@ initprivs_forget_missing_roles(const ObjectAddress *object)
 }
 
 /*
- * Returns whether there were some.
+ * Remove the items from or to roles that do not exist.  Returns whether there were
+ * some.
  */
 static bool
 remove_missing_roles(Acl *acl)
@@ -86,7 +89,7 @@ remove_missing_roles(Acl *acl)
 }
 
 /*
- * Is it neither PUBLIC nor a role?
+ * Is this OID neither PUBLIC nor that of a role?
  */
 static bool
 role_is_missing(Oid role)

@@ -10,7 +10,10 @@
 
 #include "catalog/objectaddress.h"
 
-/* Forget that roles which there are no more were once granted rights on it. */
+/*
+ * Remove from pg_init_privs the grants on an object to or by roles that do not
+ * exist any more.
+ */
 extern void initprivs_forget_missing_roles(const ObjectAddress *object);
 
 #endif							/* IDEM_INITPRIVS_H */

@@ -7,28 +7,27 @@
  * idem_revoke(role)
  * idem_set_rights(installer), for the install script
  *
- * PostgreSQL notes with each right which role gave it, and pg_dump has the same
- * role give it again.  In another database that role may have nothing to give,
- * and then the restore fails.  So a right is given here in the name of the owner
- * of the function, table or schema.  pg_dump then writes a plain GRANT, which
- * everybody who may restore can carry out.
+ * PostgreSQL keeps with each right the role that gave it, and a dump has that role
+ * give it again.  In another database, that role may have nothing to give, and the
+ * restore fails.  So idem_grant() gives a right in the name of the owner of the
+ * function, table or schema.  Then pg_dump writes a plain GRANT, which everybody
+ * who may restore can execute.
  *
- * (USAGE on the schema of the functions is given in the caller's name: the schema
- * is not ours.)
+ * The schema of the functions is not ours.  USAGE on it is given in the caller's
+ * name.
  *
- * The owner is a superuser, also where a role without superuser rights has
- * installed the extension.  So a caller must not get by that what he could not
- * have without it:
+ * The owner is a superuser, even if another role has installed the extension.  So
+ * a caller must not gain anything by acting in the owner's name:
  *
- * - He must hold the grant option on each object, or own the database.  Only the
- *   current role counts.  The session's role may be a superuser who has called
- *   some function of the caller's.
+ * - The caller must have the grant option on each object, or the privileges of the
+ *   database's owner.  Only the current role counts.  The role of the session may
+ *   be a superuser who has called a function of the caller's.
  *
- * - Objects are members of the extension that belong to the owner of the called
- *   function.  Names prove nothing: who has installed the extension can add
- *   functions and tables of his own to it, and these are his.
+ * - The objects are members of the extension that belong to the owner of the called
+ *   function.  Names prove nothing: the role that installed the extension can add
+ *   functions and tables of its own to it, but remains their owner.
  *
- * - Nothing but GRANT and REVOKE runs in the owner's name: see grant.c.
+ * - Only GRANT and REVOKE run in the owner's name: see grant.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -65,14 +64,15 @@ PG_FUNCTION_INFO_V1(idem_grant);
 PG_FUNCTION_INFO_V1(idem_revoke);
 PG_FUNCTION_INFO_V1(idem_set_rights);
 
-/* What a role is there for. */
+/* What a role is for. */
 typedef enum RightsKind
 {
-	RIGHTS_APPLICATION,
-	RIGHTS_MAINTENANCE,
-	RIGHTS_AUDITOR
+	RIGHTS_APPLICATION,			/* payments and requests */
+	RIGHTS_MAINTENANCE,			/* idem_expire() and idem_purge() */
+	RIGHTS_AUDITOR				/* reading payments, and idem_check() */
 } RightsKind;
 
+/* The words for the kinds, as idem_grant() takes them. */
 static const char *const kind_names[] = {
 	[RIGHTS_APPLICATION] = "application",
 	[RIGHTS_MAINTENANCE] = "maintenance",
@@ -84,9 +84,10 @@ typedef struct Right
 {
 	RightsKind	kind;
 	Oid			classid;
-	const char *name;			/* all functions that have it */
+	const char *name;			/* with all functions of that name */
 } Right;
 
+/* What idem_grant() gives for each kind. */
 static const Right rights[] = {
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_authorize"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_begin"},
@@ -107,7 +108,7 @@ static const Right rights[] = {
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_void"},
 	{RIGHTS_MAINTENANCE, ProcedureRelationId, "idem_expire"},
 	{RIGHTS_MAINTENANCE, ProcedureRelationId, "idem_purge"},
-	/* idem_check() reads with the rights of its caller */
+	/* idem_check() needs its caller's rights on operation and hold */
 	{RIGHTS_AUDITOR, ProcedureRelationId, "idem_check"},
 	{RIGHTS_AUDITOR, NamespaceRelationId, IDEM_SCHEMA},
 	{RIGHTS_AUDITOR, RelationRelationId, "hold"},
@@ -133,12 +134,15 @@ static Oid	database_owner(void);
 static void forget_missing_roles(List *members);
 
 /*
- * idem_grant: give a role the rights of a kind; if the kind is NULL, those of an
- * application.
+ * idem_grant: give a role the rights of a kind, and USAGE on the schema of the
+ * functions.
  *
- * Errors: 22004 if the role is NULL; 42704 if there is none; 22023 for an unknown
- * kind; 42501 if the caller may not give the rights; 25006; 55000 if something is
- * missing that there should be rights on.
+ * role: not NULL.  kind: NULL means "application".
+ *
+ * Errors: 22004 if the role is NULL; 42704 if it does not exist; 22023 if there is
+ * no such kind; 42501 if the caller may not give the rights; 25006 in a read-only
+ * transaction or on a standby; 55000 if an object is missing that the kind has
+ * rights on.
  */
 Datum
 idem_grant(PG_FUNCTION_ARGS)
@@ -173,10 +177,18 @@ idem_grant(PG_FUNCTION_ARGS)
 }
 
 /*
- * idem_revoke: take from a role all rights on the extension, whoever gave them.
+ * idem_revoke: revoke a role's rights on the objects of the extension, whoever gave
+ * them.
  *
- * Errors: 22004 if the role is NULL; 42704 if there is none; 42501 if the caller
- * may not take a right; 2BP01 if the role has handed one on; 25006.
+ * Two things stay: USAGE on the schema of the functions, and what the role has only
+ * on single columns.
+ *
+ * role: not NULL.
+ *
+ * Errors: 22004 if the role is NULL; 42704 if it does not exist; 42501 if the
+ * caller may not revoke a right; 2BP01 if the role has granted one to others; 0LP01
+ * if a right cannot be revoked in the name of the role that gave it; 25006 in a
+ * read-only transaction or on a standby; 55000 of find_members().
  */
 Datum
 idem_revoke(PG_FUNCTION_ARGS)
@@ -196,22 +208,28 @@ idem_revoke(PG_FUNCTION_ARGS)
 }
 
 /*
- * For the end of the install script: the rights on functions, and those of the
- * database's owner.
+ * idempotency.set_rights(installer), for the end of the install script: give the
+ * rights on functions, and the rights of the database's owner.
  *
- * PUBLIC gets no function.  The installer gets those outside our own schema, which
- * are for users, and may grant them to others.
+ * PUBLIC gets no function.  The installer gets the functions outside our own
+ * schema, which are for users, and may grant them to others.
  *
- * The owner of the database gets on everything what the installer has: a dump does
- * not contain what an install script grants, and where a superuser restores it,
- * that superuser is the installer.  The owner of today gets it by name and with the
- * grant options, so that a dump that has GRANTs of this owner restores.
- * pg_database_owner gets it for later owners, and without the grant options: what
- * they granted by it would be in the name of pg_database_owner, in which only
- * superusers can restore it, and not always.
+ * The owner of the database gets the installer's rights, except the INSERT that is
+ * only for restoring.  The reason: a dump does not contain what an install script
+ * grants.  If a superuser restores it, that superuser is the installer.
  *
- * A script that updates the extension must not call this.  PostgreSQL takes all
- * that an object's ACL then has for the script's, and no dump has it any more.
+ * Today's owner gets these rights by name and with the grant options, so that a
+ * dump with GRANTs of this owner restores.  An owner that is a superuser needs none.
+ *
+ * pg_database_owner gets them for later owners, without the grant options.  With
+ * them, later owners would grant in the name of pg_database_owner.  Only a
+ * superuser can restore such grants, and not always.
+ *
+ * A script that updates the extension must not call this.  PostgreSQL would take
+ * everything in the ACLs for granted by that script, and leave it out of dumps.
+ *
+ * Errors: 22004 if the installer is NULL; 42704 if it does not exist; 55000 of
+ * find_members().
  */
 Datum
 idem_set_rights(PG_FUNCTION_ARGS)
@@ -232,7 +250,8 @@ idem_set_rights(PG_FUNCTION_ARGS)
 }
 
 /*
- * Take a function from PUBLIC, and give it to the installer if it is for users.
+ * Revoke EXECUTE on a function from PUBLIC, and grant it to the installer if the
+ * function is for users.
  */
 static void
 set_rights_on_function(const GrantObject *object, Oid installer)
@@ -245,7 +264,7 @@ set_rights_on_function(const GrantObject *object, Oid installer)
 }
 
 /*
- * Give the database's owner of today, and those to come, rights on an object.
+ * Give today's owner of the database, and later ones, rights on an object.
  */
 static void
 grant_to_database_owner(const GrantObject *object, AclMode privileges)
@@ -260,6 +279,8 @@ grant_to_database_owner(const GrantObject *object, AclMode privileges)
 
 /*
  * The role in an argument.
+ *
+ * Errors: 22004 if it is NULL; 42704 if it does not exist.
  */
 static Oid
 check_role(FunctionCallInfo fcinfo, int n)
@@ -276,7 +297,9 @@ check_role(FunctionCallInfo fcinfo, int n)
 }
 
 /*
- * The kind that is called so.
+ * The kind with this name.
+ *
+ * Error: 22023 if there is none.
  */
 static RightsKind
 kind_by_name(const char *name)
@@ -293,7 +316,10 @@ kind_by_name(const char *name)
 }
 
 /*
- * The members of the extension that belong to the owner of the called function.
+ * The members of the extension that belong to the owner of the called function, as
+ * a list of GrantObject.  The extension is locked.
+ *
+ * Error: 55000 if the called function is no member of an extension.
  */
 static List *
 find_members(Oid called_function)
@@ -333,8 +359,9 @@ find_members(Oid called_function)
 }
 
 /*
- * The extension of the called function.  Two calls take turns: otherwise the
- * second would find that the ACL of an object has changed under it, and fail.
+ * The extension of the called function, locked to the end of the transaction.  So
+ * two calls take turns.  Otherwise both could change the same ACL, and one of them
+ * would fail.
  */
 static Oid
 lock_extension(Oid called_function)
@@ -351,8 +378,10 @@ lock_extension(Oid called_function)
 }
 
 /*
- * The members that the rights of a kind are on.  None may be missing: a role must
- * not get a part of its rights without anybody noticing.
+ * The members that a kind has rights on.
+ *
+ * Error: 55000 if one is missing.  Otherwise a role could get a part of its rights,
+ * and nobody would notice.
  */
 static List *
 select_objects(List *members, RightsKind kind)
@@ -383,7 +412,7 @@ select_objects(List *members, RightsKind kind)
 }
 
 /*
- * The index of the right on this object, or -1.
+ * The index in rights[] of a kind's right on this object, or -1.
  */
 static int
 find_right(const GrantObject *object, RightsKind kind)
@@ -398,7 +427,7 @@ find_right(const GrantObject *object, RightsKind kind)
 }
 
 /*
- * Raise 42501 if the caller may not give a role the use of an object.
+ * Raise 42501 if the caller may not give the right to use an object.
  */
 static void
 check_may_give(const GrantObject *object)
@@ -412,7 +441,8 @@ check_may_give(const GrantObject *object)
 }
 
 /*
- * May the caller give these rights, in the owner's name?
+ * May the caller give these rights in the owner's name?  It needs the grant options
+ * or the privileges of the database's owner.
  */
 static bool
 may_give(const GrantObject *object, AclMode privileges)
@@ -423,7 +453,9 @@ may_give(const GrantObject *object, AclMode privileges)
 
 /*
  * Give USAGE on the schema of the functions, if the role lacks it.  The schema is
- * the user's, so that is done as by a GRANT of the caller's.
+ * not ours, so this is done in the caller's name.
+ *
+ * Error: 42501 if the caller may not give it.
  */
 static void
 open_schema(Oid schema, Oid role)
@@ -447,8 +479,9 @@ open_schema(Oid schema, Oid role)
 }
 
 /*
- * What the role has from the owner now, it need not have from others too.  A
- * restore has put the role that restored in the owner's place.
+ * Revoke the same right where other roles gave it: the role has it from the owner
+ * now.  Such a right is left by a restore, which gives it in the name of the role
+ * that restores.
  */
 static void
 take_duplicates(const GrantObject *object, Oid role)
@@ -468,8 +501,13 @@ take_duplicates(const GrantObject *object, Oid role)
 }
 
 /*
- * Take from a role all rights on an object.  Who may give them may take what
- * idem_grant gave, which is in the owner's name and without grant option.
+ * Revoke all rights of a role on an object.
+ *
+ * The caller needs the privileges of each role that gave some.  What idem_grant()
+ * gave is in the owner's name and without grant option.  Whoever may give that may
+ * revoke it, too.
+ *
+ * Errors: 42501; 2BP01; 0LP01.
  */
 static void
 take_all(const GrantObject *object, Oid role)
@@ -498,8 +536,8 @@ take_all(const GrantObject *object, Oid role)
 	}
 
 	/*
-	 * one that cannot name it, or has become a superuser, who acts as the
-	 * owner
+	 * Something is left if its giver cannot name the object.  So it is if the
+	 * giver has become a superuser: a superuser revokes as the owner.
 	 */
 	if (grant_read(object, role, &items) > 0)
 		ereport(ERROR,
@@ -512,8 +550,11 @@ take_all(const GrantObject *object, Oid role)
 }
 
 /*
- * What the install script has given the installer and let him hand on.  If that is
- * a superuser, he is the owner, who has more; but it shows in the grant options.
+ * The rights on an object that the install script gave the installer with the grant
+ * option, without an INSERT that is only for restoring.
+ *
+ * An installer that is a superuser is the owner, and has more rights.  But only
+ * those of the script have the grant option in the ACL.
  */
 static AclMode
 rights_of_installer(const GrantObject *object, Oid installer)
@@ -525,7 +566,7 @@ rights_of_installer(const GrantObject *object, Oid installer)
 	for (int i = 0; i < n; i++)
 		privileges |= ACLITEM_GET_GOPTIONS(items[i]);
 
-	/* to insert, but not to update, is for restoring: that needs an installer */
+	/* INSERT without UPDATE is for restoring, which the installer does */
 	if ((privileges & ACL_UPDATE) == 0)
 		privileges &= ~ACL_INSERT;
 	return privileges;
@@ -548,7 +589,7 @@ database_owner(void)
 }
 
 /*
- * Of all members, so that a dump restores: see initprivs.c.
+ * Call initprivs_forget_missing_roles() for all members, so that dumps restore.
  */
 static void
 forget_missing_roles(List *members)
