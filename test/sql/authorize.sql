@@ -4,7 +4,7 @@
 \i :include
 SET idempotency.scope = 'authorize';
 
--- a hold: nothing is taken
+-- a hold captures nothing
 SELECT pg_temp.step($$idem_authorize('a', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_authorize('a', 100, 'EUR')$$);
 SELECT seq, kind, status, from_account, to_account, reference, metadata, sqlstate, message,
@@ -34,7 +34,7 @@ SET TimeZone = 'America/New_York';
 SELECT expires_at - created_at = '8760 hours' AS no_daylight_saving FROM idem_authorize('time zone', 1, expires_in => '365 days');
 RESET TimeZone;
 
--- how long it may not be
+-- durations that are refused
 SELECT pg_temp.step($$idem_authorize('k', 1, expires_in => '0')$$);
 SELECT pg_temp.step($$idem_authorize('k', 1, expires_in => '-1 second')$$);
 SELECT pg_temp.step($$idem_authorize('k', 1, expires_in => '1 month -30 days')$$);
@@ -43,13 +43,13 @@ SELECT pg_temp.step($$idem_authorize('longest', 1, expires_in => '36500 days')$$
 SELECT pg_temp.step($$idem_authorize('k', 1, expires_in => '36500 days 1 second')$$);
 SELECT pg_temp.step($$idem_authorize('k', 1, expires_in => '178000000 years')$$);
 SELECT pg_temp.step($$idem_authorize('k', 1, expires_in => '-178000000 years')$$);
--- there are infinite intervals since PostgreSQL 17; before, they are malformed
+-- infinite intervals exist since PostgreSQL 17; before that they are malformed
 SELECT left(pg_temp.step($$idem_authorize('k', 1, expires_in => 'infinity')$$), 5) IN ('22023', '22007') AS refused;
 SELECT left(pg_temp.step($$idem_authorize('k', 1, expires_in => '-infinity')$$), 5) IN ('22023', '22007') AS refused;
 -- refused before the key is looked at
 SELECT pg_temp.step($$idem_authorize('a', 100, 'EUR', expires_in => '0')$$);
 
--- amounts and currencies as for idem_pay
+-- the rules for amounts, currencies, accounts, keys and scopes are those of idem_pay
 SELECT pg_temp.step($$idem_authorize('k', NULL)$$);
 SELECT pg_temp.step($$idem_authorize('k', 0)$$);
 SELECT pg_temp.step($$idem_authorize('k', -1)$$);
@@ -64,7 +64,7 @@ SELECT pg_temp.step($$idem_authorize(NULL, 1)$$);
 SELECT pg_temp.step($$idem_authorize('', 1)$$);
 SELECT pg_temp.step($$idem_authorize('k', 1, scope => E'\n')$$);
 
--- the key stands for that request, and DETAIL names the first field that differs
+-- a key stands for one request; DETAIL names the first field that differs
 SELECT pg_temp.step($$idem_authorize('a', 101, 'EUR')$$);
 SELECT pg_temp.step($$idem_authorize('a', 100, 'USD')$$);
 SELECT pg_temp.step($$idem_authorize('a', 100, 'EUR', expires_in => '6 days')$$);

@@ -12,7 +12,7 @@ SELECT item, key, outcome, payment_id = :'p' AS same, status, sqlstate, message,
 SELECT key, seq, kind, status, amount, currency, reference, replayed FROM
 	unnest('{b-z,b-a,bad,yen,no,nan,deep}'::text[]) k, idem_lookup(k);
 
--- what is stored is what single calls would have stored, and either replays the other
+-- a batch stores what single calls store, and each replays what the other has stored
 SELECT count(*) FILTER (WHERE outcome = 'new') AS new FROM idem_pay_batch(
 	(SELECT array_agg('many-' || g ORDER BY g) FROM generate_series(1, 300) g),
 	(SELECT array_agg(g + 0.5 ORDER BY g) FROM generate_series(1, 300) g),
@@ -30,18 +30,18 @@ SELECT outcome, count(*), bool_and(item = g AND key = 'many-' || g) AS in_order 
 	WITH ORDINALITY AS b(item, key, outcome, payment_id, status, sqlstate, message, detail, g)
 GROUP BY outcome ORDER BY outcome;
 
--- a key of each of many scopes and of none: neighbours in the index, and never taken for one another
+-- the same key in many scopes: neighbours in the index, which are never confused
 SELECT count(*) FROM (SELECT idem_pay('shared', 1, scope => 'tenant-' || g) FROM generate_series(1, 100) g) s;
 SELECT b.scope, item, outcome FROM unnest('{"",tenant-50,tenant-50x,tenant-}'::text[]) AS b(scope),
 	idem_pay_batch('{sharec,shared,sharee}', '{1,1,1}', scope => b.scope);
 
--- keys that were cancelled, or belong to an operation of another kind
+-- keys that were cancelled, or that belong to an operation of another kind
 SELECT status FROM idem_cancel('batch-cancelled');
 SELECT status FROM idem_authorize('batch-held', 10);
 SELECT item, outcome, status, sqlstate, detail
 FROM idem_pay_batch('{batch-cancelled,batch-held,idem_cancel:batch-held}', '{1,10,10}');
 
--- none, and arrays that do not match
+-- empty arrays, and arrays that do not match
 SELECT count(*) FROM idem_pay_batch('{}', '{}');
 SELECT count(*) FROM idem_pay_batch('{}', '{}', '{}', '{}', 'scope');
 SELECT pg_temp.error($$SELECT idem_pay_batch(NULL, '{}')$$);
@@ -52,10 +52,10 @@ SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', NULL, '{a,b}')$$);
 SELECT pg_temp.error($$SELECT idem_pay_batch('{{a,b},{c,d}}', '{1,1,1,1}')$$);
 SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', scope => E'\n')$$);
 SELECT pg_temp.error($$SELECT idem_pay_batch(array_fill('k'::text, ARRAY[100001]), array_fill(1.0, ARRAY[100001]))$$);
--- arrays that do not begin at 1 are arrays like any other
+-- arrays may begin at an index other than 1
 SELECT item, key, outcome FROM idem_pay_batch('[7:8]={lower-7,lower-8}', '[0:1]={1,2}');
 
--- the settings are those of a single call
+-- the settings have the same effect as for a single call
 SET idempotency.scope = 'batch scope';
 SET idempotency.currency = 'JPY';
 SELECT item, outcome, detail FROM idem_pay_batch('{yen,sen}', '{100,0.5}');
@@ -63,13 +63,13 @@ RESET idempotency.scope;
 RESET idempotency.currency;
 SELECT key, amount, currency FROM idem_lookup('yen', 'batch scope');
 
--- a read-only transaction answers known keys, and says why it can do no more
+-- a read-only transaction answers known keys; for a new key it raises an error
 BEGIN READ ONLY;
 SELECT item, outcome FROM idem_pay_batch('{b-z,known,b-a}', '{1,50,2}', NULL, '{NULL,r,NULL}');
 SAVEPOINT s;
 SELECT pg_temp.error($$SELECT idem_pay_batch('{b-z,new-one}', '{1,1}')$$);
 COMMIT;
--- a batch of known keys is a replay: no transaction id, no WAL, no lock but those of the relations
+-- a batch of known keys is a replay: no transaction id, and only the locks of a SELECT
 BEGIN;
 SELECT count(*) FROM idem_pay_batch((SELECT array_agg('many-' || g) FROM generate_series(1, 300, 2) g),
 	(SELECT array_agg(g + 0.5) FROM generate_series(1, 300, 2) g), NULL,
@@ -77,14 +77,14 @@ SELECT count(*) FROM idem_pay_batch((SELECT array_agg('many-' || g) FROM generat
 SELECT pg_current_xact_id_if_assigned() IS NULL AS no_transaction_id;
 SELECT locktype, mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype NOT IN ('virtualxid') AND mode <> 'AccessShareLock';
 COMMIT;
--- and one with a new key leaves no lock behind either
+-- a batch with a new key leaves no advisory lock
 BEGIN;
 SELECT outcome FROM idem_pay_batch('{many-1,batch-new}', '{1.5,1}', NULL, '{order 1,NULL}');
 SELECT locktype, mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory';
 ROLLBACK;
 SELECT count(*) FROM idem_lookup('batch-new');
 
--- twice in one statement, in the same transaction, after a savepoint
+-- twice in one statement, twice in one transaction, and after a savepoint
 SELECT outcome FROM generate_series(1, 2) g, idem_pay_batch('{twice}', ARRAY[1 + 0 * g]);
 BEGIN;
 SELECT outcome FROM idem_pay_batch('{own-1,own-2}', '{1,1}');
@@ -94,7 +94,7 @@ ROLLBACK TO s;
 SELECT outcome FROM idem_pay_batch('{own-1,own-2,own-3}', '{1,1,1}');
 COMMIT;
 
--- constraints, further indexes and triggers of an administrator are honoured
+-- an administrator's constraints, indexes and triggers work
 CREATE INDEX by_amount ON idempotency.operation (amount) WHERE amount > 10;
 CREATE TABLE seen (key text);
 CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -116,7 +116,7 @@ DROP FUNCTION see;
 DROP TABLE seen;
 DROP INDEX idempotency.by_amount;
 
--- a trigger may pay in its turn
+-- a trigger may call idem_pay()
 CREATE FUNCTION fee() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	IF NEW.key NOT LIKE 'fee %' THEN
@@ -133,7 +133,7 @@ SELECT key, amount FROM idempotency.operation WHERE key LIKE '%t-_' ORDER BY key
 
 SELECT bool_and(ok) FROM idem_check();
 
--- rows that an administrator has deleted, many of one key, do not hold a batch up
+-- a batch works with a key that has many deleted rows
 BEGIN;
 DO $$
 BEGIN
@@ -145,7 +145,7 @@ END
 $$;
 SELECT key, outcome FROM idem_pay_batch('{a-deleted,deleted,z-deleted}', '{1,1,1}');
 ROLLBACK;
--- a long key that was written by hand is kept compressed in the index
+-- a long key that was written by hand is compressed in the index
 BEGIN;
 INSERT INTO idempotency.operation (payment_id, created_at, seq, scope, key, kind, amount, currency, authorized, captured, released, refunded, role)
 	VALUES ('01900000-0000-7000-8000-000000000002', now(), 1, '', 'm-' || repeat('long', 600), 'pay', 50, 'USD', 50, 50, 0, 0, current_user);
@@ -153,11 +153,11 @@ SELECT status FROM idem_pay('m-z', 1);
 SELECT key, outcome FROM idem_pay_batch('{m-a,m-lonf,m-lonh,m-z}', '{1,1,1,1}');
 ROLLBACK;
 
--- what an administrator put on the table refuses an item alone, with its SQLSTATE
+-- if an administrator's constraint, index or trigger refuses an item, only that item fails, with its SQLSTATE
 ALTER TABLE idempotency.operation ADD CONSTRAINT at_most_1000 CHECK (amount <= 1000) NOT VALID;
 SELECT item, outcome, status, sqlstate, message FROM idem_pay_batch(
 	ARRAY['cap-1', 'cap-2', 'cap-3', 'cap-2', 'cap-3'], ARRAY[1000, 1001, 3, 1001, 4]);
--- it leaves the key to the next item that has it
+-- the next item with the same key is tried then
 SELECT item, outcome, status, sqlstate FROM idem_pay_batch(ARRAY['cap-4', 'cap-4', 'cap-4', 'cap-4'], ARRAY[1001, 4, 1001, 4]);
 ALTER TABLE idempotency.operation DROP CONSTRAINT at_most_1000;
 CREATE UNIQUE INDEX one_reference ON idempotency.operation (reference) WHERE key LIKE 'unique-%';
@@ -183,11 +183,11 @@ CREATE TRIGGER no_sevens AFTER INSERT ON idempotency.operation FOR EACH ROW EXEC
 SELECT item, key, outcome, status, sqlstate, message, detail
 FROM idem_pay_batch(ARRAY['seven-1', 'seven-2', 'seven-3'], ARRAY[1, 7, 3]);
 SELECT key, amount FROM idempotency.operation WHERE key ~ '^(cap|unique|seven)-' ORDER BY key;
--- all of a large batch, some of it in each portion
+-- a large batch: items that fail in each portion
 SELECT outcome, sqlstate, count(*) FROM (SELECT array_agg('large-' || g ORDER BY g) AS keys, array_agg(CASE WHEN g % 50 = 0 THEN 7 ELSE 1 END ORDER BY g) AS amounts
 	FROM generate_series(1, 500) g) s, idem_pay_batch(keys, amounts) GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT count(*) FROM idempotency.operation WHERE key ~ '^large-';
--- what concerns the transaction is still an error of the whole
+-- an error that concerns the transaction is raised
 \set VERBOSITY sqlstate
 SELECT idem_pay_batch(ARRAY['seven-4', 'seven-5'], ARRAY[4, 8]);
 \set VERBOSITY default

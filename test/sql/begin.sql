@@ -1,4 +1,4 @@
--- Requests: work of the application's own, done once.
+-- Requests: the application's own work, done once.
 \getenv srcdir PG_ABS_SRCDIR
 \set include :srcdir '/include/error.psql'
 \i :include
@@ -11,7 +11,7 @@ COMMIT;
 SELECT * FROM idem_begin('w1', '{"n": 1, "do":"it"}');
 SELECT pg_temp.error($$SELECT idem_begin('w1', '{"n": 2, "do":"it"}')$$);
 SELECT pg_temp.error($$SELECT idem_begin('w1')$$);
--- not completed: refused
+-- begun and not completed: COMMIT is refused
 BEGIN;
 SELECT * FROM idem_begin('w2');
 COMMIT;
@@ -58,7 +58,7 @@ SELECT * FROM idem_begin('l2', lease => '1 hour');
 SELECT idem_fail('l2', '"no"', 3);
 SELECT * FROM idem_begin('l2');
 SELECT pg_temp.error($$SELECT idem_complete('never', '1', 1)$$);
--- retention: what has expired is as if it had never been, and is purged a table at a time
+-- retention: an expired request counts as absent, except that attempts go on counting; a purge empties whole tables
 SET idempotency.retention = '1s';
 SELECT outcome FROM idem_begin('e1', lease => '1 ms');
 SELECT idem_complete('e1', '"first"', 1);
@@ -74,7 +74,7 @@ SELECT idem_purge() <= 1 AS few_are_empty;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT idem_purge();
 ROLLBACK;
--- an end that is said twice
+-- ending a request twice
 BEGIN;
 SELECT outcome FROM idem_begin('t1');
 SELECT idem_complete('t1', '1');
@@ -83,7 +83,7 @@ COMMIT;
 SELECT idem_complete('t1', '1');
 SELECT pg_temp.error($$SELECT idem_complete('t1', '2')$$);
 SELECT pg_temp.error($$SELECT idem_release('t1')$$);
--- released since a savepoint, and begun again
+-- released after a savepoint, and begun again
 BEGIN;
 SELECT outcome FROM idem_begin('t2');
 SAVEPOINT s;
@@ -93,18 +93,18 @@ SELECT outcome FROM idem_begin('t2');
 SELECT idem_complete('t2', '2');
 COMMIT;
 SELECT outcome, response FROM idem_begin('t2');
--- the end of a request does not expire before its beginning, so that no purge makes that the newest
+-- the row that ends a request expires no earlier than the row that began it; otherwise a purge could make that the newest
 SET idempotency.retention = '1s';
 SELECT outcome FROM idem_begin('t3', lease => '1 hour');
 SELECT idem_complete('t3', '"done"', 1);
 SELECT outcome FROM idem_begin('t4', lease => '1 ms');
 SELECT pg_sleep(1.2);
 SELECT outcome, response FROM idem_begin('t3');
--- and an attempt that has expired keeps its number
+-- an expired attempt keeps its number
 SELECT outcome, attempt FROM idem_begin('t4', lease => '1 hour');
 SELECT pg_temp.error($$SELECT idem_complete('t4', '"stale"', 1)$$);
 RESET idempotency.retention;
--- the clock of requests does not go back behind a purge: here one has been an hour ahead
+-- the clock of requests never goes back before the last purge, which is an hour ahead here
 SET idempotency.retention = '1min';
 BEGIN;
 SELECT outcome FROM idem_begin('c1');
@@ -126,7 +126,7 @@ SELECT purged_until > clock_timestamp() + '50 minutes' AS not_back FROM idempote
 ROLLBACK;
 RESET idempotency.retention;
 
--- a scalar is not the array of it
+-- a scalar differs from an array with that scalar
 BEGIN;
 SELECT outcome FROM idem_begin('s1', '50');
 SELECT idem_complete('s1', '1');
@@ -135,7 +135,7 @@ SELECT outcome FROM idem_begin('s1', '50.0');
 SELECT pg_temp.error($$SELECT idem_begin('s1', '[50]')$$);
 SELECT pg_temp.error($$SELECT idem_begin('s1', 'null')$$);
 
--- the request is the role's that began it: it alone ends it, and has it replayed, whoever ends it for it
+-- a request belongs to the role that began it: ending and replaying it need the privileges of that role
 CREATE ROLE regress_idem_app;
 CREATE ROLE regress_idem_office;
 SELECT idem_grant('regress_idem_app');
@@ -157,7 +157,7 @@ SELECT pg_temp.error($$SELECT idem_release('r2')$$);
 SELECT end_it('r2');
 COMMIT;
 SELECT pg_temp.error($$SELECT idem_begin('r2')$$);
--- the back office goes on with what the application could not, and takes nothing away by that
+-- a role with the privileges of that role can take a request over; it still belongs to the first role
 SELECT outcome FROM idem_begin('r3', lease => '10 ms');
 SELECT idem_checkpoint('r3', 'half', '[1]', 1);
 SELECT pg_sleep(0.02);
@@ -175,14 +175,14 @@ SELECT idem_revoke('regress_idem_app');
 SELECT idem_revoke('regress_idem_office');
 DROP ROLE regress_idem_app, regress_idem_office;
 
--- nothing is written once the transaction is read-only
+-- nothing is written after the transaction became read-only
 BEGIN;
 SELECT outcome FROM idem_begin('ro');
 SET TRANSACTION READ ONLY;
 SELECT idem_complete('ro', '1');
 ROLLBACK;
 
--- of a cursor that fails, what its first rows have begun is kept, and so is the lock of the table that it is in
+-- a cursor that fails: what its first rows began is kept, and so is the lock of that table
 BEGIN;
 DECLARE c CURSOR FOR SELECT outcome FROM unnest('{f1,f2}'::text[]) k, LATERAL idem_begin(k, lease => CASE k WHEN 'f2' THEN '-1 s' ELSE '1 hour' END::interval);
 FETCH c;
@@ -193,7 +193,7 @@ SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation::regclas
 COMMIT;
 SELECT status FROM idem_lookup_request('f1');
 
--- locks do not pile up, even if each request ends within a block of its own
+-- the number of locks does not grow if each request ends in a subtransaction of its own
 DO $$
 BEGIN
 	FOR i IN 1 .. 100 LOOP
@@ -209,7 +209,7 @@ END
 $$;
 SELECT count(*) FROM idempotency.request WHERE key ~ '^pile ';
 
--- nor if each begins and ends behind savepoints of its own, or is rolled back
+-- it does not grow if each request begins and ends in subtransactions, or is rolled back
 BEGIN;
 DO $$
 BEGIN
@@ -234,7 +234,7 @@ $$;
 COMMIT;
 SELECT count(*) FROM idempotency.request WHERE key ~ '^deep ';
 
--- what was looked up is there, although its table has been emptied since
+-- the result of a look-up stays valid after its table was emptied
 SELECT outcome FROM idem_execute('big', $$SELECT string_agg(md5(i::text), '') AS big FROM generate_series(1, 3000) i$$) e, LATERAL (SELECT 'done' AS outcome) o;
 BEGIN;
 DECLARE c CURSOR FOR SELECT i, length(response::text) FROM generate_series(1, 2) i, idem_lookup_request('big');
@@ -242,12 +242,12 @@ FETCH c;
 TRUNCATE idempotency.request_0, idempotency.request_1, idempotency.request_2;
 FETCH c;
 ROLLBACK;
--- in a parallel plan, too
+-- a look-up in a parallel plan
 SELECT set_config(name, 'on', false) AS forced FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 SELECT status FROM idem_lookup_request('big');
 SELECT set_config(name, 'off', false) AS forced FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 
--- leases go by the clock as it is, even if the clock of requests stands still
+-- leases go by the system clock, even if the clock of requests stands still
 BEGIN;
 DELETE FROM idempotency.request_purge;
 INSERT INTO idempotency.request_purge VALUES (clock_timestamp() + '1 hour');
@@ -256,7 +256,7 @@ SELECT pg_sleep(0.02);
 SELECT outcome, attempt FROM idem_begin('still', lease => '10 ms');
 ROLLBACK;
 
--- a new run does not expire before the one that it follows, whatever the clock does
+-- a new run expires no earlier than the run before it, whatever the clock does
 BEGIN;
 SELECT outcome FROM idem_begin('again');
 SELECT idem_complete('again', '"first"');
@@ -273,7 +273,7 @@ SELECT seq, response, expires_at > clock_timestamp() + '1 hour' AS for_hours FRO
 WHERE key = 'again' ORDER BY seq;
 ROLLBACK;
 
--- a row that lives long keeps its table, but not the others in it, from being purged
+-- a row that expires late keeps its table from being emptied; the expired rows beside it are deleted
 BEGIN;
 TRUNCATE idempotency.request_0, idempotency.request_1, idempotency.request_2;
 INSERT INTO idempotency.request_0 (created_at, expires_at, seq, attempt, scope, key, status, role)
@@ -283,14 +283,14 @@ INSERT INTO idempotency.request_0 SELECT * FROM idempotency.request_1 WHERE key 
 TRUNCATE idempotency.request_1, idempotency.request_2;
 SELECT idem_purge();
 SELECT key FROM idempotency.request_0;
--- as long as the oldest will be gone with the table, it is not touched
+-- nothing is deleted while the oldest row has not been expired for long
 INSERT INTO idempotency.request_0 (created_at, expires_at, seq, attempt, scope, key, status, role)
 	VALUES (now() - interval '40 hours', now() - interval '16 hours', 1, 1, '', 'not so old', 'completed', current_user);
 SELECT idem_purge();
 SELECT count(*) FROM idempotency.request_0;
 ROLLBACK;
 
--- the numbers of rows and attempts end, if somebody has written the last ones by hand
+-- no more rows or attempts after the largest number, here written by hand
 INSERT INTO idempotency.request_0 (created_at, expires_at, lease_until, seq, attempt, scope, key, status, role)
 VALUES (now(), now() + interval '1 day', now() + interval '1 hour', 2147483647, 1, '', 'last row', 'started', current_user),
 	(now(), now() + interval '1 day', now() - interval '1 hour', 1, 2147483647, '', 'last attempt', 'started', current_user),

@@ -1,10 +1,10 @@
--- Cancelling a key whose answer was lost: what it did is undone, or it never does anything.
+-- Cancelling a key whose answer was lost: its operation is undone, or the key is kept from being used.
 \getenv srcdir PG_ABS_SRCDIR
 \set include :srcdir '/include/step.psql'
 \i :include
 SET idempotency.scope = 'cancel';
 
--- a key that was never used: cancelled for good, whatever it was going to be used for
+-- a key that was never used: the cancellation answers every request with that key
 SELECT pg_temp.step($$idem_cancel('unused')$$);
 SELECT pg_temp.step($$idem_cancel('unused')$$);
 SELECT pg_temp.step($$idem_cancel('unused', NULL)$$);
@@ -20,16 +20,16 @@ SELECT pg_temp.step($$idem_refund('unused', '00000000-0000-7000-8000-00000000000
 SELECT pg_temp.step($$idem_lookup('unused')$$);
 SELECT currency, reference, metadata, expires_at, sqlstate, message FROM idem_lookup('unused');
 SELECT count(*), sum(authorized) FROM idempotency.operation WHERE scope = 'cancel' AND key = 'unused';
--- only a malformed request is not answered with that
+-- a malformed request still raises its error
 SELECT pg_temp.step($$idem_pay('unused', 0)$$);
 SELECT pg_temp.step($$idem_refund('unused', NULL)$$);
--- it is no payment
+-- a cancelled key has no row in the view of payments
 SELECT status, seq FROM idem_payment(pg_temp.p('unused'));
 SELECT count(*) FROM idempotency.payment WHERE payment_id = pg_temp.p('unused');
--- a scope of its own
+-- the same key in another scope is another key
 SELECT pg_temp.step($$idem_pay('unused', 50, scope => 'cancel-2')$$);
 
--- a payment is given back, under a key of its own
+-- a pay is refunded, under a key of its own
 SELECT pg_temp.step($$idem_pay('pay', 50, 'EUR')$$);
 SELECT pg_temp.step($$idem_cancel('pay')$$);
 SELECT pg_temp.step($$idem_cancel('pay')$$);
@@ -37,12 +37,12 @@ SELECT key, payment_id = pg_temp.p('pay') AS same_payment FROM idem_cancel('pay'
 SELECT pg_temp.step($$idem_pay('pay', 50, 'EUR')$$);
 SELECT pg_temp.step($$idem_lookup('idem_cancel:pay')$$);
 SELECT pg_temp.step($$idem_refund('pay-r', pg_temp.p('pay'), 1)$$);
--- as far as it is not given back yet
+-- only what is not refunded yet is refunded
 SELECT pg_temp.step($$idem_pay('part', 50, 'EUR')$$);
 SELECT pg_temp.step($$idem_refund('part-r', pg_temp.p('part'), 20)$$);
 SELECT pg_temp.step($$idem_cancel('part')$$);
 SELECT pg_temp.step($$idem_cancel('part')$$);
--- all was: nothing is to do, and the answer is the state of the payment
+-- all is refunded: nothing is left to undo
 SELECT pg_temp.step($$idem_pay('back', 50, 'EUR')$$);
 SELECT pg_temp.step($$idem_refund('back-r', pg_temp.p('back'))$$);
 SELECT pg_temp.step($$idem_cancel('back')$$);
@@ -53,12 +53,12 @@ SELECT max(seq) FROM idempotency.operation WHERE payment_id = pg_temp.p('back');
 SELECT pg_temp.step($$idem_cancel('hold')$$);
 SELECT pg_temp.step($$idem_cancel('hold')$$);
 SELECT pg_temp.step($$idem_capture('hold-c', pg_temp.p('hold'))$$);
--- what is left of it
+-- a hold of which a part was captured cannot be cancelled
 SELECT pg_temp.step($$idem_authorize('captured-part', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_capture('captured-part-c', pg_temp.p('captured-part'), 30, false)$$);
 SELECT pg_temp.step($$idem_cancel('captured-part')$$);
 SELECT pg_temp.step($$idem_cancel('captured-part')$$);
--- if nothing is, because all was captured, the capture has to be undone, not the hold
+-- a hold of which all was captured: cancel the capture instead
 SELECT pg_temp.step($$idem_authorize('captured', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_capture('captured-c', pg_temp.p('captured'))$$);
 SELECT pg_temp.step($$idem_cancel('captured')$$);
@@ -68,7 +68,7 @@ SELECT pg_temp.step($$idem_cancel('captured')$$);
 SELECT pg_temp.step($$idem_authorize('final', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_capture('final-c', pg_temp.p('final'), 30)$$);
 SELECT pg_temp.step($$idem_cancel('final')$$);
--- voided already, or run out: nothing is to do
+-- a hold that was voided or has expired: nothing is left to undo
 SELECT pg_temp.step($$idem_authorize('voided', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_void('voided-v', pg_temp.p('voided'))$$);
 SELECT pg_temp.step($$idem_cancel('voided')$$);
@@ -77,7 +77,7 @@ SELECT FROM pg_sleep(0.01);
 SELECT pg_temp.step($$idem_cancel('short')$$);
 SELECT pg_temp.step($$idem_cancel('short')$$);
 
--- a capture is given back, the others of the payment are not, and what is held stays held
+-- a capture is refunded; other captures and the rest of the hold stay
 SELECT pg_temp.step($$idem_authorize('parts', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_capture('parts-1', pg_temp.p('parts'), 30, false)$$);
 SELECT pg_temp.step($$idem_capture('parts-2', pg_temp.p('parts'), 20, false)$$);
@@ -85,7 +85,7 @@ SELECT pg_temp.step($$idem_cancel('parts-1')$$);
 SELECT pg_temp.step($$idem_cancel('parts-1')$$);
 SELECT pg_temp.step($$idem_capture('parts-3', pg_temp.p('parts'))$$);
 SELECT pg_temp.step($$idem_refund('parts-r', pg_temp.p('parts'), 40)$$);
--- of the 50 of this one, 30 are left
+-- of the 50 of this capture, the payment has 30 left to refund
 SELECT pg_temp.step($$idem_cancel('parts-3')$$);
 SELECT pg_temp.step($$idem_cancel('parts-2')$$);
 
@@ -93,14 +93,14 @@ SELECT pg_temp.step($$idem_cancel('parts-2')$$);
 SELECT pg_temp.step($$idem_cancel('voided-v')$$);
 SELECT pg_temp.step($$idem_cancel('part-r')$$);
 
--- a key that was declined did nothing
+-- a declined operation did nothing, so nothing is undone
 SET idempotency.declines = record;
 SELECT pg_temp.step($$idem_refund('declined', pg_temp.p('part'), 10)$$);
 RESET idempotency.declines;
 SELECT pg_temp.step($$idem_cancel('declined')$$);
 SELECT count(*) FROM idem_lookup('idem_cancel:declined');
 
--- keys: as long as any, and none that is idem_cancel's own
+-- keys of up to 255 bytes, without idem_cancel's own prefix
 SELECT pg_temp.step($$idem_pay(repeat('k', 255), 50, 'EUR')$$);
 SELECT pg_temp.step($$idem_cancel(repeat('k', 255))$$);
 SELECT pg_temp.step($$idem_cancel(repeat('k', 255))$$);
@@ -123,7 +123,7 @@ SELECT pg_temp.step($$idem_cancel('idem_cancel')$$);
 SELECT pg_temp.step($$idem_pay('IDEM_CANCEL:pay', 50)$$);
 SELECT count(*) FROM idem_lookup('idem_cancel:never');
 
--- with the caller's transaction
+-- a cancellation lives and dies with the caller's transaction
 BEGIN;
 SELECT pg_temp.show(idem_pay('tx', 50));
 SELECT pg_temp.show(idem_cancel('tx'));
@@ -142,7 +142,7 @@ COMMIT;
 -- twice in one statement
 SELECT c.seq, c.refunded, c.replayed FROM generate_series(1, 3) i, idem_cancel(left('tx-unused' || i, 9)) c;
 
--- read-only: what was cancelled is answered, the rest refused
+-- read-only: cancelled keys are answered, others are refused
 BEGIN READ ONLY;
 SELECT pg_temp.step($$idem_cancel('pay')$$);
 SELECT pg_temp.step($$idem_cancel('unused')$$);
@@ -153,7 +153,7 @@ COMMIT;
 
 SELECT pg_temp.unlike_at_first();
 
--- a cancellation that found nothing to undo is answered for ever: it does not find something later
+-- a cancellation that found nothing to undo is always replayed, even if there is something to undo later
 SELECT payment_id AS p FROM idem_authorize('again', 100, scope => 'cancel-again') \gset
 SELECT seq FROM idem_capture('again-1', :'p', 30, false, scope => 'cancel-again');
 SELECT seq FROM idem_refund('again-r', :'p', 30, scope => 'cancel-again');
@@ -162,7 +162,7 @@ SELECT seq FROM idem_capture('again-2', :'p', 50, false, scope => 'cancel-again'
 SELECT key, seq, kind, amount, refunded, replayed FROM idem_cancel('again-1', 'cancel-again');
 SELECT captured, refunded, refundable FROM idem_payment(:'p', 'cancel-again');
 SELECT bool_and(ok) FROM idem_check();
--- one that was voided in time stays voided, whatever is said about it after its expiry
+-- a hold that was voided in time stays voided, also if it is cancelled after its expiry
 SELECT payment_id AS p FROM idem_authorize('late', 100, expires_in => '1 second', scope => 'cancel-again') \gset
 SELECT status FROM idem_void('late-v', :'p', scope => 'cancel-again');
 SELECT pg_sleep(1.05);

@@ -1,10 +1,10 @@
--- Taking what is held: in whole, in part, in parts; and releasing the rest.
+-- Capturing a hold: all of it, a part, or several parts; and releasing the rest.
 \getenv srcdir PG_ABS_SRCDIR
 \set include :srcdir '/include/step.psql'
 \i :include
 SET idempotency.scope = 'capture';
 
--- all that is left: the answer stays, also when less is left
+-- all that is left; a replay gives the same answer when nothing is left
 SELECT pg_temp.step($$idem_authorize('whole', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_capture('whole-c', pg_temp.p('whole'))$$);
 SELECT pg_temp.step($$idem_capture('whole-c', pg_temp.p('whole'))$$);
@@ -18,7 +18,7 @@ SELECT released, captured FROM idempotency.operation WHERE scope = 'capture' AND
 SELECT pg_temp.step($$idem_capture('part-c2', pg_temp.p('part'), 1)$$);
 SELECT pg_temp.step($$idem_void('part-v', pg_temp.p('part'))$$);
 
--- parts, of which only the last is final
+-- several parts: the last capture is final
 SELECT pg_temp.step($$idem_authorize('parts', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_capture('parts-1', pg_temp.p('parts'), 30, false)$$);
 SELECT pg_temp.step($$idem_capture('parts-2', pg_temp.p('parts'), 20.5, false)$$);
@@ -28,11 +28,11 @@ SELECT pg_temp.step($$idem_capture('parts-3', pg_temp.p('parts'), 0.01)$$);
 SELECT released FROM idempotency.operation WHERE scope = 'capture' AND key = 'parts-3';
 SELECT pg_temp.step($$idem_capture('parts-4', pg_temp.p('parts'), 1, false)$$);
 SELECT pg_temp.step($$idem_capture('parts-4', pg_temp.p('parts'))$$);
--- each of them is still answered, as it was
+-- each part is still replayed as it was
 SELECT pg_temp.step($$idem_capture('parts-1', pg_temp.p('parts'), 30.00, false)$$);
 SELECT pg_temp.step($$idem_capture('parts-2', pg_temp.p('parts'), 20.50, false)$$);
 
--- parts that come to the whole, with no final one: then nothing is left either
+-- parts that add up to the whole, without a final one: nothing is left
 SELECT pg_temp.step($$idem_authorize('sum', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_capture('sum-1', pg_temp.p('sum'), 99.99, false)$$);
 SELECT pg_temp.step($$idem_capture('sum-2', pg_temp.p('sum'), final => false)$$);
@@ -46,7 +46,7 @@ SELECT pg_temp.step($$idem_capture('more-c', pg_temp.p('more'), 9999999999999999
 -- the refusal left the key free
 SELECT pg_temp.step($$idem_capture('more-c', pg_temp.p('more'), 100.00)$$);
 
--- between a capture that is not final and the next, part of it can be given back: that makes no room
+-- a refund between two captures does not make more capturable
 SELECT pg_temp.step($$idem_authorize('mixed', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_capture('mixed-1', pg_temp.p('mixed'), 60, false)$$);
 SELECT pg_temp.step($$idem_refund('mixed-r', pg_temp.p('mixed'), 50)$$);
@@ -54,7 +54,7 @@ SELECT pg_temp.step($$idem_capture('mixed-2', pg_temp.p('mixed'), 40.01)$$);
 SELECT pg_temp.step($$idem_capture('mixed-2', pg_temp.p('mixed'))$$);
 SELECT pg_temp.step($$idem_refund('mixed-r2', pg_temp.p('mixed'))$$);
 
--- void: releases all that is held
+-- void releases all that is held
 SELECT pg_temp.step($$idem_authorize('void', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_void('void-v', pg_temp.p('void'))$$);
 SELECT pg_temp.step($$idem_void('void-v', pg_temp.p('void'))$$);
@@ -64,20 +64,20 @@ SELECT pg_temp.step($$idem_void('void-v2', pg_temp.p('void'))$$);
 SELECT pg_temp.step($$idem_capture('void-c', pg_temp.p('void'))$$);
 SELECT pg_temp.step($$idem_capture('void-c', pg_temp.p('void'), 1)$$);
 SELECT pg_temp.step($$idem_refund('void-r', pg_temp.p('void'))$$);
--- what is left after a part was captured
+-- void releases what is left after a part was captured
 SELECT pg_temp.step($$idem_authorize('void-rest', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_capture('void-rest-c', pg_temp.p('void-rest'), 30, false)$$);
 SELECT pg_temp.step($$idem_void('void-rest-v', pg_temp.p('void-rest'))$$);
 SELECT pg_temp.step($$idem_void('void-rest-v2', pg_temp.p('void-rest'))$$);
 SELECT pg_temp.step($$idem_refund('void-rest-r', pg_temp.p('void-rest'), 30)$$);
 
--- what idem_pay took is captured already
+-- idem_pay has captured all of its amount
 SELECT pg_temp.step($$idem_pay('pay', 50, 'EUR')$$);
 SELECT pg_temp.step($$idem_capture('pay-c', pg_temp.p('pay'))$$);
 SELECT pg_temp.step($$idem_capture('pay-c', pg_temp.p('pay'), 50)$$);
 SELECT pg_temp.step($$idem_void('pay-v', pg_temp.p('pay'))$$);
 
--- a hold runs out by the clock
+-- a hold expires by the clock
 SELECT pg_temp.step($$idem_authorize('short', 100, 'EUR', expires_in => '1 millisecond')$$);
 SELECT pg_temp.step($$idem_authorize('short-c', 100, 'EUR', expires_in => '1 second')$$);
 SELECT pg_temp.step($$idem_capture('short-c1', pg_temp.p('short-c'), 30, false)$$);
@@ -87,16 +87,16 @@ SELECT pg_temp.step($$idem_capture('short-1', pg_temp.p('short'), 30, false)$$);
 SELECT pg_temp.step($$idem_void('short-v', pg_temp.p('short'))$$);
 SELECT pg_temp.step($$idem_refund('short-r', pg_temp.p('short'))$$);
 SELECT pg_temp.show(idem_payment(pg_temp.p('short')));
--- what was captured before stays, the rest is gone
+-- what was captured before the expiry stays captured; the rest cannot be captured
 SELECT pg_temp.show(idem_payment(pg_temp.p('short-c')));
 SELECT pg_temp.step($$idem_capture('short-c2', pg_temp.p('short-c'), 30, false)$$);
 SELECT pg_temp.step($$idem_void('short-c3', pg_temp.p('short-c'))$$);
 SELECT pg_temp.step($$idem_refund('short-c4', pg_temp.p('short-c'), 10)$$);
 SELECT pg_temp.step($$idem_refund('short-c5', pg_temp.p('short-c'))$$);
--- a receipt says what was so then
+-- a replay gives the state of its time
 SELECT pg_temp.step($$idem_authorize('short', 100, 'EUR', expires_in => '1 millisecond')$$);
 SELECT pg_temp.step($$idem_capture('short-c1', pg_temp.p('short-c'), 30, false)$$);
--- in a transaction that began before, too: the clock counts, not the beginning of the transaction
+-- the clock decides, not the beginning of the transaction
 BEGIN;
 SELECT pg_temp.step($$idem_authorize('short-t', 100, 'EUR', expires_in => '1 millisecond')$$);
 SELECT FROM pg_sleep(0.01);
@@ -104,6 +104,6 @@ SELECT pg_temp.step($$idem_capture('short-t1', pg_temp.p('short-t'))$$);
 COMMIT;
 
 SELECT pg_temp.unlike_at_first();
--- no refused call left a row
+-- no refused call stored a row
 SELECT count(*) FROM idempotency.operation WHERE scope = 'capture' AND key IN ('part-c2', 'part-v', 'parts-x', 'parts-4', 'sum-3', 'void-v2',
 	'void-c', 'void-r', 'void-rest-v2', 'pay-c', 'pay-v', 'short-1', 'short-v', 'short-r', 'short-c2', 'short-c3', 'short-t1');

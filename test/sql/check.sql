@@ -1,11 +1,11 @@
--- idem_check: the invariants, over whatever the tests before have left, and that it finds what is broken.
+-- idem_check: the invariants hold for what the earlier tests have left, and what is broken is found.
 \getenv srcdir PG_ABS_SRCDIR
 \set include :srcdir '/include/error.psql'
 \i :include
 
 SELECT * FROM idem_check();
 
--- a payment of each kind, to break
+-- operations to break
 SELECT payment_id AS p FROM idem_authorize('check', 100) \gset
 SELECT seq FROM idem_capture('check-capture', :'p', 60);
 SELECT seq FROM idem_refund('check-refund', :'p', 10);
@@ -38,7 +38,7 @@ ALTER TABLE idempotency.operation DROP CONSTRAINT operation_key_scope_key;
 SELECT pg_temp.broken($$UPDATE idempotency.operation SET key = 'check' WHERE key = 'check-capture'$$);
 ROLLBACK;
 
--- what was written by hand breaks no more than itself
+-- the functions work with amounts that were written by hand
 INSERT INTO idempotency.operation (payment_id, created_at, seq, scope, key, kind, amount, currency, authorized, captured, released, refunded, role, expires_at)
 	SELECT ('01900000-0000-7000-8000-0000000001' || g)::uuid, now(), 1, 'by hand', 'hold-' || g, 'authorize', a, c, a, 0, 0, 0, current_user, 'infinity'
 	FROM (VALUES (10, round(1.0, 477), 'USD'), (11, 'NaN', 'USD'), (12, 5, NULL), (13, 'Infinity', 'USD')) v(g, a, c);
@@ -50,12 +50,12 @@ SELECT pg_temp.error($$SELECT idem_refund('refund-12', '01900000-0000-7000-8000-
 SELECT amount FROM idem_void('void-13', '01900000-0000-7000-8000-000000000113', scope => 'by hand');
 SHOW idempotency.declines;
 DELETE FROM idempotency.operation WHERE scope = 'by hand';
--- nor does a receipt of another shape
+-- a type idem_receipt that was altered is an error, no crash
 BEGIN;
 ALTER TYPE idem_receipt ALTER ATTRIBUTE seq TYPE text;
 SELECT seq FROM idem_lookup('check');
 ROLLBACK;
--- a row policy that hides rows must not make it say that all is well
+-- a row policy that hides rows makes idem_check fail; it must not report that all is well
 CREATE ROLE regress_idem_auditor;
 GRANT USAGE ON SCHEMA idempotency TO regress_idem_auditor;
 GRANT SELECT ON idempotency.operation, idempotency.payment TO regress_idem_auditor;

@@ -1,5 +1,5 @@
--- What a replay does not do: assign a transaction id, write WAL, take any lock but those of the relations it
--- reads, burn a sequence value.
+-- A replay assigns no transaction id, writes no WAL, uses no sequence value, and takes only the locks of the
+-- relations that it reads.
 
 SELECT count(*) FROM (SELECT idem_pay('cost-' || g, 50) FROM generate_series(1, 100) g) s;
 -- the first reader of a row may set hint bits, as after any INSERT
@@ -17,7 +17,7 @@ END
 $$;
 SELECT pg_temp.wal_records($$SELECT idem_pay('cost-' || g, 50) FROM generate_series(1, 100) g$$) AS replays;
 SELECT pg_temp.wal_records($$SELECT idem_lookup('cost-' || g) FROM generate_series(1, 100) g$$) AS lookups;
--- the same measure does see a new payment: its row and two index entries
+-- a new payment is measured the same way: its row and two index entries
 SELECT pg_temp.wal_records($$SELECT idem_pay('cost-new', 50)$$) >= 3 AS new_payment;
 
 -- no transaction id, and no lock but on relations
@@ -30,7 +30,7 @@ WHERE pid = pg_backend_pid() AND (relation IS NULL OR relation >= 16384) AND loc
 ORDER BY relation::regclass::text;
 COMMIT;
 
--- nor do the replays of what goes on with a payment, and of a cancellation
+-- replays of follow-ups and of cancellations cost no more
 SELECT payment_id AS p FROM idem_authorize('cost-hold', 50) \gset
 SELECT count(*) FROM generate_series(1, 20) g, idem_capture('cost-c-' || g, :'p', 1, false);
 SELECT count(*) FROM generate_series(1, 20) g, idem_refund('cost-r-' || g, :'p', 1);
@@ -63,7 +63,7 @@ WHERE pid = pg_backend_pid() AND (relation IS NULL OR relation >= 16384) AND loc
 ORDER BY relation::regclass::text;
 COMMIT;
 
--- a parallel operation gets the answer of a known key, and cannot do the work of a new one
+-- in a parallel plan, a known key is answered, and a new key is an error
 CREATE FUNCTION pay_in_parallel(key text) RETURNS boolean LANGUAGE sql PARALLEL SAFE AS
 	'SELECT replayed FROM public.idem_pay(key, 50)';
 BEGIN;
@@ -78,7 +78,7 @@ SELECT count(*) FROM cost_parallel WHERE pay_in_parallel(key);
 \set VERBOSITY default
 ROLLBACK;
 
--- refused: a different request, a malformed one, none costs a transaction id either
+-- a different request and a malformed one assign no transaction id
 BEGIN;
 SAVEPOINT s;
 SELECT idem_pay('cost-1', 51);
@@ -98,7 +98,7 @@ WHERE pid = pg_backend_pid() AND (relation IS NULL OR relation >= 16384) AND loc
 ORDER BY relation::regclass::text, mode;
 COMMIT;
 
--- so does what goes on with a payment, however many there are in the transaction
+-- follow-ups hold the same locks, however many there are in the transaction
 SELECT payment_id AS p FROM idem_authorize('cost-locks-hold', 50) \gset
 BEGIN;
 SELECT count(*) FROM generate_series(1, 20) g, idem_capture('cost-locks-c-' || g, :'p', 1, false);
@@ -109,7 +109,7 @@ SELECT locktype, relation::regclass, mode FROM pg_locks
 WHERE pid = pg_backend_pid() AND (relation IS NULL OR relation >= 16384) AND locktype <> 'virtualxid'
 ORDER BY relation::regclass::text, mode;
 COMMIT;
--- one that is refused, or has nothing to do, leaves no lock and no transaction id
+-- a follow-up that is refused, or has nothing to undo, leaves no advisory lock
 SELECT payment_id AS p FROM idem_authorize('cost-voided', 50) \gset
 SELECT status FROM idem_void('cost-voided-v', :'p');
 BEGIN;
@@ -126,7 +126,7 @@ SELECT status FROM idem_cancel('cost-voided');
 SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory';
 COMMIT;
 
--- the planner leaves out arguments at the end that are null; a call means the same as with them
+-- the planner leaves out arguments at the end that are null; the call means the same without them
 EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM idem_pay('cost-1', 50);
 EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM idem_pay('cost-1', 50, NULL, NULL, NULL, NULL, NULL, NULL);
 EXPLAIN (VERBOSE, COSTS OFF) SELECT idem_pay('cost-short', 50, reference => 'bill');
@@ -150,7 +150,7 @@ SELECT idem_pay('cost-null', NULL);
 SELECT idem_cancel(NULL);
 SELECT idem_begin(NULL);
 SELECT idem_pay_batch(NULL, NULL);
--- also where the planner simplifies a call twice: in an argument of a function that it inlines, and to estimate
+-- the planner may simplify a call twice: in an argument of an inlined function, and for an estimate
 CREATE FUNCTION cost_text(a text) RETURNS text LANGUAGE sql AS 'SELECT a';
 BEGIN;
 SELECT outcome FROM idem_begin('cost-twice');

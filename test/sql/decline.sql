@@ -1,5 +1,5 @@
--- What becomes of a request that the state of the payment does not allow: an error that leaves the key free, or a
--- declined operation that is the key's answer for ever.
+-- A request that the payment's state does not allow: it raises an error and leaves the key free, or it is stored as
+-- a declined operation, which is the key's answer from then on.
 \getenv srcdir PG_ABS_SRCDIR
 \set include :srcdir '/include/step.psql'
 \i :include
@@ -13,7 +13,7 @@ SELECT count(*) FROM idem_lookup('raise-r');
 SELECT pg_temp.step($$idem_capture('raise-c', pg_temp.p('raise'))$$);
 SELECT pg_temp.step($$idem_refund('raise-r', pg_temp.p('raise'), 10)$$);
 
--- recorded: the answer stays, also once the state would allow it
+-- recorded: the answer stays, even when the state would allow the request
 SET idempotency.declines = record;
 SELECT pg_temp.step($$idem_authorize('record', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_refund('record-r', pg_temp.p('record'), 10, 'return 7', '{"n": 1}')$$);
@@ -25,34 +25,34 @@ SELECT pg_temp.step($$idem_refund('record-r2', pg_temp.p('record'), 60.01)$$);
 SELECT pg_temp.step($$idem_refund('record-r3', pg_temp.p('record'), 20)$$);
 SELECT pg_temp.step($$idem_capture('record-x2', pg_temp.p('record'), 40.01, false)$$);
 SELECT pg_temp.step($$idem_capture('record-c2', pg_temp.p('record'))$$);
--- asked for all that is left, and nothing was
+-- a request for all that is left, when nothing is left
 SELECT pg_temp.step($$idem_capture('record-x3', pg_temp.p('record'))$$);
 SELECT pg_temp.step($$idem_capture('record-x3', pg_temp.p('record'))$$);
 SELECT pg_temp.step($$idem_void('record-v', pg_temp.p('record'))$$);
 SELECT pg_temp.step($$idem_void('record-v', pg_temp.p('record'))$$);
--- with the other setting it is the same answer
+-- the answer is the same with the other setting
 SET idempotency.declines = raise;
 SELECT pg_temp.step($$idem_refund('record-r', pg_temp.p('record'), 10, 'return 7', '{"n": 1}')$$);
 SELECT pg_temp.step($$idem_void('record-v', pg_temp.p('record'))$$);
 SELECT pg_temp.step($$idem_void('record-v2', pg_temp.p('record'))$$);
 SELECT pg_temp.show(l), l.reference, l.metadata FROM idem_lookup('record-r') l;
 
--- a declined operation changes nothing of the payment, and is not its newest one
+-- a declined operation does not change the payment; idem_payment() passes over it
 SELECT pg_temp.show(idem_payment(pg_temp.p('record')));
 SELECT status, authorized, captured, released, refunded, capturable, refundable
 FROM idempotency.payment WHERE payment_id = pg_temp.p('record');
--- its history has it
+-- the history has declined operations
 SELECT pg_temp.show(h) FROM idem_history(pg_temp.p('record')) h;
 SELECT key, sqlstate, message FROM idempotency.operation WHERE scope = 'decline' AND sqlstate IS NOT NULL ORDER BY payment_id, seq;
 
--- the key stands for the request that was declined
+-- the key stands for the declined request
 SELECT pg_temp.step($$idem_refund('record-r', pg_temp.p('record'), 11, 'return 7', '{"n": 1}')$$);
 SELECT pg_temp.step($$idem_refund('record-r', pg_temp.p('record'), 10, 'return 8', '{"n": 1}')$$);
 SELECT pg_temp.step($$idem_capture('record-r', pg_temp.p('record'), 10)$$);
 SELECT pg_temp.step($$idem_capture('record-x3', pg_temp.p('record'), 1)$$);
 SELECT pg_temp.step($$idem_pay('record-v', 10, 'EUR')$$);
 
--- what is wrong with the request itself is always raised
+-- an error in the request itself is always raised
 SET idempotency.declines = record;
 SELECT pg_temp.step($$idem_refund('k', '00000000-0000-7000-8000-000000000000', 5)$$);
 SELECT pg_temp.step($$idem_refund('k', NULL, 5)$$);
@@ -67,7 +67,7 @@ SELECT pg_temp.step($$idem_refund('k', pg_temp.p('record'), 1000)$$);
 COMMIT;
 SELECT count(*) FROM idempotency.operation WHERE key = 'k' AND scope IN ('decline', 'another');
 
--- a hold that has run out, and one that was voided
+-- a hold that has expired, and one that was voided
 SELECT pg_temp.step($$idem_authorize('short', 100, 'EUR', expires_in => '1 millisecond')$$);
 SELECT pg_temp.step($$idem_authorize('voided', 100, 'EUR', expires_in => '1 second')$$);
 SELECT pg_temp.step($$idem_void('voided-v', pg_temp.p('voided'))$$);
@@ -80,13 +80,13 @@ SELECT pg_temp.step($$idem_capture('voided-c2', pg_temp.p('voided'), 10)$$);
 SELECT k, pg_temp.show(idem_payment(pg_temp.p(k))) FROM unnest('{short,voided}'::text[]) k;
 SELECT status, released FROM idempotency.payment WHERE payment_id IN (pg_temp.p('short'), pg_temp.p('voided')) ORDER BY payment_id;
 
--- rolled back, it was not recorded
+-- rolled back: nothing is recorded
 BEGIN;
 SELECT pg_temp.show(idem_void('rolled-back', pg_temp.p('voided')));
 ROLLBACK;
 SELECT count(*) FROM idem_lookup('rolled-back');
 
--- no other value
+-- any other value is refused
 SET idempotency.declines = maybe;
 RESET idempotency.declines;
 

@@ -15,20 +15,20 @@ SELECT * FROM idem_execute('x2', 'UPDATE job SET n = n + 1');
 SELECT * FROM idem_execute('x2', 'UPDATE job SET n = n + 1');
 SELECT * FROM idem_execute('x3', 'INSERT INTO job (name, doc) VALUES ($1, $2)', '[null, null]');
 SELECT id, name, n, doc, doc IS NULL AS doc_is_null FROM job ORDER BY id;
--- an error leaves nothing, and the key free
+-- an error undoes the command, and leaves the key free
 SELECT pg_temp.error($$SELECT idem_execute('x4', 'INSERT INTO job (name) VALUES ($1)', '["first"]')$$);
 SELECT * FROM idem_execute('x4', 'INSERT INTO job (name) VALUES ($1) RETURNING name', '["fourth"]');
--- or, recorded, it is the answer
+-- with declines recorded, the error is the answer
 SET idempotency.declines = record;
 SELECT * FROM idem_execute('x5', 'INSERT INTO job (name) VALUES ($1)', '["first"]');
 DELETE FROM job WHERE name = 'first';
 SELECT * FROM idem_execute('x5', 'INSERT INTO job (name) VALUES ($1)', '["first"]');
 SELECT * FROM idem_execute('x6', 'SELECT count(*) FROM job');
--- but not an error that lies in what is around the command
+-- an error of the command's surroundings is raised, not recorded
 SELECT pg_temp.error($$SELECT idem_execute('x10', 'EXECUTE not_prepared')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x10', 'DO ''BEGIN RAISE ''''disk on fire'''' USING ERRCODE = ''''58030''''; END''')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x10', 'DO ''BEGIN RAISE ''''not now'''' USING ERRCODE = ''''55006''''; END''')$$);
--- nor one that is gone when somebody has made a schema, a role, a plan anew
+-- so is an error that goes away when a schema, a role or a plan is made again
 SELECT pg_temp.error($$SELECT idem_execute('x10', 'CREATE TABLE no_such_schema.t (i integer)')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x10', 'DO ''BEGIN RAISE ''''no such database'''' USING ERRCODE = ''''3D000''''; END''')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x10', 'SELECT set_config(''role'', ''regress_idem_no_such_role'', true)')$$);
@@ -41,14 +41,14 @@ SELECT pg_temp.error($$SELECT idem_execute('x10', 'SELECT nextval(''short_sequen
 DROP SEQUENCE short_sequence;
 SELECT pg_temp.error($$SELECT idem_execute('x10', 'SELECT convert_from(''\xff'', ''UTF8'')')$$);
 SELECT count(*) FROM idem_lookup_request('x10');
--- final is what lies in the data, and what the command raises itself
+-- an error in the data, or one that the command raises itself, is recorded
 SELECT sqlstate, message FROM idem_execute('final-1', 'SELECT 1 / $1::integer', '[0]');
 SELECT sqlstate, message FROM idem_execute('final-2', 'DO ''BEGIN RAISE ''''too young''''; END''');
 SELECT sqlstate, message FROM idem_execute('final-3', 'DO ''BEGIN RAISE ''''sold out'''' USING ERRCODE = ''''SHOP1''''; END''');
 SELECT sqlstate, message FROM idem_execute('final-4', 'SELECT idem_pay('''', 1)');
 SELECT replayed, sqlstate, message FROM idem_execute('final-3', 'DO ''BEGIN RAISE ''''sold out'''' USING ERRCODE = ''''SHOP1''''; END''');
 RESET idempotency.declines;
--- what it will not do
+-- commands and arguments that are refused
 SELECT pg_temp.error($$SELECT idem_execute('x7', NULL)$$);
 SELECT pg_temp.error($$SELECT idem_execute('x7', '')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT 1; SELECT 2')$$);
@@ -57,7 +57,7 @@ SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', '{"a": 1}')$$
 SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', '["one"]')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x7', 'COMMIT')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT idem_execute(''x7'', ''SELECT 1'')')$$);
--- nor may the command end or begin what it is the work of
+-- the command may not end its own request
 SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT idem_release(''x7'')')$$);
 SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT idem_complete(''x7'', ''1'')')$$);
 SET idempotency.declines = record;
@@ -72,16 +72,16 @@ SELECT pg_temp.error($$SELECT idem_execute('d1', 'SELECT $1::regress_idem_name',
 SELECT pg_temp.error($$SELECT idem_execute('d1', 'SELECT $1::regress_idem_named', '[null]')$$);
 SELECT rows FROM idem_execute('d1', 'SELECT $1::regress_idem_doc AS a, $2::regress_idem_doc AS b, $3::regress_idem_doc AS c', '["5", 5, null]');
 DROP DOMAIN regress_idem_name, regress_idem_named, regress_idem_doc;
--- where the command is wrong is told of the command
+-- the position of a syntax error is one in the command
 SELECT idem_execute('d2', 'SELECT 1 AS one, no_such_column');
 SELECT idem_execute('d2', 'SELECT 1 +');
--- an answer to idem_begin is none of it
+-- an answer that idem_begin's caller stored is not one of idem_execute
 BEGIN;
 SELECT outcome FROM idem_begin('d3', '{"command": "SELECT 1", "args": []}');
 SELECT idem_complete('d3', '"no rows"');
 COMMIT;
 SELECT pg_temp.error($$SELECT idem_execute('d3', 'SELECT 1')$$);
--- with the caller's rights
+-- the command runs with the caller's rights
 CREATE ROLE regress_idem_execute;
 SELECT idem_grant('regress_idem_execute');
 SET ROLE regress_idem_execute;

@@ -1,11 +1,11 @@
--- Holds that have run out, and their release by idem_expire(): the same refusals before and after it.
+-- Expired holds, and their release by idem_expire(): refusals are the same before and after it.
 \getenv srcdir PG_ABS_SRCDIR
 \set include :srcdir '/include/step.psql'
 \i :include
 SET idempotency.scope = 'expire';
 SET idempotency.currency = 'EUR';
 
--- those of other tests first
+-- release what other tests have left
 SELECT idem_expire(1000000) >= 0;
 SELECT idem_expire();
 
@@ -29,12 +29,12 @@ SELECT pg_temp.step($$idem_capture('given back 1', pg_temp.p('given back'), 30, 
 SELECT pg_temp.step($$idem_void('voided 1', pg_temp.p('voided'))$$);
 SELECT pg_temp.step($$idem_capture('taken 1', pg_temp.p('taken'), 30)$$);
 
--- nothing is released before its time
+-- nothing is released before it expires
 SELECT idem_expire();
 SELECT count(*) FROM idempotency.hold WHERE scope = 'expire';
 SELECT FROM pg_sleep(1.05);
 
--- what is refused between the two is refused in the same words afterwards
+-- refusals between expiry and release; after the release they are the same, word for word
 CREATE TEMP TABLE answer AS SELECT * FROM (VALUES
 	($$idem_capture('too late', pg_temp.p('untouched'))$$),
 	($$idem_capture('too late', pg_temp.p('untouched'), 1)$$),
@@ -58,14 +58,14 @@ EXCEPT SELECT * FROM state;
 SELECT key, released FROM idempotency.payment WHERE scope = 'expire' ORDER BY key;
 SELECT key FROM idempotency.hold WHERE scope = 'expire';
 
--- its operation
+-- the operation that releases a hold
 SELECT pg_temp.show(h) FROM idem_history(:'untouched') h;
 SELECT pg_temp.show(h) FROM idem_history(:'part') h;
 SELECT pg_temp.show(h) FROM idem_history(:'voided') h;
 SELECT pg_temp.show(l) FROM idem_lookup('idem_expire:untouched') l;
 SELECT key, whole, final, expired, role = current_user AS by_me, owner, reference, metadata
 FROM idempotency.operation WHERE kind = 'expire' AND scope = 'expire' ORDER BY key;
--- goes on being known
+-- later operations know that the hold has expired
 SELECT pg_temp.step($$idem_refund('part 2', pg_temp.p('part'), 10)$$);
 SELECT pg_temp.step($$idem_refund('given back 2', pg_temp.p('given back'))$$);
 SET idempotency.declines = record;
@@ -75,10 +75,10 @@ SELECT pg_temp.step($$idem_cancel('untouched')$$);
 SELECT pg_temp.show(p) FROM idem_payment(:'untouched') p;
 SELECT pg_temp.step($$idem_cancel('voided')$$);
 SELECT status FROM idempotency.payment WHERE scope = 'expire' AND key = 'untouched';
--- and the receipts are those of then
+-- earlier receipts are replayed unchanged
 SELECT * FROM pg_temp.unlike_at_first();
 
--- its key is nobody's
+-- nobody else can use the key of that operation
 SELECT pg_temp.step($$idem_pay('idem_expire:untouched', 1)$$);
 SELECT pg_temp.step($$idem_cancel('idem_expire:untouched')$$);
 SELECT octet_length(key) FROM idem_authorize(repeat('k', 255), 100, expires_in => '1 microsecond');
@@ -86,7 +86,7 @@ SELECT idem_expire();
 SELECT octet_length(key) FROM idem_lookup('idem_expire:' || repeat('k', 255));
 SELECT pg_temp.step($$idem_lookup('idem_expire:' || repeat('k', 256))$$);
 
--- so many at a time, the oldest first
+-- at most max_holds at a time, the oldest first
 SELECT count(idem_authorize('many ' || i, i, expires_in => '1 microsecond')) FROM generate_series(1, 5) i;
 SELECT idem_expire(2);
 SELECT key FROM idempotency.operation WHERE kind = 'expire' AND key ^@ 'idem_expire:many' ORDER BY key;
@@ -94,7 +94,7 @@ SELECT idem_expire(3), idem_expire(NULL);
 SELECT idem_expire(0);
 SELECT idem_expire(-1);
 
--- those that cannot be released are reported, and not in the way of others
+-- holds that cannot be released are reported, and do not block others
 SELECT count(idem_authorize('broken ' || i, i, expires_in => '1 microsecond')) FROM generate_series(1, 4) i;
 SELECT FROM idem_pay('in the way', 1);
 UPDATE idempotency.operation SET key = 'idem_expire:broken 2' WHERE key = 'in the way';
@@ -108,7 +108,7 @@ SELECT idem_expire();
 UPDATE idempotency.hold SET due_at = expires_at;
 SELECT idem_expire();
 
--- each call looks at so many, those that cannot be released among them, gives one warning, and the next goes on from there
+-- max_holds counts the holds that cannot be released, too; each call gives one warning, and the next call goes on from there
 CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not this one'; END$$;
 CREATE TRIGGER refuse AFTER INSERT ON idempotency.operation FOR EACH ROW WHEN (NEW.key ^@ 'idem_expire:refused') EXECUTE FUNCTION pg_temp.refuse();
 SELECT count(idem_authorize(CASE WHEN i <= 200 THEN 'refused ' ELSE 'allowed ' END || i, 100, expires_in => '1 microsecond')) FROM generate_series(1, 300) i;
@@ -118,17 +118,17 @@ SELECT idem_expire(100);
 SELECT idem_expire(100);
 SELECT split_part(key, ' ', 1) AS payments, status, released, count(*) FROM idempotency.payment
 WHERE scope = 'expire' AND key ~ '^(refused|allowed) ' GROUP BY 1, 2, 3 ORDER BY 1;
--- in a minute
+-- they are due again in a minute
 SELECT count(*), bool_and(due_at BETWEEN now() AND now() + interval '1 minute') AS soon, bool_and(expires_at < now()) AS expired
 FROM idempotency.hold WHERE scope = 'expire' AND key ^@ 'refused ';
 SELECT invariant, detail FROM idem_check() WHERE NOT ok;
--- who fails for longer is looked at more rarely, but every day
+-- the longer a hold has been expired, the later it is due again, at most a day later
 UPDATE idempotency.hold SET due_at = expires_at, expires_at = now() - CASE key WHEN 'refused 1' THEN interval '5 hours' ELSE '5 days' END
 WHERE key IN ('refused 1', 'refused 2');
 SELECT idem_expire();
 SELECT key, due_at - now() BETWEEN '4 hours' AND '6 hours' AS in_5_hours, due_at - now() BETWEEN '23 hours' AND '1 day' AS in_a_day
 FROM idempotency.hold WHERE key IN ('refused 1', 'refused 2') ORDER BY key;
--- and is released when it can be
+-- it is released once that is possible
 DROP TRIGGER refuse ON idempotency.operation;
 SELECT idem_expire();
 UPDATE idempotency.hold SET due_at = expires_at;
@@ -136,7 +136,7 @@ SELECT idem_expire();
 SELECT key FROM idempotency.hold WHERE scope = 'expire';
 \set VERBOSITY default
 
--- one that is held for longer than it is listed for is not released before
+-- a hold that expires later than the list says is not released before
 BEGIN;
 SELECT payment_id AS p FROM idem_authorize('prolonged', 100, expires_in => '1 microsecond') \gset
 UPDATE idempotency.operation SET expires_at = expires_at + interval '1 hour' WHERE payment_id = :'p';
@@ -164,7 +164,7 @@ COMMIT;
 SELECT seq, kind FROM idem_history(:'p');
 SELECT idem_expire();
 
--- the operation is the payment owner's, whoever released the hold, and hides nothing from him
+-- the operation belongs to the role that started the payment, which can see it, whoever called idem_expire()
 CREATE ROLE regress_idem_shop;
 CREATE ROLE regress_idem_sweeper;
 SELECT idem_grant('regress_idem_shop');
@@ -185,7 +185,7 @@ SELECT idem_revoke('regress_idem_shop');
 REVOKE ALL ON FUNCTION idem_expire(integer) FROM regress_idem_sweeper;
 DROP ROLE regress_idem_shop, regress_idem_sweeper;
 
--- rows that were meddled with: a hold that is listed too early, one of no payment, one that is listed again
+-- rows written by hand: a hold that is listed too early, one without a payment, one that is listed again
 BEGIN;
 INSERT INTO idempotency.hold VALUES (now(), now(), :'later', 'expire', 'later'), (now(), now(), '00000000-0000-7000-8000-000000000000', 'expire', 'nothing'),
 	(now(), now(), :'untouched', 'expire', 'untouched');
@@ -211,7 +211,7 @@ UPDATE idempotency.operation SET expired = NULL WHERE scope = 'expire' AND key =
 SELECT invariant, detail FROM idem_check() WHERE NOT ok;
 ROLLBACK;
 
--- what is on the list of holds for others' sake: foreign keys and AFTER triggers, which a release fires
+-- an administrator's foreign keys and AFTER triggers on the list of holds work
 CREATE TABLE watched (due_at timestamptz, payment_id uuid, scope text, FOREIGN KEY (due_at, payment_id, scope) REFERENCES idempotency.hold);
 CREATE TABLE gone (key text);
 CREATE FUNCTION note_gone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO gone VALUES (OLD.key); RETURN NULL; END $$;
@@ -227,7 +227,7 @@ SELECT idem_expire();
 SELECT * FROM gone;
 DROP TRIGGER note_gone ON idempotency.hold;
 DROP TABLE watched;
--- but none that could change what is deleted, or has no statement
+-- BEFORE triggers and statement triggers are refused
 CREATE TRIGGER note_gone BEFORE DELETE ON idempotency.hold FOR EACH ROW EXECUTE FUNCTION note_gone();
 SELECT status FROM idem_authorize('before', 10, expires_in => '1 microsecond');
 DROP TRIGGER note_gone ON idempotency.hold;

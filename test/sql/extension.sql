@@ -1,6 +1,6 @@
--- The extension as an object: dropped and made again, installed by somebody who is not superuser, altered.
+-- The extension as an object: dropped and created again, altered, installed without superuser rights.
 
--- DROP and CREATE EXTENSION in one session, which has the old tables cached
+-- DROP and CREATE EXTENSION in a session that has the old tables cached
 SELECT replayed FROM idem_pay('extension', 50);
 DROP EXTENSION idempotency;
 \set VERBOSITY terse
@@ -10,7 +10,7 @@ CREATE EXTENSION idempotency;
 SELECT replayed FROM idem_pay('extension', 50);
 SELECT replayed FROM idem_pay('extension', 50);
 
--- and rolled back
+-- DROP and CREATE EXTENSION, rolled back
 BEGIN;
 DROP EXTENSION idempotency;
 CREATE EXTENSION idempotency;
@@ -18,7 +18,7 @@ SELECT replayed FROM idem_pay('extension', 60);
 ROLLBACK;
 SELECT amount, replayed FROM idem_pay('extension', 50);
 
--- the functions where the user wants them, the data in its own schema
+-- the user chooses the schema of the functions; the schema of the data is fixed
 BEGIN;
 DROP EXTENSION idempotency;
 CREATE SCHEMA billing;
@@ -36,7 +36,7 @@ CREATE EXTENSION idempotency;
 SELECT replayed FROM idem_pay('without plpgsql', 50);
 ROLLBACK;
 
--- new indexes are used, lost ones are missed
+-- rebuilt and renamed indexes are used; a missing index is an error
 REINDEX TABLE idempotency.operation;
 SELECT replayed FROM idem_pay('extension', 50);
 REINDEX TABLE CONCURRENTLY idempotency.operation;
@@ -56,7 +56,7 @@ SELECT replayed FROM idem_pay('extension', 50);
 SELECT replayed FROM idem_pay('another-index', 50);
 SELECT replayed FROM idem_pay('another-index', 50);
 ROLLBACK;
--- one that only some rows are in keeps no key unique
+-- a partial index and an index on an expression do not keep keys unique
 BEGIN;
 ALTER TABLE idempotency.operation DROP CONSTRAINT operation_key_scope_key;
 CREATE UNIQUE INDEX partial ON idempotency.operation (key, scope) WHERE amount > 0;
@@ -68,7 +68,7 @@ CREATE UNIQUE INDEX by_upper ON idempotency.operation (scope, upper(key));
 SELECT replayed FROM idem_pay('extension', 50);
 ROLLBACK;
 
--- an administrator's own indexes, constraints and triggers are honoured
+-- an administrator's indexes, constraints and AFTER ROW triggers work
 CREATE INDEX by_reference ON idempotency.operation (lower(reference)) WHERE reference IS NOT NULL;
 SELECT replayed FROM idem_pay('indexed', 50, reference => 'Order 77');
 SET enable_seqscan = off;
@@ -110,12 +110,12 @@ DROP TRIGGER to_outbox ON idempotency.operation;
 DROP FUNCTION to_outbox;
 DROP TABLE outbox;
 
--- but the columns are the extension's
+-- a column must not be added
 BEGIN;
 ALTER TABLE idempotency.operation ADD COLUMN more text;
 SELECT replayed FROM idem_pay('extension', 50);
 ROLLBACK;
--- of one that was dropped again nothing is left
+-- a column that was added and dropped again does no harm
 BEGIN;
 ALTER TABLE idempotency.operation ADD COLUMN more text NOT NULL DEFAULT 'x';
 ALTER TABLE idempotency.operation DROP COLUMN more;
@@ -153,7 +153,7 @@ DROP VIEW idempotency.payment;
 ALTER TABLE idempotency.operation ALTER COLUMN amount TYPE numeric(12, 2);
 SELECT replayed FROM idem_pay('extension', 50);
 ROLLBACK;
--- nor may a crash empty it, or a rule be passed over
+-- an unlogged table, one with a rule, and a partition are refused
 BEGIN;
 ALTER TABLE idempotency.operation SET UNLOGGED;
 SELECT replayed FROM idem_pay('extension', 50);
@@ -171,7 +171,7 @@ CREATE TABLE parent (LIKE idempotency.operation) PARTITION BY LIST (scope);
 ALTER TABLE parent ATTACH PARTITION idempotency.operation FOR VALUES IN ('');
 SELECT replayed FROM idem_pay('extension', 50);
 ROLLBACK;
--- nor is it distributed over other servers: Citus leaves an empty table, and a row in a list of its own
+-- a table that Citus has distributed is refused: it is empty, and listed in pg_dist_partition
 BEGIN;
 SET LOCAL allow_system_table_mods = on;
 CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass, partmethod "char");
@@ -188,14 +188,14 @@ INSERT INTO pg_dist_partition VALUES ('idempotency.request_1', 'h');
 ALTER TABLE idempotency.request_1 SET (fillfactor = 100);
 SELECT outcome FROM idem_begin('distributed', lease => '1 second');
 ROLLBACK;
--- a list of that name elsewhere is not Citus'
+-- a pg_dist_partition in another schema is not that of Citus
 BEGIN;
 CREATE TABLE pg_dist_partition (logicalrelid regclass);
 INSERT INTO pg_dist_partition VALUES ('idempotency.operation');
 ALTER TABLE idempotency.operation SET (fillfactor = 100);
 SELECT replayed FROM idem_pay('extension', 50);
 ROLLBACK;
--- a schema of another name is another's
+-- the schema must have its name
 BEGIN;
 ALTER SCHEMA idempotency RENAME TO renamed;
 SELECT replayed FROM idem_pay('extension', 50);
@@ -209,7 +209,7 @@ SHOW idempotency.in_flight;
 SET idempotency.in_flight = 'maybe';
 SET idempotency.unknown = 'x';
 
--- a trusted extension: the owner of a database installs it, hands it on and revokes it
+-- a trusted extension: a role with CREATE on the database installs it, grants rights and revokes them
 DROP EXTENSION idempotency;
 CREATE ROLE regress_idem_owner;
 CREATE ROLE regress_idem_app;
@@ -233,12 +233,12 @@ GRANT SELECT ON idempotency.operation TO regress_idem_app;
 SELECT app.idem_revoke('regress_idem_app');
 SET ROLE regress_idem_app;
 SELECT * FROM app.idem_lookup('trusted');
--- who was given idem_grant without the right to grant what it grants cannot use it
+-- EXECUTE on idem_grant() is not enough: the caller also needs the grant options
 SET ROLE regress_idem_owner;
 GRANT EXECUTE ON FUNCTION app.idem_grant(regrole, text) TO regress_idem_deputy;
 SET ROLE regress_idem_deputy;
 SELECT app.idem_grant('regress_idem_app');
--- what the installer gave, a superuser can take, and the other way round
+-- a superuser can revoke what the installer gave, and the installer what the superuser gave
 RESET ROLE;
 SELECT app.idem_grant('regress_idem_app');
 SET SESSION AUTHORIZATION regress_idem_owner;
@@ -256,7 +256,7 @@ DROP SCHEMA app;
 SELECT format('REVOKE CREATE ON DATABASE %I FROM regress_idem_owner', current_database()) \gexec
 DROP ROLE regress_idem_owner, regress_idem_app, regress_idem_deputy;
 
--- all that the extension made says what it is
+-- every object of the extension has a comment
 CREATE EXTENSION idempotency;
 SELECT pg_describe_object(classid, objid, 0) AS without_comment FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'

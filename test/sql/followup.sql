@@ -1,5 +1,5 @@
--- What capture, void and refund have in common: which payment they mean, which request a key stands for, and that
--- they live and die with the caller's transaction.
+-- What capture, void and refund have in common: the payment that they name, the request that a key stands for, and
+-- that they live and die with the caller's transaction.
 \getenv srcdir PG_ABS_SRCDIR
 \set include :srcdir '/include/step.psql'
 \i :include
@@ -20,7 +20,7 @@ SELECT amount, pg_temp.step(format($$idem_refund('k', pg_temp.p('a'), %L)$$, amo
 FROM unnest('{0,-1,NaN,Infinity,-Infinity,1e18,10.001}'::numeric[]) amount;
 SELECT pg_temp.step($$idem_capture('k', pg_temp.p('a'), scope => E'\n')$$);
 
--- payments that are not there: never made, of another scope, of a key that was cancelled before it was used
+-- payments that do not exist: never made, in another scope, or of a key that was cancelled unused
 SELECT pg_temp.step($$idem_capture('k', '00000000-0000-7000-8000-000000000000')$$);
 SELECT pg_temp.step($$idem_void('k', '00000000-0000-7000-8000-000000000000')$$);
 SELECT pg_temp.step($$idem_refund('k', '00000000-0000-7000-8000-000000000000', 5)$$);
@@ -31,12 +31,12 @@ SELECT pg_temp.step($$idem_cancel('cancelled')$$);
 SELECT pg_temp.step($$idem_capture('k', pg_temp.p('cancelled'))$$);
 SELECT pg_temp.step($$idem_void('k', pg_temp.p('cancelled'))$$);
 SELECT pg_temp.step($$idem_refund('k', pg_temp.p('cancelled'))$$);
--- and one of a transaction that was rolled back
+-- a payment of a transaction that was rolled back
 BEGIN;
 SELECT payment_id AS ghost FROM idem_pay('ghost', 50) \gset
 ROLLBACK;
 SELECT pg_temp.step(format($$idem_refund('k', %L)$$, :'ghost'));
--- where the scope is another, so are the keys: the same key, another payment
+-- the same key in another scope is another key
 SELECT pg_temp.step($$idem_pay('elsewhere', 7, 'EUR', scope => 'another')$$);
 SELECT pg_temp.step($$idem_refund('a', pg_temp.p('elsewhere', 'another'), scope => 'another')$$);
 
@@ -47,7 +47,7 @@ SELECT pg_temp.step($$idem_capture('c-all', pg_temp.p('b'))$$);
 SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 10, 'return 7', '{"n": 1.0}')$$);
 SELECT pg_temp.step($$idem_refund('ref-all', pg_temp.p('b'))$$);
 SELECT pg_temp.step($$idem_void('v', pg_temp.p('a'), 'order 7', '{"n": 1.0}')$$);
--- operation
+-- kind
 SELECT pg_temp.step($$idem_refund('c', pg_temp.p('a'), 30, 'order 7', '{"n": 1.0}')$$);
 SELECT pg_temp.step($$idem_void('c', pg_temp.p('a'), 'order 7', '{"n": 1.0}')$$);
 SELECT pg_temp.step($$idem_pay('c', 30, 'EUR')$$);
@@ -60,7 +60,7 @@ SELECT pg_temp.step($$idem_refund('a', pg_temp.p('a'))$$);
 SELECT pg_temp.step($$idem_capture('c', pg_temp.p('b'), 30, false, 'order 7', '{"n": 1.0}')$$);
 SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('b'), 10, 'return 7', '{"n": 1.0}')$$);
 SELECT pg_temp.step($$idem_void('v', '00000000-0000-7000-8000-000000000000', 'order 7', '{"n": 1.0}')$$);
--- amount: another, and one where all that is left was asked for, and the other way round, also if it comes to the same
+-- amount: another one; one instead of all that is left, or the other way round, even if both come to the same
 SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 31, false, 'order 7', '{"n": 1.0}')$$);
 SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), NULL, false, 'order 7', '{"n": 1.0}')$$);
 SELECT pg_temp.step($$idem_capture('c-all', pg_temp.p('b'), 100)$$);
@@ -71,7 +71,7 @@ SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 10.001, 'return 7', '{"
 -- final
 SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 30, true, 'order 7', '{"n": 1.0}')$$);
 SELECT pg_temp.step($$idem_capture('c-all', pg_temp.p('b'), final => false)$$);
--- reference, metadata: named and not shown
+-- reference, metadata: named, but not shown
 SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 30, false, 'order 8', '{"n": 1.0}')$$);
 SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 30, false, 'order 7', '{"n": 2}')$$);
 SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 30, false)$$);
@@ -79,7 +79,7 @@ SELECT pg_temp.step($$idem_void('v', pg_temp.p('a'), 'order 8', '{"n": 1.0}')$$)
 SELECT pg_temp.step($$idem_void('v', pg_temp.p('a'), 'order 7')$$);
 SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 10, NULL, '{"n": 1.0}')$$);
 SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 10, 'return 7', '{"m": 1.0}')$$);
--- the first of several
+-- several fields: the first that differs
 SELECT pg_temp.step($$idem_capture('c', pg_temp.p('b'), 31, true, 'order 8')$$);
 -- the same, written differently
 SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 30.00, false, 'order 7', '{"n": 1}')$$);
@@ -88,12 +88,12 @@ SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 1e1, 'return 7', '{"n":
 -- the same key twice in one statement: one effect
 SELECT payment_id AS p FROM idem_pay('twice', 50, 'EUR') \gset
 SELECT x.replayed, y.replayed, x.seq, y.seq FROM idem_refund('twice-r', :'p', 20) x, idem_refund('twice-r', :'p', 20) y;
--- many keys in one statement: each sees what the one before it left
+-- many keys in one statement: each call sees what the call before it left
 SELECT pg_temp.show(r) FROM generate_series(1, 3) i, idem_refund('in-a-row-' || i, :'p', 10) r;
 SELECT pg_temp.step(format($$generate_series(1, 3) i, idem_refund('over-' || i, %L, 1)$$, :'p'));
 SELECT refunded, seq FROM idem_payment(:'p');
 
--- rolled back, in whole or to a savepoint: it never was, and the key and what it took are free again
+-- rolled back, in whole or to a savepoint: the key and the amount are free again
 SELECT payment_id AS p FROM idem_authorize('rollback', 100, 'EUR') \gset
 BEGIN;
 SELECT pg_temp.show(idem_capture('rollback-c', :'p', 60, false));
@@ -115,7 +115,7 @@ SELECT pg_temp.show(idem_refund('rollback-r', :'p', 5));
 COMMIT;
 SELECT pg_temp.show(h) FROM idem_history(:'p') h;
 
--- read-only: known keys are answered, new ones refused, also if the payment would not allow it
+-- read-only: known keys are answered; new ones are refused with 25006, also if the payment's state forbids them
 BEGIN READ ONLY;
 SELECT pg_temp.step($$idem_capture('c-all', pg_temp.p('b'))$$);
 SELECT pg_temp.step($$idem_refund('ref-all', pg_temp.p('b'))$$);
@@ -128,7 +128,7 @@ SELECT pg_temp.step($$idem_authorize('k', 1)$$);
 SELECT pg_temp.step($$idem_refund('ref-all', pg_temp.p('b'), 1)$$);
 COMMIT;
 
--- the isolation levels above read committed, alone
+-- the higher isolation levels, without other sessions
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT payment_id AS p FROM idem_authorize('rr', 100, 'EUR') \gset
 SELECT pg_temp.show(idem_capture('rr-c', :'p', 60, false));
@@ -140,5 +140,5 @@ SELECT pg_temp.show(idem_void('rr-v', :'p'));
 COMMIT;
 
 SELECT pg_temp.unlike_at_first();
--- no refused call left a row
+-- no refused call stored a row
 SELECT count(*) FROM idempotency.operation WHERE key IN ('k', '') AND scope IN ('followup', 'another');

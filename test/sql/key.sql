@@ -16,7 +16,7 @@ SELECT pg_temp.error($$SELECT idem_pay(U&'next line \0085', 50)$$);
 SELECT pg_temp.error($$SELECT * FROM idem_lookup(NULL)$$);
 SELECT pg_temp.error($$SELECT * FROM idem_lookup('')$$);
 
--- 255 bytes, not characters
+-- the limit is 255 bytes, not characters
 SELECT length(key), replayed FROM idem_pay(repeat('k', 255), 50);
 SELECT length(key), octet_length(key), replayed FROM idem_pay(repeat('€', 85), 50);
 SELECT pg_temp.error($$SELECT idem_pay(repeat('€', 86), 50)$$);
@@ -26,22 +26,22 @@ SELECT key, replayed FROM idem_pay('bestellung-zürich-注文-🧾', 50);
 SELECT key, replayed FROM idem_pay('bestellung-zürich-注文-🧾', 50);
 SELECT replayed FROM idem_pay(U&'no\00a0break', 50);
 
--- compared byte by byte: case, trailing space and Unicode normal form all tell keys apart
+-- keys are compared byte by byte: case, spaces and Unicode normal forms make a difference
 SELECT key || '.' AS key, replayed FROM unnest('{Order,order,ORDER,"order ","order  "," order"}'::text[]) k, idem_pay(k, 50);
 SELECT octet_length(key), replayed FROM unnest(ARRAY[U&'caf\00e9', U&'cafe\0301']) k, idem_pay(k, 50);
 SELECT count(*) FROM idempotency.operation WHERE key ILIKE '%order%';
 
--- what looks like SQL is just a key
+-- a key that looks like SQL is a key like any other
 SELECT key, replayed FROM idem_pay($$'; DROP TABLE idempotency.operation; --$$, 50);
 SELECT key, replayed FROM idem_pay('%_\', 50);
 
--- scope: the same key in two scopes is two keys
+-- the same key in two scopes is two keys
 SELECT k.scope, p.amount, p.replayed
 FROM (VALUES ('', 1), ('tenant-a', 2), ('tenant-b', 3), ('tenant-a', 2)) k (scope, amount),
 	idem_pay('scoped', k.amount, scope => k.scope) p;
 SELECT scope, key, amount FROM idempotency.operation WHERE key = 'scoped' ORDER BY scope;
 
--- scope by setting and by argument; the argument wins
+-- the scope of the setting, and of the argument, which wins
 SET idempotency.scope = 'tenant-a';
 SELECT amount, replayed FROM idem_pay('scoped', 2);
 SELECT amount, replayed FROM idem_pay('scoped', 3, scope => 'tenant-b');
@@ -58,7 +58,7 @@ COMMIT;
 SELECT amount FROM idem_lookup('scoped');
 RESET idempotency.scope;
 
--- scope and key are two: no gluing them together differently
+-- scope and key are not concatenated: 'a' and 'bc' differ from 'ab' and 'c'
 SELECT replayed FROM idem_pay('bc', 1, scope => 'a');
 SELECT replayed FROM idem_pay('c', 1, scope => 'ab');
 
@@ -75,10 +75,10 @@ RESET idempotency.scope;
 SELECT pg_temp.error($$SELECT idem_payment('00000000-0000-7000-8000-000000000000')$$);
 SELECT pg_temp.error($$SELECT idem_payment(NULL)$$);
 
--- none of the refused calls left anything behind
+-- no refused call stored a row
 SELECT count(*) FROM idempotency.operation WHERE key = 'k' OR key ~ '[[:cntrl:]]' OR octet_length(key) NOT BETWEEN 1 AND 255;
 
--- a setting can be given in a database of another encoding: it is not taken for text of this one
+-- a setting that was set in a database of another encoding is refused if it is not valid in this one
 CREATE DATABASE regress_idem_bytes ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0;
 CREATE ROLE regress_idem_latin LOGIN SUPERUSER;
 SELECT current_database() AS here, current_user AS me \gset

@@ -1,4 +1,4 @@
--- What the install script grants on each of its objects, and that pg_dump takes it for the script's.
+-- What the install script grants on each of its objects. pg_dump must find the same in pg_init_privs.
 DROP EXTENSION idempotency;
 CREATE ROLE regress_idem_installer;
 CREATE ROLE regress_idem_owner;
@@ -29,12 +29,12 @@ CREATE EXTENSION idempotency;
 SELECT object, replace(acl::text, :'superuser', 'superuser') AS acl, initial FROM member ORDER BY object COLLATE "C";
 DROP EXTENSION idempotency;
 
--- neither the installer nor the database's owner is one
+-- neither the installer nor the database's owner is a superuser
 GRANT CREATE ON DATABASE :db TO regress_idem_installer;
 ALTER DATABASE :db OWNER TO regress_idem_owner;
 SET ROLE regress_idem_installer;
 CREATE SCHEMA app;
--- a function of the same name makes no name ambiguous, and gets no rights
+-- another function of the same name makes nothing ambiguous, and gets no rights
 CREATE FUNCTION app.idem_pay(integer) RETURNS integer LANGUAGE sql AS 'SELECT $1';
 CREATE EXTENSION idempotency SCHEMA app;
 RESET ROLE;

@@ -25,7 +25,7 @@ SELECT pg_temp.error($$SELECT idem_pay('k', 50.0001, 'KWD')$$);
 SELECT pg_temp.error($$SELECT idem_pay('k', 0.00001, 'CLF')$$);
 SELECT pg_temp.error($$SELECT idem_pay('k', 1.0000000000000000000000000000000000000000000000000001)$$);
 
--- as many decimals as the currency has; zeros behind them say nothing
+-- as many decimals as the currency has; further zeros are ignored
 SELECT amount, currency, refundable FROM idem_pay('usd', 50);
 SELECT amount, currency, refundable FROM idem_pay('usd-cents', 0.01);
 SELECT amount, currency, refundable FROM idem_pay('usd-zeros', 50.000);
@@ -58,7 +58,7 @@ SELECT pg_temp.error($$SELECT idem_pay('k', 50)$$);
 SELECT amount, currency FROM idem_pay('named', 50, 'EUR');
 RESET idempotency.currency;
 
--- a user's own currencies: known at once, gone with a rollback, in front of ISO 4217
+-- a user's own currencies: known at once, gone after a rollback, and preferred to ISO 4217
 SELECT pg_temp.error($$SELECT idem_pay('k', 0.00000001, 'BTC')$$);
 BEGIN;
 INSERT INTO idempotency.currency VALUES ('BTC', 8);
@@ -79,27 +79,27 @@ TRUNCATE idempotency.currency;
 SELECT pg_temp.error($$SELECT idem_pay('k', 0.00000001, 'BTC')$$);
 SELECT pg_temp.error($$SELECT idem_pay('k', 50.001)$$);
 
--- a replay does not depend on its currency being known still
+-- a replay works when its currency is no longer known
 SELECT amount, currency, replayed FROM idem_pay('btc', 0.00000001, 'BTC');
 SELECT amount, currency, replayed FROM idem_pay('usd-4', 50.0001);
 
--- what that table takes
+-- what idempotency.currency refuses
 SELECT pg_temp.error($$INSERT INTO idempotency.currency VALUES ('btc', 8)$$);
 SELECT pg_temp.error($$INSERT INTO idempotency.currency VALUES ('BTC', 19)$$);
 SELECT pg_temp.error($$INSERT INTO idempotency.currency VALUES ('BTC', -1)$$);
 SELECT pg_temp.error($$INSERT INTO idempotency.currency VALUES ('BTC', NULL)$$);
 SELECT pg_temp.error($$SELECT idempotency.table_changed()$$);
 
--- accounts have to wait for the ledger
+-- accounts are not supported yet
 SELECT pg_temp.error($$SELECT idem_pay('k', 50, from_account => 'alice')$$);
 SELECT pg_temp.error($$SELECT idem_pay('k', 50, to_account => 'bob')$$);
 
--- every code of ISO 4217 with the number of decimals that the standard gives it
+-- every code of ISO 4217 has the number of decimals that the standard gives it
 SELECT exponent, count(*), string_agg(code, ' ' ORDER BY code) AS codes
 FROM (SELECT code, (SELECT max(e) FROM generate_series(0, 5) e
 		WHERE pg_temp.error(format($f$SELECT idem_pay('iso %s %s', %s, %L)$f$, code, e, 1 + 0.1 ^ e, code)) = 'no error') AS exponent
 	FROM unnest(string_to_array('AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAD XAF XCD XCG XOF XPF YER ZAR ZMW ZWG', ' ')) code) c
 GROUP BY exponent ORDER BY exponent;
 
--- none of the refused calls left anything behind
+-- no refused call stored a row
 SELECT count(*) FROM idempotency.operation WHERE key = 'k';

@@ -1,6 +1,6 @@
--- The first call does the work, every later one gets its answer.
+-- The first call does the work, and every later one gets its answer.
 
--- first call, and replay
+-- the first call, and a replay
 SELECT key, seq, kind, status, amount, currency, authorized, captured, refunded, capturable, refundable,
 	from_account, to_account, reference, metadata, expires_at, replayed
 FROM idem_pay('gitcash-order-123', 50) \gx
@@ -8,13 +8,13 @@ CREATE TEMP TABLE first AS SELECT * FROM idem_lookup('gitcash-order-123');
 SELECT * FROM idem_pay('gitcash-order-123', 50) \gset
 SELECT :'replayed' AS replayed;
 
--- the replay is the first receipt, byte for byte
+-- a replay gives the first receipt, byte for byte
 SELECT r::text = f::text AS same FROM idem_pay('gitcash-order-123', 50) r, first f;
 
 -- one row was stored
 SELECT count(*) FROM idempotency.operation WHERE key = 'gitcash-order-123';
 
--- created_at and the payment id are the moment of the call
+-- created_at and the payment id have the time of the call
 SELECT created_at BETWEEN now() AND clock_timestamp() AS now FROM idem_pay('moment', 1);
 SELECT ('x' || substr(replace(payment_id::text, '-', ''), 1, 12))::bit(48)::bigint
 	= floor(extract(epoch FROM created_at) * 1000) AS time_of_payment_id,
@@ -37,7 +37,7 @@ SELECT key, amount, currency, reference, metadata, replayed
 FROM idem_pay(scope => 'shop-1', metadata => '{"cart":[1,2]}', reference => 'invoice 7', currency => 'EUR',
 	amount => 12.50, key => 'all-arguments');
 
--- the defaults of arguments are NULL, and NULL is the default
+-- the default of an argument is NULL, and NULL means the default
 SELECT replayed FROM idem_pay('defaults', 5);
 SELECT replayed FROM idem_pay('defaults', 5, NULL, NULL, NULL, NULL, NULL, NULL);
 SELECT replayed FROM idem_pay('defaults', 5, 'USD', scope => '');
@@ -53,7 +53,7 @@ SELECT k, l.amount FROM unnest('{defaults,never-seen,moment}'::text[]) k LEFT JO
 SELECT p.key, p.seq, p.status, p.amount, p.capturable, p.refundable, p.replayed
 FROM first f, idem_payment(f.payment_id) p;
 
--- anywhere a function may stand
+-- in a select list, in PL/pgSQL, and in a prepared statement
 SELECT (idem_pay('select-list', 3)).amount;
 DO $$
 DECLARE
@@ -80,5 +80,5 @@ SELECT length(metadata::text) AS length, replayed FROM idem_pay('large', 1, meta
 SELECT length(metadata::text) AS length, replayed FROM idem_pay('large', 1, metadata =>
 	(SELECT jsonb_object_agg(g, md5(g::text)) FROM generate_series(1, 5000) g));
 
--- there is no sequence to burn
+-- the extension has no sequence
 SELECT count(*) FROM pg_class WHERE relkind = 'S' AND relnamespace = 'idempotency'::regnamespace;

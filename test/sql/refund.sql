@@ -1,4 +1,4 @@
--- Giving back what was captured.
+-- Refunding what was captured.
 \getenv srcdir PG_ABS_SRCDIR
 \set include :srcdir '/include/step.psql'
 \i :include
@@ -24,7 +24,7 @@ SELECT pg_temp.step($$idem_refund('more-r1', pg_temp.p('more'), 20)$$);
 SELECT pg_temp.step($$idem_refund('more-r', pg_temp.p('more'), 30.01)$$);
 SELECT pg_temp.step($$idem_refund('more-r', pg_temp.p('more'), 30)$$);
 
--- of a hold: only what was captured
+-- of a hold, only what was captured can be refunded
 SELECT pg_temp.step($$idem_authorize('hold', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_refund('hold-r', pg_temp.p('hold'))$$);
 SELECT pg_temp.step($$idem_refund('hold-r', pg_temp.p('hold'), 1)$$);
@@ -32,7 +32,7 @@ SELECT pg_temp.step($$idem_capture('hold-c', pg_temp.p('hold'), 30, false)$$);
 SELECT pg_temp.step($$idem_refund('hold-r', pg_temp.p('hold'), 30.01)$$);
 SELECT pg_temp.step($$idem_refund('hold-r', pg_temp.p('hold'))$$);
 SELECT pg_temp.step($$idem_refund('hold-r2', pg_temp.p('hold'))$$);
--- all is given back and more can be captured: partially refunded; what is released then makes it refunded
+-- all is refunded, but more can be captured: partially refunded; after the void, the payment is refunded
 SELECT pg_temp.step($$idem_void('hold-v', pg_temp.p('hold'))$$);
 
 -- all arguments, by position and by name
@@ -42,7 +42,7 @@ SELECT pg_temp.step($$idem_refund(scope => 'shop-refund', metadata => '{"why":"l
 	payment_id => pg_temp.p('all', 'shop-refund'), key => 'all-r')$$);
 SELECT reference, metadata FROM idem_lookup('all-r', 'shop-refund');
 
--- decimals are those of the payment's currency
+-- an amount has the decimals of the payment's currency
 SELECT pg_temp.step($$idem_pay('jpy', 500, 'JPY')$$);
 SELECT pg_temp.step($$idem_refund('jpy-r', pg_temp.p('jpy'), 0.5)$$);
 SELECT pg_temp.step($$idem_refund('jpy-r', pg_temp.p('jpy'), 1.00)$$);
@@ -52,14 +52,14 @@ SELECT pg_temp.step($$idem_capture('kwd-c', pg_temp.p('kwd'), 0.0005)$$);
 SELECT pg_temp.step($$idem_capture('kwd-c', pg_temp.p('kwd'), 1.005, false)$$);
 SELECT pg_temp.step($$idem_refund('kwd-r', pg_temp.p('kwd'), 0.001)$$);
 SELECT pg_temp.step($$idem_capture('kwd-c2', pg_temp.p('kwd'))$$);
--- whatever the setting says
+-- the setting of the currency does not matter
 SET idempotency.currency = 'JPY';
 SELECT pg_temp.step($$idem_refund('kwd-r2', pg_temp.p('kwd'), 0.004)$$);
 SET idempotency.currency = 'nonsense';
 SELECT pg_temp.step($$idem_refund('kwd-r3', pg_temp.p('kwd'))$$);
 RESET idempotency.currency;
 
--- a currency of the user's own that is changed, then deleted: its payments go on with the decimals they were made with
+-- a user's own currency is changed, then deleted: its payments keep the decimals that they were made with
 INSERT INTO idempotency.currency VALUES ('BTC', 8);
 SELECT pg_temp.step($$idem_authorize('btc', 1, 'BTC')$$);
 SELECT pg_temp.step($$idem_capture('btc-c', pg_temp.p('btc'), 0.00000001, false)$$);

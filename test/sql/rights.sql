@@ -1,4 +1,4 @@
--- Giving and taking rights: in whose name, and that nobody gets by it what he could not have without it.
+-- Giving and revoking rights: in whose name, and that no caller gains rights by it.
 \getenv srcdir PG_ABS_SRCDIR
 \set include :srcdir '/include/error.psql'
 \i :include
@@ -19,7 +19,7 @@ CREATE EXTENSION idempotency SCHEMA app;
 GRANT USAGE ON SCHEMA app TO regress_idem_owner WITH GRANT OPTION;
 GRANT USAGE ON SCHEMA app TO regress_idem_deputy, regress_idem_later;
 RESET ROLE;
--- what some roles were granted on the extension's objects, and by whom
+-- the rights of some roles on the extension's objects, and which role gave them
 CREATE VIEW granted AS
 SELECT acl.grantee::regrole AS role, acl.grantor::regrole AS giver, acl.is_grantable, count(*) AS objects
 FROM (SELECT proacl AS acl FROM pg_proc WHERE pronamespace = 'app'::regnamespace
@@ -33,7 +33,7 @@ CREATE FUNCTION giver(role regrole) RETURNS text LANGUAGE sql AS
 	$$ SELECT CASE role WHEN current_setting('regress.superuser')::regrole THEN 'the superuser' ELSE role::text END $$;
 SELECT set_config('regress.superuser', :'superuser', false) = '' AS never;
 
--- the installer, the owner of the database, a superuser: each gives in the superuser's name, and takes
+-- the installer, the owner of the database and a superuser give rights in the superuser's name, and revoke them
 SET ROLE regress_idem_installer;
 SELECT app.idem_grant('regress_idem_app');
 SELECT role, giver(giver), is_grantable, objects FROM granted;
@@ -50,14 +50,14 @@ SET ROLE regress_idem_installer;
 SELECT app.idem_revoke('regress_idem_other');
 SELECT role, giver(giver), is_grantable, objects FROM granted;
 
--- what a role gave by hand, it gives by idem_grant in the superuser's name
+-- what a role gave by hand, idem_grant() gives in the superuser's name instead
 GRANT EXECUTE ON FUNCTION app.idem_purge() TO regress_idem_app;
 SELECT role, giver(giver), is_grantable, objects FROM granted;
 SELECT app.idem_grant('regress_idem_app', 'maintenance');
 SELECT role, giver(giver), is_grantable, objects FROM granted;
 SELECT app.idem_revoke('regress_idem_app');
 
--- a deputy gives what he holds the grant option on, and no more; whoever calls a function of his
+-- a deputy can give only what it has the grant option on, also if a superuser calls its function
 GRANT EXECUTE ON FUNCTION app.idem_grant(regrole, text), app.idem_revoke(regrole) TO regress_idem_deputy;
 SET ROLE regress_idem_deputy;
 SELECT pg_temp.error($$SELECT app.idem_grant('regress_idem_app')$$);
@@ -74,7 +74,7 @@ SET ROLE regress_idem_deputy;
 SELECT app.idem_grant('regress_idem_app', 'maintenance');
 SELECT pg_temp.error($$SELECT app.idem_grant('regress_idem_app')$$);
 SELECT role, giver(giver), is_grantable, objects FROM granted;
--- and takes what is given so, but not what is the superuser's own doing
+-- a deputy can revoke what idem_grant() gave, but not a grant option that the superuser gave
 RESET ROLE;
 GRANT EXECUTE ON FUNCTION app.idem_purge() TO regress_idem_other WITH GRANT OPTION;
 SET ROLE regress_idem_deputy;
@@ -83,13 +83,13 @@ SELECT replace(pg_temp.error($$SELECT app.idem_revoke('regress_idem_other')$$), 
 SELECT replace(pg_temp.error($$SELECT app.idem_revoke('regress_idem_installer')$$), :'superuser', 'superuser');
 SET ROLE regress_idem_owner;
 SELECT replace(pg_temp.error($$SELECT app.idem_revoke('regress_idem_installer')$$), :'superuser', 'superuser');
--- of what he gave by hand, he is the giver: others are told so
+-- the installer cannot revoke what the deputy gave by hand; the error names the deputy
 SET ROLE regress_idem_deputy;
 GRANT EXECUTE ON FUNCTION app.idem_purge() TO regress_idem_app;
 SET ROLE regress_idem_installer;
 SELECT pg_temp.error($$SELECT app.idem_revoke('regress_idem_app')$$);
 SELECT pg_temp.error($$SELECT app.idem_revoke('regress_idem_deputy')$$);
--- a failure in another's name leaves the caller who he was
+-- after an error in another role's name, the caller is the current role again
 DO $$
 BEGIN
 	PERFORM app.idem_revoke('regress_idem_deputy');
@@ -105,7 +105,7 @@ SELECT app.idem_revoke('regress_idem_deputy');
 SELECT app.idem_revoke('regress_idem_other');
 SELECT role, giver(giver), is_grantable, objects FROM granted;
 
--- nothing is given of what the installer has added to the extension, under our names
+-- objects that the installer has added to the extension under our names are not given
 SET ROLE regress_idem_installer;
 CREATE FUNCTION app.idem_pay(integer) RETURNS integer LANGUAGE sql AS 'SELECT $1';
 REVOKE ALL ON FUNCTION app.idem_pay(integer) FROM PUBLIC;
@@ -118,7 +118,7 @@ SELECT app.idem_grant('regress_idem_app', 'auditor');
 SELECT has_function_privilege('regress_idem_app', 'app.idem_pay(integer)', 'EXECUTE') AS function,
 	has_table_privilege('regress_idem_app', 'app.operation', 'SELECT') AS "table";
 SELECT app.idem_revoke('regress_idem_app');
--- nor does he get at ours
+-- the installer cannot change our objects
 SET ROLE regress_idem_installer;
 SELECT pg_temp.error('ALTER EXTENSION idempotency DROP FUNCTION app.idem_grant(regrole, text)');
 SELECT pg_temp.error('ALTER FUNCTION app.idem_grant(regrole, text) SECURITY DEFINER');
@@ -131,13 +131,13 @@ ALTER EXTENSION idempotency DROP TABLE app.operation;
 DROP FUNCTION app.idem_pay(integer);
 DROP TABLE app.operation;
 RESET ROLE;
--- what is missing is missed
+-- a missing object is an error
 BEGIN;
 ALTER EXTENSION idempotency DROP FUNCTION app.idem_void(text, uuid, text, jsonb, text);
 SELECT pg_temp.error($$SELECT app.idem_grant('regress_idem_app')$$);
 ROLLBACK;
 
--- names in the installer's schemas, and his types, are not looked at in another's name
+-- functions and types of the installer's schemas are not used in another role's name
 SET ROLE regress_idem_installer;
 CREATE SCHEMA trap;
 CREATE FUNCTION trap.trap() RETURNS boolean LANGUAGE plpgsql AS $$
@@ -157,7 +157,7 @@ SELECT app.idem_grant('regress_idem_app'::trap.role, 'auditor'::trap.text);
 SELECT app.idem_revoke('regress_idem_app'::trap.role);
 RESET search_path;
 RESET ROLE;
--- event triggers of a superuser do not run with his rights for the installer
+-- an event trigger does not run as a superuser when the installer calls idem_grant()
 CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS $$
 BEGIN
 	RAISE NOTICE '%, as %: % objects', tg_tag, current_user, (SELECT count(*) FROM pg_event_trigger_ddl_commands());
@@ -171,7 +171,7 @@ RESET ROLE;
 DROP EVENT TRIGGER regress_idem_watch;
 DROP FUNCTION watch();
 
--- who owns the database when the extension is installed has what the installer has, but for INSERT
+-- the owner of the database at the time of the installation has the installer's rights, except the INSERT for restoring
 SET ROLE regress_idem_owner;
 SELECT replayed FROM app.idem_pay('of the owner', 1);
 SELECT count(*) FROM idempotency.operation;
@@ -181,7 +181,7 @@ SELECT pg_temp.error('INSERT INTO idempotency.operation SELECT * FROM idempotenc
 SELECT pg_temp.error('DELETE FROM idempotency.operation');
 GRANT SELECT ON idempotency.operation TO regress_idem_other;
 SELECT role, giver(giver), is_grantable, objects FROM granted;
--- who owns it later has that too, as long as he does, but hands it on by idem_grant alone
+-- a later owner has them, too, while it owns the database, but can give them by idem_grant() only
 RESET ROLE;
 ALTER DATABASE :db OWNER TO regress_idem_later;
 SET ROLE regress_idem_later;
@@ -192,14 +192,14 @@ SELECT app.idem_grant('regress_idem_app', 'auditor');
 SELECT role, giver(giver), is_grantable, objects FROM granted;
 SELECT app.idem_revoke('regress_idem_app');
 SELECT pg_temp.error($$SELECT app.idem_revoke('regress_idem_other')$$);
--- who may give rights on the functions, but cannot open their schema
+-- a role that may give rights on the functions, but not USAGE on their schema
 SELECT pg_temp.error($$SELECT app.idem_grant('regress_idem_new')$$);
 RESET ROLE;
 ALTER DATABASE :db OWNER TO :superuser;
 SET ROLE regress_idem_later;
 SELECT pg_temp.error($$SELECT app.idem_lookup('of a later owner')$$);
 SELECT pg_temp.error($$SELECT app.idem_grant('regress_idem_later')$$);
--- a superuser can take it from both
+-- a superuser can revoke the rights of both owners
 RESET ROLE;
 SELECT pg_temp.error($$SELECT app.idem_revoke('regress_idem_owner')$$);
 SELECT app.idem_revoke('regress_idem_other');
@@ -211,7 +211,7 @@ SELECT pg_temp.error($$SELECT app.idem_lookup('of the owner')$$);
 SELECT pg_temp.error($$SELECT app.idem_grant('regress_idem_owner')$$);
 SELECT pg_temp.error('SELECT FROM idempotency.currency');
 RESET ROLE;
--- a giver that can no longer name what it gave
+-- a role that gave a right, and can no longer name the object
 SET ROLE regress_idem_installer;
 GRANT EXECUTE ON FUNCTION app.idem_purge() TO regress_idem_deputy WITH GRANT OPTION;
 SET ROLE regress_idem_deputy;
@@ -234,7 +234,7 @@ DROP FUNCTION giver;
 DROP EXTENSION idempotency;
 DROP OWNED BY regress_idem_installer, regress_idem_owner, regress_idem_later, regress_idem_deputy, regress_idem_app, regress_idem_other, regress_idem_new CASCADE;
 DROP ROLE regress_idem_installer, regress_idem_owner, regress_idem_later, regress_idem_deputy, regress_idem_app, regress_idem_other, regress_idem_new;
--- where PUBLIC gets no rights on new functions
+-- a database in which PUBLIC gets no rights on new functions
 BEGIN;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 CREATE EXTENSION idempotency;

@@ -1,4 +1,4 @@
--- Rights: who may call, and whose keys are whose.
+-- Rights: which roles may call the functions, and which may see a key.
 CREATE ROLE regress_idem_app;
 CREATE ROLE regress_idem_other;
 CREATE ROLE regress_idem_team;
@@ -6,7 +6,7 @@ CREATE ROLE regress_idem_auditor;
 CREATE ROLE regress_idem_cron;
 GRANT regress_idem_app TO regress_idem_team;
 
--- without rights: nothing
+-- a role without rights can do nothing
 SET ROLE regress_idem_app;
 SELECT * FROM idem_pay('role', 50);
 SELECT * FROM idem_lookup('role');
@@ -16,13 +16,13 @@ SELECT idem_revoke('regress_idem_app');
 SELECT * FROM idempotency.operation;
 RESET ROLE;
 
--- nothing is open to everybody
+-- PUBLIC may execute only what is listed here
 SELECT p.oid::regprocedure AS open_to_public FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.classid = 'pg_proc'::regclass
 	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'idempotency')
 	AND has_function_privilege('regress_idem_app', p.oid, 'EXECUTE');
 
--- idem_grant: just the functions
+-- idem_grant gives an application the functions, and no table
 SELECT idem_grant('regress_idem_app');
 SELECT idem_grant('regress_idem_other');
 SELECT idem_grant('regress_idem_team');
@@ -34,7 +34,7 @@ WHERE c.relnamespace = 'idempotency'::regnamespace AND c.relkind IN ('r', 'v')
 	AND has_table_privilege('regress_idem_app', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER');
 SELECT has_schema_privilege('regress_idem_app', 'idempotency', 'USAGE, CREATE') AS schema_rights;
 
--- for maintenance and for auditors it gives others
+-- idem_grant gives other rights for maintenance and to auditors
 SELECT idem_grant('regress_idem_cron', 'maintenance');
 SELECT idem_grant('regress_idem_auditor', kind => 'auditor');
 SELECT idem_grant('regress_idem_app', NULL);
@@ -55,7 +55,7 @@ SET ROLE regress_idem_cron;
 SELECT idem_expire() >= 0 AS expires, idem_purge() >= 0 AS purges;
 SELECT idem_check();
 RESET ROLE;
--- each function is given to some kind of role, but for these
+-- functions that no kind of rights has
 SELECT p.oid::regprocedure AS not_by_idem_grant FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.classid = 'pg_proc'::regclass
 	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'idempotency')
@@ -63,7 +63,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.classid 
 	AND NOT EXISTS (SELECT FROM (VALUES ('regress_idem_app'), ('regress_idem_cron'), ('regress_idem_auditor')) AS r(role)
 		WHERE has_function_privilege(role, p.oid, 'EXECUTE'));
 
--- another role's key: ID403, the same whatever was asked
+-- another role's key: ID403, whatever was asked for
 SET ROLE regress_idem_app;
 SELECT amount, replayed FROM idem_pay('role', 50, reference => 'secret');
 SELECT amount, replayed FROM idem_pay('role', 50, reference => 'secret');
@@ -81,22 +81,22 @@ SET ROLE regress_idem_other;
 SELECT * FROM idem_payment(:'payment_id');
 SELECT amount, replayed FROM idem_pay('role', 50, scope => 'other');
 
--- a role with that role's privileges: its keys are mine
+-- a role with the privileges of the key's role gets the answer
 SET ROLE regress_idem_team;
 SELECT amount, replayed FROM idem_pay('role', 50, reference => 'secret');
 SELECT amount FROM idem_lookup('role');
 SELECT amount FROM idem_payment(:'payment_id');
 SELECT amount, replayed FROM idem_pay('team', 50);
--- but not the other way round
+-- the key's role does not get the answers of such a role
 SET ROLE regress_idem_app;
 SELECT amount FROM idem_lookup('team');
 RESET ROLE;
 
--- a superuser may see all; the row says who made it
+-- a superuser may see every key; the row has the role that made it
 SELECT key, amount FROM idem_lookup('team');
 SELECT scope, key, role FROM idempotency.operation WHERE key IN ('role', 'team') ORDER BY role;
 
--- inside a SECURITY DEFINER function the key is its owner's
+-- inside a SECURITY DEFINER function, the key belongs to the function's owner
 CREATE FUNCTION pay_as_owner(key text) RETURNS boolean LANGUAGE sql SECURITY DEFINER
 	SET search_path = public, pg_temp AS 'SELECT replayed FROM idem_pay(key, 50)';
 ALTER FUNCTION pay_as_owner OWNER TO regress_idem_app;
@@ -107,7 +107,7 @@ SELECT * FROM idem_lookup('by-owner');
 RESET ROLE;
 DROP FUNCTION pay_as_owner;
 
--- the role is gone: only a superuser may
+-- the key's role was dropped: only a superuser may see the key
 CREATE ROLE regress_idem_gone;
 SELECT idem_grant('regress_idem_gone');
 SET ROLE regress_idem_gone;
@@ -127,7 +127,7 @@ DELETE FROM idempotency.operation;
 SELECT idem_lookup('role');
 RESET ROLE;
 
--- idem_revoke takes back all of it
+-- idem_revoke revokes all of it
 SELECT idem_revoke('regress_idem_app');
 SET ROLE regress_idem_app;
 SELECT * FROM idem_lookup('role');
@@ -142,7 +142,7 @@ SELECT idem_grant('-');
 SELECT idem_grant(1);
 SELECT idem_revoke('-');
 
--- names that need quotes, and a search_path with traps in it
+-- names that need quotes, and a search_path with traps
 CREATE ROLE "regress_idem ""quoted""";
 CREATE SCHEMA trap;
 CREATE FUNCTION trap.format(text, VARIADIC "any") RETURNS text LANGUAGE internal AS 'text_format';
@@ -161,7 +161,7 @@ RESET search_path;
 SELECT key, role FROM idempotency.operation WHERE key = 'trapped';
 DROP SCHEMA trap CASCADE;
 
--- for a function schema that is closed, idem_grant opens the door
+-- idem_grant gives USAGE on the schema of the functions
 BEGIN;
 DROP EXTENSION idempotency;
 CREATE SCHEMA closed;

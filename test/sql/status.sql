@@ -6,7 +6,7 @@ SET idempotency.scope = 'status';
 -- the scopes of this test and of those before it
 \set scopes '{authorize,cancel,capture,decline,followup,refund,status}'
 
--- one payment in each state, called after it
+-- one payment in each state, named after it
 SELECT payment_id AS p FROM idem_authorize('authorized', 100, 'EUR') \gset
 SELECT payment_id AS p FROM idem_authorize('partially_captured', 100, 'EUR') \gset
 SELECT FROM idem_capture('pc-1', :'p', 30, false);
@@ -28,7 +28,7 @@ SELECT FROM idem_refund('r-1', :'p', 40);
 SELECT FROM idem_refund('r-2', :'p', 60);
 SELECT payment_id AS p FROM idem_pay('refunded, by cancelling', 100, 'KWD') \gset
 SELECT FROM idem_cancel('refunded, by cancelling');
--- and those that change with time
+-- payments whose state changes when the hold expires
 SELECT payment_id AS p FROM idem_authorize('expired', 100, 'EUR', expires_in => '1 millisecond') \gset
 SELECT payment_id AS p FROM idem_authorize('succeeded, the rest expired', 100, 'EUR', expires_in => '1 second') \gset
 SELECT FROM idem_capture('se-1', :'p', 30, false);
@@ -45,7 +45,7 @@ SELECT FROM idem_capture('st-1', :'p', 30);
 SELECT key, status, capturable FROM idempotency.payment p
 WHERE scope = 'status' AND expires_at - created_at = '1 second' ORDER BY key;
 SELECT FROM pg_sleep(1.05);
--- and with what is declined on top, which changes nothing
+-- declined operations, which change nothing
 SET idempotency.declines = record;
 SELECT payment_id AS p FROM idem_pay('succeeded, with a decline', 100, 'EUR') \gset
 SELECT FROM idem_refund('d-1', :'p', 100.01);
@@ -62,7 +62,7 @@ WHERE scope = 'status' AND o.seq = 1 ORDER BY o.key;
 SELECT o.key FROM idempotency.payment p JOIN idempotency.operation o USING (scope, payment_id)
 WHERE scope = 'status' AND o.seq = 1 AND o.key !~ ('^' || p.status);
 
--- idem_payment says the same of each of them, and of the other tests' payments
+-- idem_payment agrees with the view, also about the other tests' payments
 SELECT count(*) > 0 AS payments, count(*) FILTER (WHERE
 	(v.status, v.currency, v.authorized, v.captured, v.refunded, v.capturable, v.refundable, v.from_account, v.to_account,
 	 v.expires_at, v.changed_at)
@@ -70,21 +70,21 @@ SELECT count(*) > 0 AS payments, count(*) FILTER (WHERE
 	(p.status, p.currency, p.authorized, p.captured, p.refunded, p.capturable, p.refundable, p.from_account, p.to_account,
 	 p.expires_at, p.created_at)) AS differ
 FROM idempotency.payment v, idem_payment(v.payment_id, v.scope) p WHERE v.scope = ANY(:'scopes');
--- to the last decimal
+-- they agree to the last decimal
 SELECT count(*) AS differ FROM idempotency.payment v, idem_payment(v.payment_id, v.scope) p
 WHERE v.scope = ANY(:'scopes') AND concat_ws(' ', v.authorized, v.captured, v.refunded, v.capturable, v.refundable) <>
 	concat_ws(' ', p.authorized, p.captured, p.refunded, p.capturable, p.refundable);
--- every payment is there, but what was cancelled unused
+-- the view has every payment, except keys that were cancelled unused
 SELECT count(*) AS missing FROM idempotency.operation o
 WHERE scope = ANY(:'scopes') AND kind <> 'cancel' AND NOT EXISTS (SELECT FROM idempotency.payment v WHERE (v.scope, v.payment_id) = (o.scope, o.payment_id));
 SELECT count(*) AS too_many FROM idempotency.payment v WHERE v.scope = ANY(:'scopes') AND NOT EXISTS
 	(SELECT FROM idempotency.operation o WHERE (v.scope, v.payment_id) = (o.scope, o.payment_id) AND kind IN ('pay', 'authorize'));
 SELECT count(*) = count(DISTINCT (scope, payment_id)) AS once FROM idempotency.payment WHERE scope = ANY(:'scopes');
 
--- the laws of the amounts, in every row
+-- the laws of the amounts hold in every row
 SELECT count(*) AS outlaws FROM idempotency.operation
 WHERE scope = ANY(:'scopes') AND NOT (0 <= refunded AND refunded <= captured AND 0 <= released AND captured + released <= authorized);
--- and each operation changes its own total, by its amount
+-- each operation changes its own total, by its amount
 SELECT count(*) AS wrong FROM (
 	SELECT *, lag(captured) OVER w AS c, lag(refunded) OVER w AS r, lag(released) OVER w AS l, lag(seq) OVER w AS s,
 		lag(authorized) OVER w AS a, lag(currency) OVER w AS cu, lag(expires_at) OVER w AS e
@@ -101,7 +101,7 @@ WHERE CASE
 	WHEN kind = 'refund' THEN captured <> c OR released <> l OR refunded <> r + amount
 	ELSE true END;
 
--- the history is what the keys replay, in order
+-- the history has what the keys replay, in order
 SELECT count(*) AS operations, count(*) FILTER (WHERE h::text <> l::text) AS differ, bool_and(h.replayed) AS replayed
 FROM idempotency.payment v, idem_history(v.payment_id) h, idem_lookup(h.key) l WHERE v.scope = 'status';
 SELECT h.seq, h.key, h.status FROM idem_history(pg_temp.p('succeeded, the rest voided')) h;
@@ -112,7 +112,7 @@ SELECT pg_temp.step($$idem_history(NULL)$$);
 SELECT pg_temp.step($$idem_history(pg_temp.p('succeeded'), 'another')$$);
 SELECT pg_temp.step($$idem_history(pg_temp.p('succeeded'), E'\n')$$);
 SELECT pg_temp.step($$idem_payment(pg_temp.p('succeeded'), 'another')$$);
--- it has more rows than fit in memory
+-- a history that does not fit in work_mem
 SET work_mem = '64kB';
 SELECT payment_id AS p FROM idem_pay('long', 3000, 'EUR') \gset
 SELECT count(*) FROM generate_series(1, 2999) i, idem_refund('long-' || i, :'p', 1);
@@ -120,7 +120,7 @@ SELECT count(*), sum(amount) FILTER (WHERE seq > 1) AS refunded, bool_and(seq = 
 FROM (SELECT seq, amount, row_number() OVER () AS n FROM idem_history(:'p')) h;
 RESET work_mem;
 SELECT seq, refundable FROM idem_payment(:'p');
--- it can be left half read, and does nothing but read
+-- a history of which only a part is read, in a read-only transaction
 BEGIN READ ONLY;
 SELECT seq FROM idem_history(:'p') LIMIT 2;
 SELECT (idem_history(:'p')).seq LIMIT 2;

@@ -1,4 +1,4 @@
--- Whose payment is whose: it belongs to the role that started it, whoever goes on with it.
+-- A payment belongs to the role that started it, whichever role continues it.
 \getenv srcdir PG_ABS_SRCDIR
 \set include :srcdir '/include/step.psql'
 \i :include
@@ -17,7 +17,7 @@ SELECT pg_temp.step($$idem_cancel('cancelled')$$);
 RESET ROLE;
 SELECT pg_temp.p('pay') AS pay, pg_temp.p('hold') AS hold \gset
 
--- a stranger gets ID403 from each function, whatever is asked, and does not learn what there is
+-- a stranger gets ID403 from each function, and learns nothing about the payment
 SET ROLE regress_idem_stranger;
 SELECT pg_temp.step(format($$idem_refund('x', %L, 1)$$, :'pay'));
 SELECT pg_temp.step(format($$idem_refund('x', %L, 1000)$$, :'pay'));
@@ -36,19 +36,19 @@ SELECT pg_temp.step($$idem_cancel('pay')$$);
 SELECT pg_temp.step($$idem_cancel('hold')$$);
 SELECT pg_temp.step($$idem_cancel('cancelled')$$);
 SELECT pg_temp.step($$idem_pay('cancelled', 1)$$);
--- nor are its refused requests stored
+-- a stranger's requests are never stored as declined
 SET idempotency.declines = record;
 SELECT pg_temp.step(format($$idem_refund('x', %L, 1000)$$, :'pay'));
 RESET idempotency.declines;
 RESET ROLE;
 SELECT count(*) FROM idempotency.operation WHERE scope = 'team' AND key = 'x';
 
--- who has the privileges of the payment's role goes on with it
+-- a role with the privileges of the payment's role may continue the payment
 SET ROLE regress_idem_support;
 SELECT pg_temp.step(format($$idem_refund('r-support', %L, 10)$$, :'pay'));
 SELECT pg_temp.step(format($$idem_capture('c-support', %L, 20, false)$$, :'hold'));
 SELECT pg_temp.show(idem_payment(:'pay'));
--- and the first role still sees the payment, its whole history, and goes on with it, but not the keys of the other
+-- the payment's role sees the payment and its history, and may continue it; but it cannot replay the other role's keys
 SET ROLE regress_idem_shop;
 SELECT pg_temp.show(idem_payment(:'pay'));
 SELECT pg_temp.show(h) FROM idem_history(:'pay') h;
@@ -69,7 +69,7 @@ SELECT o.seq, o.key, o.role, o.owner, v.owner AS owner_of_payment
 FROM idempotency.operation o JOIN idempotency.payment v USING (scope, payment_id)
 WHERE scope = 'team' ORDER BY payment_id, seq;
 
--- a member goes on only as long as it is one
+-- a former member may not continue the payment
 REVOKE regress_idem_shop FROM regress_idem_support;
 SET ROLE regress_idem_support;
 SELECT pg_temp.step(format($$idem_refund('r-late', %L, 1)$$, :'hold'));
@@ -77,7 +77,7 @@ SELECT pg_temp.step(format($$idem_payment(%L)$$, :'pay'));
 SELECT pg_temp.step($$idem_lookup('r-support')$$);
 RESET ROLE;
 
--- the view and the table are for those who have SELECT on them, and the functions give none
+-- the view and the table need SELECT; EXECUTE on the functions gives none
 SET ROLE regress_idem_shop;
 SELECT count(*) FROM idempotency.payment;
 RESET ROLE;
@@ -94,7 +94,7 @@ RESET ROLE;
 REVOKE ALL ON idempotency.operation, idempotency.payment FROM regress_idem_stranger;
 REVOKE ALL ON SCHEMA idempotency FROM regress_idem_stranger;
 
--- without EXECUTE, none of the functions
+-- without EXECUTE, no function can be called
 SELECT idem_revoke('regress_idem_stranger');
 SET ROLE regress_idem_stranger;
 SELECT pg_temp.step(format($$idem_refund('x', %L)$$, :'pay'));
@@ -105,7 +105,7 @@ SELECT pg_temp.step($$idem_cancel('x')$$);
 SELECT pg_temp.step(format($$idem_history(%L)$$, :'pay'));
 RESET ROLE;
 
--- the role that started it is gone: only a superuser goes on
+-- the payment's role was dropped: only a superuser may continue the payment
 SELECT idem_revoke(r) FROM unnest('{regress_idem_shop,regress_idem_support}'::regrole[]) r;
 REVOKE ALL ON step FROM PUBLIC;
 DROP ROLE regress_idem_shop, regress_idem_stranger;

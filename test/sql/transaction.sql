@@ -3,7 +3,7 @@
 \set include :srcdir '/include/error.psql'
 \i :include
 
--- rolled back: the key was never there
+-- rolled back: the key was never used
 BEGIN;
 SELECT replayed FROM idem_pay('rolled-back', 50);
 SELECT replayed FROM idem_pay('rolled-back', 50);
@@ -11,7 +11,7 @@ ROLLBACK;
 SELECT count(*) FROM idem_lookup('rolled-back');
 SELECT amount, replayed FROM idem_pay('rolled-back', 60);
 
--- a savepoint rolled back, and tried again
+-- rolled back to a savepoint, and tried again
 BEGIN;
 SAVEPOINT s;
 SELECT replayed FROM idem_pay('savepoint', 50);
@@ -24,7 +24,7 @@ RELEASE t;
 COMMIT;
 SELECT amount FROM idem_lookup('savepoint');
 
--- deep in savepoints, with an error between
+-- nested savepoints, with an error between them
 BEGIN;
 SAVEPOINT a;
 SELECT replayed FROM idem_pay('deep-1', 1);
@@ -37,7 +37,7 @@ RELEASE a;
 COMMIT;
 SELECT key, amount FROM idempotency.operation WHERE key LIKE 'deep-%' ORDER BY key;
 
--- the exception block of a function is a savepoint too
+-- an exception block is a subtransaction, too
 DO $$
 BEGIN
 	PERFORM idem_pay('exception', 50);
@@ -56,11 +56,11 @@ FROM (SELECT idem_pay('many-times', 50) AS r FROM generate_series(1, 100)) s;
 SELECT pg_temp.error($$SELECT idem_pay('twice-differently', a) FROM generate_series(1, 2) a$$);
 SELECT count(*) FROM idem_lookup('twice-differently');
 
--- and of a statement that fails, none
+-- a statement that fails: no effect
 SELECT pg_temp.error($$SELECT idem_pay('fails-later-' || a, 50), 1 / (a - 3) FROM generate_series(1, 5) a$$);
 SELECT count(*) FROM idempotency.operation WHERE key LIKE 'fails-later-%';
 
--- with the application's own rows, in one transaction
+-- the application's own rows in the same transaction
 CREATE TEMP TABLE shipment (order_key text);
 CREATE FUNCTION pg_temp.ship(order_key text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -78,7 +78,7 @@ ROLLBACK;
 SELECT pg_temp.ship('order-3');
 SELECT order_key, count(*) FROM shipment GROUP BY order_key ORDER BY order_key;
 
--- read-only: known keys are answered, new ones refused
+-- read-only: known keys are answered, new ones are refused
 SET default_transaction_read_only = on;
 SELECT amount, replayed FROM idem_pay('savepoint', 70);
 SELECT amount, replayed FROM idem_lookup('savepoint');
@@ -91,7 +91,7 @@ SET TRANSACTION READ ONLY;
 SELECT replayed FROM idem_pay('then-read-only', 50);
 COMMIT;
 
--- the isolation levels above read committed, alone
+-- the higher isolation levels, without other sessions
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT replayed FROM idem_pay('repeatable-read', 50);
 SELECT replayed FROM idem_pay('repeatable-read', 50);
@@ -102,7 +102,7 @@ SELECT replayed FROM idem_pay('serializable', 50);
 SELECT replayed FROM idem_pay('repeatable-read', 50);
 COMMIT;
 
--- a cursor held over the commit has run once
+-- a cursor WITH HOLD runs its query once
 BEGIN;
 DECLARE c CURSOR WITH HOLD FOR SELECT key, replayed FROM idem_pay('cursor', 50);
 COMMIT;
