@@ -187,7 +187,7 @@ extern void operation_assert_valid(const Operation *op, const Operation *newest)
 /* The code of its currency.  Empty for a key that was cancelled unused. */
 extern text *operation_currency(const Operation *op);
 
-/* Its kind. */
+/* Its kind; OPERATION_UNKNOWN if the word for it was written by hand. */
 extern OperationKind operation_kind(const Operation *op);
 
 /* Is it of this kind? */
