@@ -1,9 +1,9 @@
-# Many clients send the same keys at the same time, through bad connections: is every payment made once,
-# and does everybody get the same receipt?
+# Many clients send the same keys at the same time, through bad connections. Is every payment made once,
+# and does every client get the same receipt?
 #
 # 32 processes send the same 1,000 keys, each in its own order. Some lose the connection after sending
-# COMMIT, so that they cannot know whether it happened; some lose it before; some roll back; some pay
-# several keys in one transaction. All of them send again till they have a receipt.
+# COMMIT, and cannot know whether it happened. Some lose it before. Some roll back. Some pay several keys
+# in one transaction. All of them send again until they have a receipt.
 use strict;
 use warnings;
 
@@ -31,8 +31,8 @@ CONF
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION idempotency');
 
-# Two more keys, which transactions here hold when the clients start. The first commits, the second does
-# not, so one of those who wait for it has to become the one that pays.
+# Two more keys are in flight here when the clients start. The first transaction commits. The second rolls
+# back, so one of the clients that wait for it has to pay.
 my $observer = Client->new($node);
 my ($committer, $quitter) = map { Client->new($node) } 1 .. 2;
 $_->do('BEGIN') for $committer, $quitter;
@@ -93,7 +93,7 @@ is($payers{'gate that commits'}, 0, 'of those who waited for a payment that comm
 is($results[0]{receipt}{'gate that commits'}, $gate_receipt, 'they have its receipt');
 is($payers{'gate that rolls back'}, 1, 'of those who waited for a payment that rolled back, one paid');
 
-# The connections really were cut, and the server noticed.
+# The connections were cut, and the server noticed.
 cmp_ok($did{'cut after COMMIT'}, '>', 0, 'connections were cut after COMMIT');
 is(sum(map { $_->{changed} } @results), 0, 'COMMIT was done though its answer was lost: the receipt stands');
 cmp_ok($did{'cut after the call'}, '>', 0, 'connections were cut after a call that is its own transaction');
@@ -127,13 +127,13 @@ sub amount
 	return 1 + $i % 97 + 0.25 * ($i % 4);
 }
 
-# One client process. What it gives back:
+# One client process. It returns:
 #	receipt		key => receipt
-#	paid		key => 1 if it was told that it is the one that paid
-#	lost		key => 1 if an answer did not reach it
+#	paid		key => 1 if an answer said that this client paid
+#	lost		key => 1 if an answer was lost
 #	ghosts		receipts of payments in transactions that did not commit
-#	changed		number of keys whose receipt was another one after the answer to COMMIT was lost
-#	did			how often it did what
+#	changed		number of keys whose receipt differed after the answer to COMMIT was lost
+#	did			what it did => how often
 sub client
 {
 	my ($number) = @_;
@@ -143,7 +143,7 @@ sub client
 		default_transaction_isolation => $isolation[ $number % @isolation ] });
 	my $client = Client->new(@connect);
 
-	# Runs a piece of work, again and again as long as it fails with what asks for that.
+	# Runs a piece of work, again and again while it fails with 40001 or 40P01.
 	my $retry = sub {
 		my ($work) = @_;
 		for my $try (1 .. 1000)
@@ -221,8 +221,7 @@ sub client
 
 	$pay->([ $_, 1 ]) for 'gate that commits', 'gate that rolls back';
 
-	# Most keys are new to all only while the clients are at their first hundred, so that is where the
-	# trouble is.
+	# Most keys are new only while the clients send their first hundred, so most trouble happens there.
 	my @requests = map { [ "key $_", amount($_) ] } shuffle(1 .. KEYS);
 	while (my $request = shift @requests)
 	{

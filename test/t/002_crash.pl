@@ -1,5 +1,5 @@
-# The server crashes while payments are made, held, captured and refunded: is every operation that a client was told
-# of still there, is every other transaction either whole or not there at all, and can all of them be sent again?
+# The server crashes while clients pay, authorize, capture and refund. Is every operation that was reported to a
+# client still there? Is every other transaction there in whole or not at all? Can all of them be sent again?
 #
 # fsync is off, as in all tests: the processes crash here, not the machine.
 use strict;
@@ -36,7 +36,7 @@ for my $key ('to be committed', 'to be rolled back')
 	($prepared{$key}) = $c->pay($key, 5);
 	$c->do("PREPARE TRANSACTION '$key'");
 }
-# And one in a transaction that is only open.
+# One key is in a transaction that is open, and not prepared.
 $c->do('BEGIN');
 my ($open) = $c->pay('open', 5);
 
@@ -53,7 +53,7 @@ my ($receipt, $replayed) = $c->pay('open', 5);
 is($replayed, 'f', 'the key of a transaction that was open is new again');
 isnt($receipt, $open, 'and gets a new receipt');
 
-# Prepared transactions hold their keys across the crash, for as long as it takes.
+# Prepared transactions hold their keys across the crash, until they are ended.
 for my $key (sort keys %prepared)
 {
 	$c->do('SET idempotency.in_flight = fail');
@@ -78,7 +78,7 @@ isnt($receipt, $prepared{'to be rolled back'}, 'and has a receipt of its own');
 is_deeply([ $c->pay('to be rolled back', 5) ], [ $receipt, 't' ], 'which everybody else gets too');
 $_->close for @waiting;
 
-# kill -9 of one backend, in the middle of a transaction: the postmaster then restarts all of them.
+# kill -9 of one backend in the middle of a transaction. The postmaster then restarts all backends.
 my $victim = Client->new($node);
 $victim->do('BEGIN');
 my ($ghost) = $victim->pay('victim', 5);
@@ -95,7 +95,7 @@ $c = Client->new($node);
 is($replayed, 'f', "the killed backend's key is new again");
 isnt($receipt, $ghost, 'and gets a new receipt');
 
-# A client that goes away in the middle of a transaction, while another one waits for its key.
+# A client goes away in the middle of a transaction, while another one waits for its key.
 my ($gone, $next) = map { Client->new($node) } 1 .. 2;
 $gone->do('BEGIN');
 ($ghost) = $gone->pay('cut', 5);
@@ -110,7 +110,7 @@ is_deeply([ $c->pay('cut', 5) ], [ $receipt, 't' ], 'the key is used once');
 $node->stop;
 done_testing();
 
-# Lets clients pay, with $crash->() in the middle, and looks at what is left.
+# Lets clients pay, calls $crash->() in the middle, and checks what is left.
 sub crash_under_load
 {
 	my ($what, $crash) = @_;
@@ -130,7 +130,7 @@ sub crash_under_load
 	is($new->value('SELECT count(*) FROM (SELECT FROM idempotency.operation GROUP BY scope, key HAVING count(*) > 1) twice'),
 		0, "$what: no key is there twice");
 
-	# what clients had been told is as they had been told it
+	# What was reported to clients is stored as it was reported.
 	my ($told, $kept) = (0, 0);
 	for my $result (@results)
 	{
@@ -144,7 +144,7 @@ sub crash_under_load
 	cmp_ok($told, '>', 1000, "$what: clients had receipts");
 	is($kept, $told, "$what: every one of them is kept");
 
-	# Of a transaction whose end a client was not told, all is there or nothing.
+	# A transaction whose end was not reported to its client is there in whole or not at all.
 	my ($open, $torn) = (0, 0);
 	for my $result (@results)
 	{
@@ -182,8 +182,8 @@ sub crash_under_load
 	return;
 }
 
-# The request that belongs to a key: of a client with an odd number, to pay 2; of the others, to hold 2, to capture 1.5
-# of that, to give 1 of it back, by the number at the key's end.
+# The request that belongs to a key. Clients with an odd number pay 2. The others authorize 2, capture 1.5 of it, and
+# refund 1 of that; the number at the key's end says which.
 sub request
 {
 	my ($client, $key) = @_;
@@ -199,9 +199,9 @@ sub request
 			$key, $hold));
 }
 
-# One client process: sends requests with new keys till the connection is lost. What it gives back:
-#	receipt		key => receipt, of the transactions that it was told to be committed
-#	unknown		keys of the transaction that it was not told of
+# One client process: sends requests with new keys until the connection is lost. It returns:
+#	receipt		key => receipt, of transactions that were reported as committed
+#	unknown		keys of the transaction whose end was not reported
 #	lost		whether the connection was lost
 sub client
 {

@@ -1,5 +1,5 @@
-# A streaming standby: which calls does it answer, which does it refuse, and what is there when it takes
-# over?
+# A streaming standby. Which calls does it answer, which does it refuse, and what is there after it is
+# promoted?
 use strict;
 use warnings;
 
@@ -24,7 +24,7 @@ my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($primary, 'backup', has_streaming => 1);
 $standby->start;
 
-# One session on each, for the whole test. What hangs ends with another error than the one expected.
+# One session on each, for the whole test. A call that hangs ends with an error that is not the expected one.
 my $p = Client->new($primary);
 my $s = Client->new($standby);
 
@@ -43,8 +43,8 @@ sub catch_up
 
 my %receipt = map { ("old $_" => ($p->pay("old $_", $_))[0]) } 1 .. 3;
 
-# What goes on with payments: a hold that is captured in part, a payment that is refunded in part, a cancelled key, a
-# declined request.
+# Follow-ups: a hold that is captured in part, a payment that is refunded in part, a cancelled key, a declined
+# request.
 my ($hold) = one($p, q(idem_authorize('hold', 100)));
 my ($paid) = $p->pay('paid', 50);
 my ($hold_id, $paid_id) = map { Client::payment_id($_) } $hold, $paid;
@@ -97,7 +97,7 @@ for my $call ("idem_capture('new', '$hold_id')", "idem_void('new', '$hold_id')",
 is($s->error_of(q(SELECT idem_payment('00000000-0000-7000-8000-000000000000'))), 'ID404',
 	'idem_payment does not find a payment that is not there');
 
-# A key in flight on the primary. What is committed after it brings its row to the standby.
+# A key in flight on the primary. Its row reaches the standby with what is committed later.
 my $holder = Client->new($primary);
 $holder->do('BEGIN');
 my ($held) = $holder->pay('in flight', 7);
@@ -113,7 +113,7 @@ $holder->do('COMMIT');
 catch_up();
 is_deeply([ $s->pay('in flight', 7) ], [ $held, 't' ], 'once committed it is replayed');
 
-# A session that looks at an old snapshot does not see it; it is not told that it may pay either.
+# A session with an old snapshot does not see the key. It gets the same error as for a new key.
 $s->do('BEGIN ISOLATION LEVEL REPEATABLE READ');
 $s->row('SELECT 1');
 my ($later) = $p->pay('later', 1);

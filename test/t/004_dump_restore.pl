@@ -1,5 +1,5 @@
-# pg_dump and restore: does the new database replay every key of the old one, with currencies and rights?
-# Also where a role is missing, and whether a superuser installs and restores, or a role that is none.
+# pg_dump and restore. Does the new database replay every key of the old one, with currencies and rights? This must
+# work where a role is missing, and for a superuser or any other role that installs and restores.
 use strict;
 use warnings;
 
@@ -56,15 +56,15 @@ my @receipts = map { [ Client::split_receipt($old->value("SELECT r::text FROM $_
 is(scalar(grep { $_->[1] eq 'f' } @receipts), @requests, 'all are new in the old database');
 $old->close;
 
-# A role whose name is no text in this database's encoding (it was made in a database of another): a row with it
-# could be stored, and dumped, but never restored.
+# A role whose name is not valid in this database's encoding: it was made in a database of another encoding. A row
+# with it could be stored and dumped, but never restored.
 $node->safe_psql('postgres', q(CREATE DATABASE bytes ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0));
 $node->safe_psql('bytes', q(DO $$ BEGIN EXECUTE E'CREATE ROLE "caf\\351" LOGIN SUPERUSER'; END $$));
 my $misnamed = Client->new($node, dbname => 'old', user => "caf\351", set => { search_path => 'money' });
 is($misnamed->error_of_pay('misnamed', 1, 'USD'), '22021', 'a role whose name is not valid in the encoding pays nothing');
 $misnamed->close;
 
-# The same goes for a setting. Only those who need it are told.
+# A setting that is not valid in this database's encoding. Only calls that need it raise an error.
 $node->safe_psql('bytes', q(CREATE ROLE missetter LOGIN SUPERUSER; DO $$ BEGIN EXECUTE E'ALTER ROLE missetter SET idempotency.currency = "\\351"'; END $$));
 my $missetter = Client->new($node, dbname => 'old', user => 'missetter', set => { search_path => 'money' });
 is($missetter->error_of(q(SELECT idem_pay('misset', 1))), '22021', 'a currency that is not valid in the encoding is refused');
@@ -101,12 +101,12 @@ for my $dbname ('plain', 'custom')
 	$_->close for $app, $clerk, $stranger;
 }
 
-# What a dump of the restored database says is what a dump of the old one says: nothing more, nothing less.
+# A dump of the restored database says the same as a dump of the old one.
 dump_and_restore('again', $node, 'plain', from => 'plain');
 is($node->safe_psql('again', 'SELECT count(*) FROM idempotency.operation'), @requests + 4, 'a restored database can be dumped and restored');
 is($node->safe_psql('again', 'SELECT count(*) FROM money.idem_check() WHERE NOT ok'), 0, 'idem_check finds nothing wrong in it');
 
-# A cluster that has none of the roles. Who restores there leaves out owners and grants.
+# A cluster that has none of the roles. A restore there leaves out owners and grants.
 my $other = PostgreSQL::Test::Cluster->new('other');
 $other->init;
 $other->start;
@@ -129,7 +129,7 @@ check_replays(Client->new($other, dbname => 'moved', user => 'app', set => { sea
 is($clerk->error_of_pay('plain', 50), 'ID403', 'and still nobody else');
 $other->stop;
 
-# All of it by a role that is no superuser: install, dump, restore.
+# A role without superuser rights installs, dumps and restores.
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE installer LOGIN;
 CREATE DATABASE installed;
@@ -161,8 +161,8 @@ for my $format ('plain', 'custom')
 	$new_installer->close;
 }
 
-# Rights, for each pair of who installs and who restores: a superuser, and the owner of the database, who is none.
-# The new database is dumped and restored again, by either.
+# Rights. A superuser and the owner of the database, who is no superuser, install and restore, in all combinations.
+# The new database is dumped and restored again, by each of them.
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE owner LOGIN;
 CREATE ROLE cron LOGIN;
@@ -192,17 +192,17 @@ for my $installer ($super, 'owner')
 	}
 }
 
-# The owner of the new database may be another: rights that idem_grant gave need no help of his.
+# The new database may have another owner. That owner need not do anything about the rights that idem_grant gave.
 dump_and_restore('of_super', $node, 'custom', from => 'by_owner', user => $super);
 check_rights('of_super');
 
-# But a restore by a role that is no superuser makes that role the giver, till it calls idem_grant again.
+# A restore by a role without superuser rights makes that role the giver, until it calls idem_grant again.
 give_rights('by_owner_owner_plain', 'owner');
 dump_and_restore('of_super_again', $node, 'plain', from => 'by_owner_owner_plain', user => $super);
 check_rights('of_super_again');
 
-# The role that installed the extension is gone. Before PostgreSQL 17 pg_dump still goes by what the install script
-# gave that role, till idem_grant is called again.
+# The role that installed the extension was dropped. Before PostgreSQL 17, pg_dump still goes by what the install
+# script gave that role, until idem_grant is called again.
 $node->safe_psql('postgres', 'CREATE ROLE leaver LOGIN; CREATE DATABASE left_behind OWNER owner; GRANT CREATE ON DATABASE left_behind TO leaver');
 $node->safe_psql('left_behind', <<'SQL', extra_params => [ '-U', 'leaver' ]);
 CREATE SCHEMA money;
@@ -214,7 +214,7 @@ pay_first('left_behind');
 dump_and_restore('without_leaver', $node, 'custom', from => 'left_behind', user => $super, owner => 'owner');
 check_rights('without_leaver', 'owner');
 
-# What was granted by hand is there again, too.
+# Rights that were granted by hand are restored, too.
 for my $giver ($super, 'owner')
 {
 	my $source = "by_hand_of_$giver";
@@ -261,7 +261,7 @@ sub dump_and_restore
 	return;
 }
 
-# Sends all the requests again.
+# Sends all requests again.
 sub check_replays
 {
 	my ($client, $what) = @_;
@@ -307,7 +307,8 @@ SQL
 	return;
 }
 
-# The roles have the rights that idem_grant gave, and no others. So has the owner of the database, if it is to have some.
+# The roles have the rights that idem_grant gave, and no others. So has the owner of the database, if it is to have
+# some.
 sub check_rights
 {
 	my ($dbname, $owner) = @_;

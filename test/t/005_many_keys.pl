@@ -1,5 +1,5 @@
-# One transaction pays with 200,000 new keys (a payroll, an import): does it run out of locks or memory?
-# And is it really free to send all of them again?
+# One transaction pays with 200,000 new keys, as for a payroll or an import. Does it run out of locks or memory? Does it
+# cost nothing to send all of them again?
 use strict;
 use warnings;
 
@@ -15,7 +15,7 @@ use constant FIRST => 50_000;
 use constant ALL => 200_000;
 use constant MEGABYTE => 1024 * 1024;
 
-# Few shared buffers: a process's memory is counted with those it has touched, which soon are all. Nothing
+# Few shared buffers: the memory of a process is counted with the buffers that it has touched, soon all of them. Nothing
 # else may write WAL.
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
@@ -37,8 +37,8 @@ cmp_ok($c->value(q(SELECT current_setting('max_locks_per_transaction')::int *
 		(current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int))),
 	'<', FIRST, 'there are fewer locks in all than keys');
 
-# Does the measure of locks work? A key has its lock while its row is written, so a constraint can see it; and
-# none when triggers fire, as they may do what they like.
+# Does the measure of locks work? A key's lock is held while its row is written, so a constraint can see it. It is
+# released when triggers fire, since they may do anything.
 $c->do(<<'SQL');
 CREATE TABLE locks_seen (place text, n bigint);
 CREATE FUNCTION see_locks(place text) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -64,7 +64,7 @@ is($c->value(q(SELECT string_agg(n::text, ',') FROM locks_seen WHERE place = 'tr
 	'and none when triggers fire');
 $c->do('DROP TRIGGER see_locks ON idempotency.operation; ALTER TABLE idempotency.operation DROP CONSTRAINT see_locks');
 
-# Pay. The receipts are not kept, neither here nor there.
+# Pay. Neither the client nor the server keeps the receipts.
 $c->do('BEGIN');
 is(pay(1, FIRST), FIRST . ' new', FIRST . ' new keys in one transaction');
 my ($peak, $contexts) = (peak_memory($c), context_memory($c));
@@ -80,8 +80,8 @@ is($observer->value('SELECT count(*) FROM idempotency.operation'), 3, 'others se
 $c->do('COMMIT');
 is($observer->value('SELECT count(*) FROM idempotency.operation'), ALL + 3, 'and now all');
 
-# Send all of them again. The first readers of a page may write: they note that the transaction has committed, and
-# that goes to the WAL where data checksums are on. Then nobody does.
+# Send all of them again. The first readers of a page may write: they set hint bits, which go to the WAL where data
+# checksums are on. Later readers write nothing.
 is(pay(1, ALL), ALL . ' replayed', 'sent again, all are replayed');
 $c->do('CHECKPOINT');
 my ($lsn, $lsn_now) = ('', '-');
@@ -99,14 +99,14 @@ for (1 .. 5)
 }
 is($lsn_now, $lsn, 'and write no WAL');
 
-# Does that measure work?
+# Does the measure of WAL work?
 $c->do('BEGIN');
 is(pay(ALL + 1, ALL + 1), '1 new', 'one new key');
 isnt($c->value('SELECT pg_current_xact_id_if_assigned()'), undef, 'needs a transaction id');
 $c->do('COMMIT');
 isnt($observer->value('SELECT pg_current_wal_insert_lsn()'), $lsn, 'and writes WAL');
 
-# What holds of one statement must hold of one call for each key, and of savepoints that are given up.
+# The same must hold for one call for each key, and for savepoints that are rolled back.
 $c->do('BEGIN');
 $c->do(<<'SQL');
 DO $$
@@ -132,9 +132,9 @@ is($c->value(q(SELECT count(*) FROM idempotency.operation WHERE key LIKE 'given 
 $node->stop;
 done_testing();
 
-# Pays with keys $from to $to in one statement; how many were new, how many replayed. The numbers are made
-# in a select list, as the executor stores a whole set that comes from a function in FROM. There is no GROUP BY,
-# as since PostgreSQL 19 the planner may group the numbers first, which takes memory for each.
+# Pays with keys $from to $to in one statement. Returns how many were new, and how many were replayed. The numbers are
+# made in a select list, because the executor stores the whole set of a function in FROM. There is no GROUP BY: since
+# PostgreSQL 19 the planner may group the numbers first, which takes memory for each.
 sub pay
 {
 	my ($from, $to) = @_;
@@ -145,8 +145,8 @@ FROM (SELECT generate_series($1::int, $2::int) AS i) numbers, LATERAL idem_pay('
 SQL
 }
 
-# The most memory that a server process has ever had, in bytes. Only Linux tells; elsewhere a constant,
-# and the memory contexts have to do.
+# The most memory that a server process has had so far, in bytes. Only Linux reports it. Elsewhere this is a constant, and
+# the memory contexts must do.
 sub peak_memory
 {
 	my ($client) = @_;
@@ -156,7 +156,7 @@ sub peak_memory
 	return 1024 * $1;
 }
 
-# What its memory contexts have now.
+# The size of a server process's memory contexts now, in bytes.
 sub context_memory
 {
 	my ($client) = @_;

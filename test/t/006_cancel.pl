@@ -1,5 +1,5 @@
-# Cancelled statements and terminated sessions: does a client that gives up waiting leave anything behind,
-# and does one that is stopped in the middle of a payment?
+# Cancelled statements and terminated sessions. Does a client leave anything behind if it stops waiting, or if it is
+# stopped in the middle of a payment?
 use strict;
 use warnings;
 
@@ -25,7 +25,7 @@ $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION idempotency');
 my $observer = Client->new($node);
 
-# There are two places to wait in. One is for the end of the transaction that has used the key:
+# A call waits in one of two places. The first is the wait for the transaction that has used the key.
 my $holder = Client->new($node);
 give_up(
 	'in a transaction', 'held',
@@ -36,7 +36,7 @@ give_up(
 	},
 	sub { $holder->do('ROLLBACK') });
 
-# The other is for the lock of the key, while another session is about to write the row. A constraint that
+# The second is the wait for the key's lock, while another session is about to write the row. A constraint that
 # waits makes that moment last.
 $observer->do(<<'SQL');
 CREATE FUNCTION be_slow(key text) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -64,7 +64,7 @@ give_up(
 	});
 $observer->do('ALTER TABLE idempotency.operation DROP CONSTRAINT be_slow');
 
-# Who holds the key is terminated, and two wait for it.
+# Two sessions wait for a key, and the session that holds it is terminated.
 my @waiting = map { Client->new($node) } 1 .. 2;
 $holder->do('BEGIN');
 my ($ghost) = $holder->pay('orphaned', 1);
@@ -77,8 +77,8 @@ is($answers[0][0], $answers[1][0], 'they have the same receipt');
 isnt($answers[0][0], $ghost, 'and not the one of the terminated holder');
 $_->close for @waiting;
 
-# Payments are cancelled at moments that nobody chose. A statement pays with one key or with twenty. Each
-# client sends every second statement that was cancelled again.
+# Payments are cancelled at random moments. A statement pays with one key or with twenty. Each client sends every
+# second cancelled statement again.
 my @clients = Client::start(CLIENTS, \&client);
 my $sent = 0;
 Client::wait_until(
@@ -115,7 +115,7 @@ is(scalar(grep { !$expected{$_} } keys %stored), 0, 'no cancelled payment is the
 cmp_ok(scalar(grep { !$expected{$_} } keys %expected), '>', 0, 'and some were cancelled for good');
 is($observer->value(q(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')), 0, 'no lock is left');
 
-# Rows and index entries belong together. amcheck sees more, where it is installed.
+# The indexes agree with the table. amcheck sees more, where it is installed.
 if ($observer->value(q(SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck')))
 {
 	$observer->do('CREATE EXTENSION amcheck');
@@ -135,8 +135,8 @@ is(by_plan("$list WHERE scope = '' AND payment_id IS NOT NULL", qr/Index (Only )
 $node->stop;
 done_testing();
 
-# Clients give up waiting for a key in every way that there is. $hold->($key) lets $holder keep it, so that
-# who wants it waits for a lock of $locktype; $release->() makes it let go without a payment.
+# Clients stop waiting for a key in every possible way. $hold->($key) has $holder hold the key, so that others wait for a
+# lock of $locktype. $release->() ends that without a payment.
 sub give_up
 {
 	my ($what, $key, $locktype, $hold, $release) = @_;
@@ -171,7 +171,7 @@ sub give_up
 		is(($client->pay("$what, after $way", 1))[1], 'f', "$what, $way: the session can pay");
 	}
 
-	# in a transaction that goes on after the error, by a savepoint
+	# in a transaction that survives the error by a savepoint
 	$client->do('BEGIN');
 	is(($client->pay("$what, before the savepoint", 1))[1], 'f', "$what: a payment");
 	$client->do('SAVEPOINT s');
@@ -215,11 +215,11 @@ sub by_plan
 	return $value;
 }
 
-# One client process: pays till it was cancelled often enough. What it gives back:
+# One client process: pays until it was cancelled often enough. It returns:
 #	expected	key => payment_id, or undef if the payment was cancelled
 #	cancelled	how many statements were cancelled
 #	resent		how many of them were sent again
-#	not_new		how many payments of those were not new
+#	not_new		how many payments of these were not new
 sub client
 {
 	my ($number) = @_;

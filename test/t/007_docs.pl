@@ -1,12 +1,12 @@
-# Every example of README.md and docs/*.md runs, and prints what it says there.
+# Every example of README.md and docs/*.md runs, and prints what the page says.
 #
 # Each page runs in a fresh database, "shop", with the extension unless the page itself creates it. Its blocks run in
 # their order, those of SQL in one session.
 #
-# sql		the lines "--> ..." say what the statement before them prints; "…" stands for anything. A statement
+# sql		the lines "--> ..." say what the statement before them prints; "…" stands for any text. A statement
 #			without such a line prints nothing.
-# sh		each line is a command that succeeds. Those of make and sudo are left out: they build and run these
-#			very tests.
+# sh		each line is a command that succeeds. Commands of make and sudo are left out: they build the extension
+#			and run these tests.
 # python, js	the first line is a comment with the name of the file, by which later blocks can import it. The
 #			comments "--> ..." say what it prints.
 # ini, and blocks without a language, are not run.
@@ -196,7 +196,7 @@ for my $page ('README.md', glob 'docs/*.md')
 	};
 }
 
-# The retry loops of the recipes, through what they are for. Each program prints one line for each case.
+# The retry loops of the recipes, in the cases that they are for. Each program prints one line for each case.
 my %cases = (
 	python => [ 'cases.py', <<'END' ],
 from once import once

@@ -1,4 +1,4 @@
-# Logical replication: do the payments, the currencies and the requests of the publisher count at the subscriber?
+# Logical replication: does the subscriber know the payments, the currencies and the requests of the publisher?
 use strict;
 use warnings;
 
@@ -58,7 +58,7 @@ $p->do('TRUNCATE idempotency.currency');
 catch_up();
 is($s->error_of_pay('coin 3', 1, 'COIN'), '22023', 'and after TRUNCATE there is none');
 
-# What is deleted and emptied at the publisher goes from the subscriber, too.
+# DELETE and TRUNCATE at the publisher reach the subscriber, too.
 $p->do(q(SET idempotency.retention = '1s'));
 $p->do(q(SELECT idem_authorize('held', 100, expires_in => '1 microsecond'), idem_authorize('held on', 100)));
 $p->do(q(SELECT FROM idem_execute('request', 'SELECT 1')));

@@ -1,9 +1,9 @@
-# Many clients go on with the same two payments at the same time: is no more refunded than was captured, and no more
-# captured than was held, and is every request carried out once or refused for a reason?
+# Many clients continue the same two payments at the same time. Refunded must not pass captured, and captured must not
+# pass authorized. Is every request carried out once, or refused for a reason?
 #
-# 32 processes refund one payment in parts, and capture one hold in parts; together they ask for twice of what there
-# is. Some keys are all clients' own, some are sent by all of them. Some requests are sent again, some rolled back,
-# some sent three in a transaction that stays open for a while, and of some the connection is cut.
+# 32 processes refund one payment in parts, and capture one hold in parts. Together they ask for twice what there is.
+# Some keys are used by one client, some by all of them. Some requests are sent again, and some are rolled back. Some are
+# sent three in a transaction, which stays open for a while. For some, the connection is cut.
 use strict;
 use warnings;
 
@@ -42,7 +42,7 @@ my %call = (
 	capture => q(SELECT r::text FROM idem_capture($1, $2, $3, false) r));
 my %left = (refund => 'refundable', capture => 'capturable');
 
-# A transaction that has both payments when the clients start, so that all of them wait for it.
+# A transaction works on both payments when the clients start, so that all of them wait for it.
 my $holder = Client->new($node);
 $holder->do('BEGIN');
 $holder->row($call{$_}, "held $_", $payment{$_}, 1) for sort keys %payment;
@@ -51,7 +51,7 @@ my @clients = Client::start(CLIENTS, \&client);
 ok(Client::wait_till_blocked($observer, 'client', CLIENTS), 'all clients wait for a payment');
 $holder->do('ROLLBACK');
 
-# While they are at it: at no moment is more taken than there is, or a total not the sum of its parts.
+# Meanwhile, no total ever passes its limit or differs from the sum of its parts.
 my ($looks, $wrong) = (0, 0);
 while (Client::running(@clients))
 {
@@ -93,7 +93,7 @@ for my $kind (sort keys %payment)
 	my ($taken, $rest) = $observer->row(
 		"SELECT $kind" . ($kind eq 'refund' ? 'ed' : 'd') . ", $left{$kind} FROM idem_payment(\$1)", $payment{$kind});
 
-	# What the clients were told is what is stored, no more, no less.
+	# What was reported to the clients is what is stored.
 	my (%told, %doers);
 	my ($different, $both) = (0, 0);
 	for my $result (@results)
@@ -117,8 +117,8 @@ for my $kind (sort keys %payment)
 	cmp_ok($taken, '<=', TOTAL, "$kind: it is not more than there was");
 	cmp_ok($taken, '>', TOTAL - 3, "$kind: and about all of it");
 
-	# Nothing was refused while there was enough, as what is left only ever gets less. (In a transaction of several,
-	# it may have been one's own that left too little, and was rolled back.)
+	# Nothing was refused while enough was left, since what is left never grows. (This looks at calls that are their own
+	# transaction. In a transaction of several calls, an earlier one may have left too little, and was rolled back.)
 	my @refused = map { @{ $_->{refused}{$kind} } } @results;
 	cmp_ok(scalar @refused, '>', 0, "$kind: requests were refused");
 	cmp_ok(min(@refused), '>', $rest, "$kind: none of them for less than what is left now");
@@ -134,7 +134,7 @@ unlike(slurp_file($node->logfile), qr/deadlock detected|duplicate key/, 'the ser
 $node->stop;
 done_testing();
 
-# The amount that belongs to a key: 0.25 to 2.00, the number at its end tells.
+# The amount that belongs to a key: 0.25 to 2.00, by the number at the key's end.
 sub amount_of_key
 {
 	my ($key) = @_;
@@ -142,13 +142,13 @@ sub amount_of_key
 	return 0.25 * (1 + $number % 8);
 }
 
-# One client process. What it gives back, by kind:
+# One client process. It returns, by kind:
 #	receipt		key => receipt
-#	done		key => 1 if it was told that it is the one that did it
+#	done		key => 1 if an answer said that this client did it
 #	refused		amounts that were refused, of calls that were their own transaction
 # and
-#	did			how often it did what
-#	error		how often it got which error
+#	did			what it did => how often
+#	error		error => how often
 sub client
 {
 	my ($number) = @_;
@@ -158,7 +158,7 @@ sub client
 	my @connect = ($node, set => { application_name => 'client', default_transaction_isolation => $level });
 	my $client = Client->new(@connect);
 
-	# Runs a piece of work, again as long as it fails with what asks for that. False: it was refused.
+	# Runs a piece of work, again and again while its error asks for a retry. False: it was refused.
 	my $try = sub {
 		my ($work) = @_;
 		for my $try (1 .. 1000)
@@ -236,7 +236,7 @@ sub client
 			$result{did}{'refused in a transaction'}++ unless $answers;
 			$answers ||= [];
 			$note->($kind, $keys[$_], $answers->[$_]) for 0 .. $#$answers;
-			# the others of those that were refused are not sent again: nobody knows of them
+			# the others of a refused transaction are not sent again: nothing was reported about them
 		});
 	my @ways = sort keys %ways;
 

@@ -1,14 +1,16 @@
 # Clients do at random whatever a client can do, while sessions are cancelled and killed and the server
-# crashes: does a model of the extension allow every answer, and all that is in the table in the end?
+# crashes. Does a model of the extension allow every answer, and all rows of the table in the end?
 #
-# In a round the clients go through one list of requests, each of them sending many of the list at about the
-# same time as the others: alone, in transactions, several in one statement; they roll back, cut the
-# connection, send other requests with keys that are used. What they send follows from the seed, as far as it
-# does not depend on answers; when it meets what, is the server's. Every answer is compared at once with what the model allows by what the
-# client knows, and kept. After the round everything that all clients were told is compared with the table,
-# and the table with the rules. Then the next round begins, with new payments, till the time is up.
+# In a round, the clients go through one list of requests at about the same time. Each sends many of them:
+# alone, in transactions, several in one statement. They roll back, cut the connection, and send other
+# requests with used keys. What they send follows from the seed, as far as it does not depend on answers. The
+# timing depends on the server.
 #
-# IDEM_SECONDS=n plays for n seconds, SEED=n plays what seed n played.
+# The model says which answers a client may get, by what the client knows. Every answer is checked at once,
+# and kept. After the round, all answers of all clients are compared with the table, and the table with the
+# rules. Then the next round begins, with new payments, until the time is up.
+#
+# IDEM_SECONDS=n plays for n seconds. SEED=n plays what seed n played.
 use strict;
 use warnings;
 use utf8;
@@ -114,7 +116,7 @@ sub play_round
 	Client::wait_until(sub { !$control->value($sessions) })
 		or die "sessions are left\n";
 
-	# What happened to the lost ones is seen, and then they are sent again.
+	# Check what happened to requests whose answer was lost, and send them again.
 	my $resender = Player->new($seed, $round, 0);
 	$resender->{client} = $control;
 	$resender->{mode} = { isolation => 'read committed', in_flight => 'wait', declines => 'raise', lock_timeout => 0,
@@ -122,7 +124,7 @@ sub play_round
 	check_torn(@logs);
 	resend($resender, @logs);
 	my $swept = $control->value('SELECT clock_timestamp()');
-	# and what will run out soon, or the next round would have rows of this one
+	# Release what will expire soon, too: otherwise the next round would find rows of this one.
 	$control->do('UPDATE idempotency.hold SET due_at = expires_at');
 	Client::wait_until(sub {
 		$did{'holds released'} += $control->value('SELECT idem_expire()');
@@ -141,7 +143,7 @@ sub play_round
 	return;
 }
 
-# While the clients are at work, stops sessions and statements; in one round of three the server as well.
+# Stops sessions and statements while the clients work. In one round of three, stops the server, too.
 sub make_trouble
 {
 	my ($round, @clients) = @_;
@@ -170,7 +172,7 @@ sub make_trouble
 	return;
 }
 
-# Of a statement whose answer was lost, and which alone used its keys, all is there or nothing.
+# If a statement's answer was lost, and no other statement used its keys, all of it is stored or nothing.
 sub check_torn
 {
 	for my $keys (map { @{ $_->{torn} } } @_)
@@ -196,7 +198,7 @@ sub resend
 }
 
 #-----------------------------------------------------------------------------------------------------
-# What all clients were told, and the table
+# What was reported to all clients, and the table
 #-----------------------------------------------------------------------------------------------------
 
 sub check_round
@@ -254,7 +256,7 @@ sub check_round
 	}
 	check_payments($range, \%chain);
 
-	# what clients were told
+	# what was reported to clients
 	for my $log (@logs)
 	{
 		for my $known (values %{ $log->{known} })
@@ -314,7 +316,7 @@ sub check_round
 	return;
 }
 
-# All holds that had run out by then were released, and just those that have not are listed.
+# All holds that had expired before the last sweep are released. The list has those that have not expired, and no others.
 sub check_holds
 {
 	my ($range, $swept) = @_;
@@ -339,7 +341,7 @@ sub asked_for
 	return $sent->{ Model::spec_of_row($row) };
 }
 
-# The three ways to see a payment, of all payments of the round.
+# All payments of the round, seen in three ways.
 sub check_payments
 {
 	my ($range, $chain) = @_;
@@ -349,7 +351,7 @@ sub check_payments
 		'SELECT o.scope AS scope, ' . Caller::COLUMNS . " FROM $distinct, idem_payment(o.payment_id, o.scope) r", { Slice => {} });
 	my $history = $control->{dbh}->selectall_arrayref(
 		'SELECT o.scope AS scope, ' . Caller::COLUMNS . " FROM $distinct, idem_history(o.payment_id, o.scope) r", { Slice => {} });
-	# by id, as the view would otherwise go through the payments of all rounds
+	# by id: otherwise the view would go through the payments of all rounds
 	my $view = $control->{dbh}->selectall_hashref(
 		q(SELECT v.scope || ' ' || v.payment_id AS id, v.* FROM idempotency.payment v
 		  WHERE v.scope = ANY($1) AND v.payment_id = ANY($2)),
@@ -394,8 +396,8 @@ sub check_view
 	return;
 }
 
-# A request was refused. There must be a state of the payment that refuses it so: the one that the client
-# had made in its transaction, or one that was committed, and not before the newest that the client knew.
+# A request was refused. There must be a state of the payment that refuses it in this way. It is the state that the
+# client made in its transaction, or a committed one that is not older than the newest one that the client knew.
 sub check_refused
 {
 	my ($refused, $row, $chain) = @_;

@@ -1,5 +1,5 @@
-# Batches: do sixteen clients that send the same keys in other orders, some of them one by one, ever deadlock, or
-# make a payment twice? How many locks and how much memory does a large batch take?
+# Batches. Sixteen clients send the same keys in different orders, and some of the keys one by one. Does it ever
+# deadlock, or is a payment made twice? How many locks and how much memory does a large batch take?
 use strict;
 use warnings;
 
@@ -44,7 +44,7 @@ is(scalar(keys %payers), KEYS, 'each was new to a client');
 is(max(values %payers), 1, 'and to one only');
 is($observer->value('SELECT bool_and(ok) FROM idem_check()'), 1, 'all invariants hold');
 
-# Locks, as a constraint sees them while a row is written.
+# Locks, counted by a constraint while a row is written.
 my $c = Client->new($node);
 $c->do(<<'SQL');
 CREATE TABLE locks_seen (n bigint);
@@ -64,7 +64,7 @@ is($observer->value(q(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')
 $c->do('ALTER TABLE idempotency.operation DROP CONSTRAINT see_locks');
 $c->close;
 
-# Memory: the arrays are stored, so that making them does not count.
+# Memory. The arrays are stored before, so that making them does not count.
 $observer->do(<<'SQL');
 CREATE TABLE large AS
 SELECT array_agg('a key of some length ' || i) AS keys, array_agg(i + 0.5) AS amounts, array_agg('USD'::text) AS currencies,
@@ -87,7 +87,7 @@ for my $outcome ('new', 'replayed')
 	$c->close;
 }
 
-# A batch that is cancelled in the midst leaves nothing.
+# A batch that is cancelled in the middle leaves nothing.
 $c = Client->new($node);
 $c->do('BEGIN');
 $c->send(q(SELECT count(*) FROM (SELECT array_agg('cancelled ' || i) AS keys, array_agg(i) AS amounts
@@ -103,8 +103,8 @@ $c->close;
 $node->stop;
 done_testing();
 
-# Sends all keys in portions of random size and order, in transactions of one or two batches, whose keys are then in order
-# from the one to the other, too: what a client may do in one transaction without a deadlock. Some go one by one.
+# Sends all keys in portions of random size and order, in transactions of one or two batches. All keys of a second batch come
+# after those of the first, since a client must keep that order to avoid deadlocks. Some keys are sent one by one.
 sub client
 {
 	my ($i) = @_;

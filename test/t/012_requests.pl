@@ -1,5 +1,5 @@
-# Requests among many clients, through crashes, cut connections, rotation and purges: is each one's work done once, and does
-# everybody get the same response, byte for byte?
+# Requests of many clients, through crashes, cut connections, rotation and purges. Is the work of each request done once, and
+# does every client get the same response, byte for byte?
 use strict;
 use warnings;
 
@@ -55,7 +55,7 @@ $standby->stop;
 $node->stop;
 done_testing();
 
-# kill -9 of workers between the beginning and the end of their requests: the postmaster then restarts all sessions.
+# kill -9 of workers between the beginning and the end of their requests. The postmaster then ends all sessions.
 sub killed_worker
 {
 	my ($leased, $other) = map { Client->new($node) } 1 .. 2;
@@ -96,7 +96,7 @@ sub killed_worker
 	return;
 }
 
-# All clients want the lease of a request when it lapses, again and again: each attempt has one worker.
+# All clients want the lease of a request when it runs out, again and again. Each attempt has one worker.
 sub races_for_a_lease
 {
 	my $observer = Client->new($node);
@@ -202,9 +202,9 @@ sub response
 	return qq({ "key" :"$key",\t"by":  [$client] ,"n": 1.50}\n);
 }
 
-# One client process. What it gives back:
+# One client process. It returns:
 #	response	key => response
-#	did			how often it did what
+#	did			what it did => how often
 sub worker
 {
 	my ($number) = @_;
@@ -214,7 +214,7 @@ sub worker
 		default_transaction_isolation => $number % 3 ? 'read committed' : $number % 2 ? 'repeatable read' : 'serializable' });
 	my $client = Client->new(@connect);
 
-	# Begins, and does the work if it is to be done; the response.
+	# Begins a request, and does its work if that is not done. Returns the response, or undef after the work.
 	my $work = sub {
 		my ($key) = @_;
 		my ($outcome, $response) = $client->row('SELECT outcome, response FROM idem_begin($1, $2)', $key, qq({"key": "$key"}));
@@ -340,7 +340,7 @@ sub elsewhere
 	return;
 }
 
-# Requests that soon expire, while they are purged.
+# Requests that expire soon, and are purged meanwhile.
 sub rotation
 {
 	$node->safe_psql('postgres', <<'SQL');
@@ -391,10 +391,10 @@ SQL
 	return;
 }
 
-# One client process: fresh keys, repeated at once, and keys shared with the others. What it gives back:
-#	forgotten	number of fresh keys that were new again when sent twice
-#	different	number of responses that were not the one given
-#	did			how often it did what
+# One client process: sends fresh keys, each twice, and keys that others send, too. It returns:
+#	forgotten	number of fresh keys that were new again when they were sent again
+#	different	number of responses that differed from the one given
+#	did			what it did => how often
 sub fugitive
 {
 	my ($end, $number) = @_;
@@ -402,7 +402,7 @@ sub fugitive
 	my $client = Client->new($node, set => { 'idempotency.retention' => RETENTION . 's' });
 	my $i = 0;
 
-	# without a lease, or with one; undef if it is in flight
+	# Carries out a request, with or without a lease. Returns undef if it is in flight.
 	my $request = sub {
 		my ($key, $lease) = @_;
 		my ($outcome, $attempt, $response);

@@ -1,5 +1,5 @@
-# The background worker: it purges requests and releases holds in the databases that it is told to, in no other, and
-# in nobody's way; through what may happen to them, to it, and to the server.
+# The background worker purges requests and releases holds in the databases of the setting, and in no others. It blocks
+# nobody. It survives what may happen to these databases, to itself, and to the server.
 use strict;
 use warnings;
 
@@ -25,7 +25,7 @@ $node->start;
 $node->safe_psql('postgres', qq(CREATE DATABASE "$_")) for 'shop', 'Two words', 'bare', 'other';
 $node->safe_psql($_, 'CREATE EXTENSION idempotency') for 'shop', 'Two words', 'other';
 
-# A hold that has run out and a request that will have soon.
+# Leaves a hold that has expired, and a request that expires soon.
 sub leave_work
 {
 	my ($dbname, $key) = @_;
@@ -44,7 +44,7 @@ sub done_in
 	return ok($node->poll_query_until($dbname, $nothing_left), $what);
 }
 
-# What was put off is due again.
+# Makes holds due again that were put off.
 sub try_again
 {
 	my ($dbname) = @_;
@@ -62,7 +62,7 @@ like(slurp_file($node->logfile), qr/WARNING:  database "nowhere" of idempotency.
 is(() = slurp_file($node->logfile) =~ /database "nowhere"/g, 1, 'once');
 unlike(slurp_file($node->logfile), qr/ERROR|FATAL/, 'one without the extension is none of its business');
 
-# settings
+# Settings
 is($node->psql('postgres', q(ALTER SYSTEM SET idempotency.databases = 'a b')), 3, 'what is no list is refused');
 is($node->psql('postgres', q(SET idempotency.databases = 'shop')), 3, 'a session cannot set it');
 $node->safe_psql('postgres', q(ALTER SYSTEM SET idempotency.databases = 'other'));
@@ -76,7 +76,7 @@ $node->safe_psql('postgres', q(ALTER SYSTEM RESET idempotency.databases));
 $node->reload;
 done_in('shop', 'till it is again');
 
-# More than fit in a transaction, and what somebody is at work on is left
+# More holds than a transaction releases; a hold that is in use is left
 $node->safe_psql('shop', q(SELECT count(idem_authorize('many ' || i, 100, expires_in => '1 second')) FROM generate_series(1, 2500) i));
 my $client = Client->new($node, dbname => 'shop');
 $client->do('BEGIN');
@@ -93,7 +93,7 @@ done_in('shop', 'when that has ended, it is released');
 is($node->safe_psql('shop', q(SELECT status || captured || released FROM idempotency.payment WHERE key = 'many 7')), 'succeeded10.0090.00', 'as far as it is held then');
 is($node->safe_psql('shop', 'SELECT count(*) FROM idem_check() WHERE NOT ok'), 0, 'idem_check() finds nothing wrong');
 
-# What is set for a database is for its clients
+# Settings of a database do not matter to the worker
 $node->safe_psql('postgres', "ALTER DATABASE shop SET $_")
 	for 'default_transaction_read_only = on', q(default_transaction_isolation = 'serializable'), q(statement_timeout = '1ms'),
 	q(idempotency.in_flight = 'fail');
@@ -104,7 +104,7 @@ $node->safe_psql('postgres', "ALTER DATABASE shop SET $_")
 }
 $node->safe_psql('postgres', 'ALTER DATABASE shop RESET ALL');
 
-# One thing that fails does not keep the other from being done, and is tried again
+# If one of the two tasks fails, the other is done all the same, and the first is tried again
 $node->safe_psql('shop', q(CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not today'; END$$;
 	CREATE TRIGGER fail AFTER INSERT ON idempotency.operation FOR EACH ROW WHEN (NEW.kind = 'expire') EXECUTE FUNCTION fail()));
 leave_work($_, 'fifth') for 'shop', 'Two words';
@@ -121,7 +121,7 @@ $node->safe_psql('shop', 'ALTER TABLE idempotency.hold DROP COLUMN mine');
 try_again('shop');
 done_in('shop', 'it goes on when it can');
 
-# An administrator's triggers, deferred ones too, fire as in any transaction
+# An administrator's triggers fire as in any transaction, also if they are deferred
 $node->safe_psql('shop', q(CREATE TABLE seen (key text);
 	CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.seen VALUES (NEW.key); RETURN NULL; END$$;
 	CREATE CONSTRAINT TRIGGER see AFTER INSERT ON idempotency.operation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION see()));
@@ -130,8 +130,8 @@ done_in('shop', 'a deferred trigger is in nobody\'s way');
 is($node->safe_psql('shop', q(SELECT count(*) FROM seen WHERE key = 'idem_expire:seen')), 1, 'and fires');
 $node->safe_psql('shop', 'DROP TRIGGER see ON idempotency.operation');
 
-# Who owns a database gets no more rights by what he puts in the worker's way: neither functions of those names, which he
-# makes the extension's, nor a schema of that name, with tables like the extension's, when there is no extension
+# The owner of a database gains no rights by setting traps for the worker: first, functions with those names that are made
+# members of the extension; then, without the extension, a schema with its name, and tables like its own
 $node->safe_psql('postgres', 'CREATE ROLE owner; CREATE DATABASE trap OWNER owner');
 $node->safe_psql('trap', <<'SQL');
 SET SESSION AUTHORIZATION owner;
@@ -172,7 +172,7 @@ done_in('Two words', 'and another one');
 is($node->safe_psql('trap', 'SELECT count(*) FROM s.ran'), 0, 'nothing of the owner\'s has been run');
 is($node->safe_psql('trap', 'SELECT count(*) FROM idempotency.hold'), 1, 'nor have his tables been touched');
 
-# A worker that hangs, here even before it is connected, times out, and the other databases have their turn
+# A worker that hangs times out, here even before it is connected, and the other databases have their turn
 my $renamer = Client->new($node, dbname => 'postgres');
 $node->append_conf('postgresql.conf', q(idempotency.databases = 'shop, "Two words"'));
 $renamer->do('BEGIN');
@@ -188,7 +188,7 @@ $renamer->close;
 leave_work('shop', 'after the other');
 done_in('shop', 'and it itself, when it can be had');
 
-# Nobody stays connected
+# No process stays connected to a database
 $node->append_conf('postgresql.conf', q(idempotency.databases = 'trap'));
 $node->reload;
 ok(!$node->psql('postgres', 'DROP DATABASE trap'), 'a database on the list can be dropped');
@@ -208,7 +208,7 @@ $node->start;
 leave_work('shop', 'seventh');
 done_in('shop', 'so it does after a crash');
 
-# On a standby there is nothing to do, till it is promoted
+# A standby has no launcher until it is promoted
 $node->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'backup', has_streaming => 1);
@@ -223,7 +223,7 @@ $standby->promote;
 ok($standby->poll_query_until('shop', $nothing_left), 'once it is promoted, there is one at work');
 unlike(slurp_file($standby->logfile), qr/ERROR|PANIC|TRAP/, 'without an error');
 
-# The server stops as fast as ever
+# The launcher does not delay a shutdown
 $standby->stop('fast');
 ok(!-e $standby->data_dir . '/postmaster.pid', 'and stops with the server');
 done_testing();

@@ -1,5 +1,5 @@
-# A replay is an acknowledgement: is what it returns as durable as the session's own commits? Rows of writers that did
-# not wait for the disk, rows that no standby has yet, waits that are cancelled; and what costs nothing.
+# A replay is an acknowledgement. Is what it returns as durable as the session's own commits? The rows are of writers that
+# did not wait for the disk, or are not on a standby yet. Waits are cancelled, and some replays must not wait.
 use strict;
 use warnings;
 
@@ -11,7 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# A writer that does not wait for the disk. The WAL writer comes late, so that nobody else flushes what it wrote.
+# A writer that does not wait for the disk. The WAL writer is slow, so that no other process flushes what it wrote.
 my $alone = PostgreSQL::Test::Cluster->new('alone');
 $alone->init;
 $alone->append_conf('postgresql.conf', <<'CONF');
@@ -29,7 +29,7 @@ sub crash
 	return;
 }
 
-# Each way to be given an answer: what writes it, and what reads it.
+# Each way to get an answer: what writes it, and what reads it.
 my @ways = (
 	[ 'idem_pay', q(SELECT idem_pay('k', 1)), q(SELECT r::text FROM idem_pay('k', 1) r) ],
 	[ 'idem_lookup', q(SELECT idem_pay('k', 1)), q(SELECT r::text FROM idem_lookup('k') r) ],
@@ -62,8 +62,8 @@ for my $level ('local', 'on')
 	}
 }
 
-# VACUUM may freeze a row before its commit is on disk. (A first one has written the pages' images, so that little WAL comes of the
-# second, and none of it is flushed by the way.)
+# VACUUM may freeze a row before its commit is on disk. (The first VACUUM writes the images of the pages. So the second one
+# writes little WAL, and none of it is flushed incidentally.)
 my $freezer = Client->new($alone, set => { synchronous_commit => 'off' });
 my $async = Client->new($alone, set => { synchronous_commit => 'off' });
 my $reader = Client->new($alone);
@@ -78,7 +78,7 @@ is($replayed_frozen, 't', 'a frozen row is replayed');
 crash();
 is_deeply([ Client->new($alone)->pay('frozen 2', 1) ], [ $frozen, 't' ], 'and survives a crash');
 
-# Who asks for nothing is given nothing: that the first try was lost shows that the others were no accident.
+# With synchronous_commit = off, a replay is not settled. That it is lost here shows that the rows above did need it.
 my $writer = Client->new($alone, set => { synchronous_commit => 'off' });
 my ($receipt) = $writer->pay('lost', 1);
 is_deeply([ $writer->pay('lost', 1) ], [ $receipt, 't' ], 'a replay with synchronous_commit = off');
@@ -110,7 +110,7 @@ sub synchronous
 	return;
 }
 
-# A session that waits for the standby
+# Waits until a session waits for the standby.
 sub waits_for_standby
 {
 	my ($control, $client) = @_;
@@ -126,14 +126,14 @@ my ($old_receipt) = $old->pay('old', 1);
 is_deeply([ $old->pay('old', 1) ], [ $old_receipt, 't' ], 'with its standby, a replay is answered');
 $old->pay('old', 1);
 
-# The standby goes away; a payment waits for it, and the server crashes in that wait.
+# The standby goes away. A payment waits for it, and the server crashes meanwhile.
 $standby->stop;
 my $payer = Client->new($primary);
 $payer->send_pay('in doubt', 5);
 ok(waits_for_standby($control, $payer), 'a payment waits for the standby that is away');
 is($control->value(q(SELECT count(*) FROM idem_lookup('in doubt'))), 0, 'and is not seen by others');
 
-# What was settled before needs no standby, and leaves nothing behind.
+# What was settled before is replayed without the standby, and without a transaction id.
 is_deeply([ $old->pay('old', 1) ], [ $old_receipt, 't' ], 'a key that was settled is answered without the standby');
 is($old->value('SELECT pg_current_xact_id_if_assigned()'), undef, 'without a transaction id');
 
@@ -142,8 +142,8 @@ $primary->start;
 $control = Client->new($primary, set => { synchronous_commit => 'local' });
 is($control->value(q(SELECT count(*) FROM idem_lookup('in doubt'))), 1, 'after the crash the payment is there');
 
-# A request whose lease has lapsed is answered with what is known of it, and that is settled, too. The page is released
-# before the wait, so it may change meanwhile. Where an administrator's triggers may have an insert wait, that is earlier.
+# A request whose lease has run out is answered with what is known of it, and that is settled, too. The page is released
+# before the wait, so it may change meanwhile. It is released earlier if an administrator's triggers may make an insert wait.
 my $worker = Client->new($primary, set => { synchronous_commit => 'local' });
 for my $key ('before', 'lapsed 0', 'lapsed 1')
 {
@@ -171,7 +171,7 @@ for my $i (0, 1)
 $control->do("VACUUM idempotency.request_$_") for 0 .. 2;
 $worker->row(q(SELECT idem_begin('after', lease => '1 hour')));
 
-# Whoever asks waits as the payment did, in every way there is.
+# Every way to get the answer waits as the payment did.
 my $id = $control->value(q(SELECT payment_id FROM idem_lookup('in doubt')));
 my %asking = map { $_ => Client->new($primary) } (
 	q(SELECT r::text FROM idem_pay('in doubt', 5) r),
@@ -186,10 +186,10 @@ for my $call (sort keys %asking)
 }
 is($control->value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 0, 'they hold no key');
 
-# No page is pinned meanwhile: VACUUM can have each of them. (It would wait for ever.)
+# Meanwhile no page is pinned. Otherwise VACUUM would wait without end.
 ok(eval { $control->do('VACUUM (FREEZE, DISABLE_PAGE_SKIPPING) idempotency.operation'); 1 }, 'VACUUM does not wait for them');
 
-# Cancelled, it is an error and no receipt; a frozen row is no safer.
+# A wait that is cancelled is an error, and gives no receipt. A frozen row is no exception.
 my ($replay) = grep { /idem_pay\(/ } keys %asking;
 $control->row('SELECT pg_cancel_backend($1)', $asking{$replay}->pid);
 is($asking{$replay}->error_of_answer, '57014', 'a wait that is cancelled is an error');
@@ -209,7 +209,7 @@ for my $level ('local', 'off')
 {
 	my $client = Client->new($primary, set => { synchronous_commit => $level });
 	is(($client->pay('in doubt', 5))[1], 't', "synchronous_commit = $level does not wait for the standby");
-	# and what it learned is not what another level asks for
+	# what it has settled at that level does not count at another one
 	$client->do(q(SET synchronous_commit = on));
 	$client->do(q(SET statement_timeout = '300ms'));
 	is($client->error_of_pay('in doubt', 5), '57014', 'but does so when it is set back');
@@ -225,7 +225,7 @@ my $prepared_client = Client->new($primary);
 $prepared_client->send_pay('prepared', 7);
 ok(waits_for_standby($control, $prepared_client), 'a replay of what was prepared waits too');
 
-# A request that is resumed and given up again, where nothing is written
+# A request that is resumed and released again: nothing is written, but the release waits
 $worker->row(q(SELECT idem_begin('job', lease => '1 hour')));
 $worker->row(q(SELECT idem_checkpoint('job', 'half', NULL, 1), idem_release('job', 1)));
 my $resuming = Client->new($primary);
@@ -235,19 +235,19 @@ $resuming->do(q(SET statement_timeout = '300ms'));
 is($resuming->error_of(q(SELECT idem_release('job'))), '57014', 'who gives it up again waits too');
 $resuming->do('ROLLBACK');
 
-# A transaction's own payment is not waited for; it has not been committed.
+# A transaction's own payment is replayed without a wait: it is not committed yet.
 my $own = Client->new($primary);
 $own->do('BEGIN');
 my ($own_receipt) = $own->pay('own', 3);
 is_deeply([ $own->pay('own', 3) ], [ $own_receipt, 't' ], 'nobody waits for what he is about to commit');
 $own->do('ROLLBACK');
 
-# Without synchronous standbys there is nothing to wait for, and those who wait go on.
+# Without synchronous standbys there is nothing to wait for, and sessions that wait go on.
 delete $asking{$replay};
 my $last = Client->new($primary, set => { synchronous_commit => 'off' });
 $last->pay('in doubt', 5);
 $last->do('SET synchronous_commit = on');
-# All WAL there is has been flushed, and so is what the session might note as settled.
+# This flushes all WAL, also as far as the session could note it as settled.
 $control->row("SELECT pg_logical_emit_message(true, 'test', '')");
 $last->send_pay('in doubt', 5);
 ok(waits_for_standby($control, $last), 'one more waits');
@@ -257,14 +257,14 @@ $asking{$_}->answer for keys %asking;
 is($_->answer, 'unknown | half | {"paid": "in part"}', 'and the state of the request is what it was') for @lapsed;
 is_deeply([ Client::split_receipt($prepared_client->answer) ], [ $prepared, 't' ], 'so do the others');
 
-# Set again, it is waited for again: what was settled without a standby is on none.
+# With synchronous standbys again, the session waits: what was settled without them is on none of them.
 synchronous('standby');
 ok($primary->poll_query_until('postgres', q(SELECT setting = 'standby' FROM pg_settings WHERE name = 'synchronous_standby_names')), 'a standby is asked for again');
 my $again = $last;
 $again->send_pay('in doubt', 5);
 ok(waits_for_standby($control, $again), 'the same session waits now');
 
-# The standby is back: everybody gets his answer, and it is on both.
+# The standby is back: all sessions get their answers, which are on both servers.
 $standby->start;
 ($receipt) = Client::split_receipt($again->answer);
 $primary->wait_for_catchup($standby);
@@ -280,7 +280,7 @@ for my $level ('remote_write', 'on', 'remote_apply')
 	is($s->value(q(SELECT count(*) FROM idem_lookup($1)), "new $level"), 1, 'the standby shows it') if $level eq 'remote_apply';
 }
 
-# The case that was lost: crash, replay, failover.
+# A crash, a replay and a failover lose nothing.
 $standby->stop;
 $payer = Client->new($primary);
 $payer->send_pay('failover', 9);

@@ -1,7 +1,7 @@
-# pg_upgrade: does the new cluster replay every key of the old one, and go on where that stopped, with the
-# rights, the settings and what an administrator added?
+# pg_upgrade. Does the new cluster replay every key of the old one, and continue its payments and requests? Does it
+# keep the rights, the settings and what an administrator added?
 #
-# The old cluster is of the PostgreSQL that OLD_PG_CONFIG names, or of the same one.
+# The old cluster is of the PostgreSQL that OLD_PG_CONFIG names; by default, of the same one.
 use strict;
 use warnings;
 
@@ -21,7 +21,7 @@ diag('pg_upgrade from ' . $old->pg_version->major . ' to ' . $new->pg_version->m
 
 for my $node ($old, $new)
 {
-	# Not all versions make checksums by default, and pg_upgrade wants both clusters alike.
+	# The default differs between versions, and pg_upgrade requires the same for both clusters.
 	$node->init(extra => ['--data-checksums']);
 	$node->append_conf('postgresql.conf', <<'CONF');
 shared_preload_libraries = 'idempotency'
@@ -30,7 +30,7 @@ CONF
 }
 $old->start;
 
-# A database whose extension was installed by somebody who is no superuser
+# A database whose extension was installed without superuser rights
 $old->safe_psql('postgres', <<'SQL');
 CREATE ROLE installer LOGIN;
 CREATE ROLE app LOGIN;
@@ -65,11 +65,11 @@ ALTER TABLE idempotency.operation ADD CONSTRAINT no_giant CHECK (amount < 1e15);
 CREATE PUBLICATION payments FOR TABLE idempotency.operation;
 SQL
 
-# Requests that have been purged leave a mark
+# A purge leaves a mark
 $old->safe_psql('shop', q(SET idempotency.retention = '1s'; SELECT idem_execute('purged', 'SELECT 1')));
 ok($old->poll_query_until('shop', 'SELECT idem_purge() = 1'), 'a table of requests has been purged');
 
-# Payments and requests of all kinds. Sent again, each gives the same, but for its last column, "replayed".
+# Payments and requests of all kinds. Sent again, each gives the same, except for the last column, "replayed".
 my $payment = q((SELECT payment_id FROM idem_lookup('%s')));
 my @payments = (
 	q(idem_pay('plain', 50)),
@@ -133,7 +133,7 @@ my %before = tables($old);
 like($before{request_purge}, qr/^\("\d{4}-/, 'the purge has left its mark');
 $old->stop;
 
-# Both servers load the library while pg_upgrade runs them, and nothing must change under it.
+# Both servers load the library while pg_upgrade runs them. No worker may change anything meanwhile.
 $_->append_conf('postgresql.conf', q(idempotency.databases = 'shop')) for $old, $new;
 chdir $PostgreSQL::Test::Utils::tmp_check or die $!;
 command_ok(

@@ -1,5 +1,5 @@
-# Somebody sets the server's clock, by an hour and either way. The background worker goes on: it neither sleeps till the
-# clock has come up, nor waits that long for a worker that hangs, nor gives up one that is at work.
+# Somebody sets the server's clock by an hour, forward and back. The background processes go on: the launcher does not sleep
+# until the clock catches up, does not wait that long for a worker that hangs, and does not stop a worker that works.
 use strict;
 use warnings;
 
@@ -42,7 +42,8 @@ sub done_in
 	return ok($node->poll_query_until($dbname, 'SELECT count(*) = 0 FROM idempotency.hold'), $what);
 }
 
-# Some time passes, so that the launcher and the worker look at the clock. If it is too little, the test is blind, not broken.
+# Some time passes, so that the launcher and the worker read the clock. If it is too short, the test sees less, but does not
+# fail.
 sub pass_time
 {
 	return sleep 3;
@@ -61,7 +62,7 @@ for my $to (-1, 0, 1, 0)
 	$hours = $to;
 }
 
-# While a worker waits for something, that we let it have then
+# While a worker waits for a lock that we hold, and release later
 my $gate = Client->new($node, dbname => 'shop');
 $gate->do(q(CREATE TABLE worker (pid integer);
 	CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
@@ -82,7 +83,7 @@ $gate->do('SELECT pg_advisory_unlock(1)');
 done_in('shop', 'the clock is set forward: the worker goes on');
 unlike(slurp_file($node->logfile, $from), qr/timed out/, 'and does not time out');
 
-# Holds that have run out by the earlier time, too; more than are released at a time
+# Holds that have expired at both times, more than a transaction releases
 $clock->off_by(-2 * HOUR);
 $gate->do('SELECT pg_advisory_lock(1)');
 $gate->do('TRUNCATE worker');

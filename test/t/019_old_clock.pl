@@ -1,5 +1,5 @@
-# A machine without a battery starts in 1970, and a clock may jump. Whatever it says: no crash, no key is run twice, and no answer
-# changes.
+# A machine without a battery starts in 1970, and a clock may jump. Whatever the time, nothing crashes, no key is run twice, and
+# no answer changes.
 use strict;
 use warnings;
 
@@ -24,7 +24,7 @@ $node->safe_psql('postgres', 'CREATE EXTENSION idempotency; CREATE TABLE ran (ke
 my $c = Client->new($node);
 is($c->value('SELECT extract(year FROM clock_timestamp())'), 1970, 'the server is in 1970');
 
-# Runs a command under a key, and says whether it was run now.
+# Calls idem_execute() with a key, and returns whether the command was run now.
 sub execute
 {
 	my ($key) = @_;
@@ -33,14 +33,14 @@ sub execute
 	return $replayed ? 'replayed' : 'run';
 }
 
-# Keys that are run at each of these times are known at all that follow: a clock that is set back makes none of them expire, nor
-# does one that moves on by less than the retention.
+# A key that was run at one of these times is known at the following times. A clock that is set back makes no key expire, and
+# neither does a clock that moves on by less than the retention.
 my $day = 24 * 60 * 60;
 my @times = (0, 300, 2 * $day / 3, YEAR_2000 - 5, YEAR_2000 + 5, YEAR_2000 + 2 * $day / 3, YEAR_2000 - 5, 300, YEAR_2000 + $day / 3);
 my @known;
 for my $i (0 .. $#times)
 {
-	# after each jump further ahead than the retention, what was before has expired
+	# after each jump ahead by more than the retention, all earlier keys have expired
 	@known = () if $i > 0 && $times[$i] > $times[ $i - 1 ] + $day && !grep { $_->{time} > $times[$i] - $day } @known;
 	$clock->set($times[$i]);
 	is(execute($_->{key}), 'replayed', "clock $i: $_->{key} is replayed") for grep { $_->{time} > $times[$i] - $day } @known;
@@ -50,7 +50,7 @@ for my $i (0 .. $#times)
 }
 is($c->value('SELECT count(*) FROM (SELECT FROM ran GROUP BY key HAVING count(*) > 1) twice'), 0, 'no key was run twice');
 
-# Every table takes its turn, also before 2000; and each is emptied when its rows have expired.
+# The tables take turns, also before 2000, and each is emptied when its rows have expired.
 $c->do(q(SET idempotency.retention = '1s'));
 for my $second (-4 .. 4)
 {

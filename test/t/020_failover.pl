@@ -1,8 +1,8 @@
-# A drill: primaries are killed while clients pay, and pg_auto_failover lets the standby take over. Does any receipt
-# get lost that a client was given, or change, and is anything charged twice?
+# A drill: primaries are killed while clients pay, and pg_auto_failover promotes the standby. Is any receipt lost that a
+# client has got? Does one change? Is anything booked twice?
 #
-# Clients do what docs/guarantees.md asks of them: they look for the primary among both nodes, wait for an answer for a few seconds,
-# then drop the connection and send the same call again, until COMMIT has returned.
+# Clients do what docs/guarantees.md asks of them. They look for the primary among both nodes, and wait a few seconds for an
+# answer. Then they drop the connection and send the same call again, until COMMIT has returned.
 #
 # fsync is off, as in all tests: the processes die here, not the machines.
 use strict;
@@ -35,8 +35,8 @@ my @rounds = (
 	[ 'a planned switch' => \&switch_over ],
 	[ 'its server dies, and again with its keeper, while the standby hears nothing' => \&kill_unheard ]);
 
-# The calls that clients make, and what they keep of the answers. The call is made for a key, and a payment if it is
-# about one; asked again, it must give the same text, and say that it is a replay.
+# The calls that clients make, and what they keep of the answers. A call has a key, and a payment_id if it is about a
+# payment. Made again, it must give the same text, and be a replay.
 my %calls = (
 	pay => receipt_of('idem_pay(key, 2)'),
 	order => receipt_of('idem_pay(key, 3)'),
@@ -51,7 +51,7 @@ my %calls = (
 		idem_execute(key, 'INSERT INTO booking VALUES ($1, gen_random_uuid()) RETURNING *', jsonb_build_array(key))),
 	begin => q(SELECT key, response, outcome = 'completed' FROM %s, idem_begin(key, '{"room": 7}')));
 
-# test/bin/setup says whether there must be packages of it.
+# IDEM_FAILOVER: test/bin/setup sets it where pg_auto_failover must be installed.
 my $missing = AutoFailover::missing();
 plan skip_all => $missing if $missing && !$ENV{IDEM_FAILOVER};
 die "$missing\n" if $missing;
@@ -61,7 +61,7 @@ my $cluster = AutoFailover->start;
 my ($primary, $standby) = $cluster->ready;
 my $p = $primary->client;
 $p->do('CREATE EXTENSION idempotency');
-# No constraint: what is there twice is to be seen.
+# No unique constraint, so that a second row would show.
 $p->do('CREATE TABLE shipment (key text, payment_id uuid)');
 $p->do('CREATE TABLE booking (key text, id uuid)');
 note sprintf('primary and standby after %.0f s', time() - $began);
@@ -70,7 +70,7 @@ my $dir = PostgreSQL::Test::Utils::tempdir();
 my $stop = "$dir/stop";
 my $parent = $$;
 my @clients = Client::start(CLIENTS, \&client);
-# If we die, so do they.
+# If this test dies, the clients must end, too.
 END
 {
 	kill('KILL', map { $_->{pid} } grep { !defined $_->{status} } @clients);
@@ -117,7 +117,7 @@ cmp_ok($retries, '>=', CLIENTS * @rounds / 2, 'calls were sent again');
 is_deeply(\%refused, {}, 'no call was refused');
 is($changed, 0, 'no answer that a client asked for again in the meantime was another one');
 
-# Everything is asked for again, of the primary that is left.
+# All calls are made again, on the primary that is left.
 my $c = Client->new($primary);
 my ($lost, $other) = (0, 0);
 for my $kind (sort keys %acknowledged)
@@ -138,7 +138,7 @@ for my $kind (sort keys %acknowledged)
 is($lost, 0, "no acknowledged answer of $count is lost");
 is($other, 0, 'none is another one now');
 
-# each key once, with what the client's transaction did besides
+# each key once, with the other work of the client's transaction
 my @keys = map { my $kind = $_; map { payment_keys($kind, $_->{key}) } @{ $acknowledged{$kind} } } keys %acknowledged;
 is($c->value('SELECT count(*) FROM idempotency.operation'), scalar @keys, 'there are as many operations as keys');
 is($c->value('SELECT count(DISTINCT key) FROM idempotency.operation WHERE key = ANY($1)', \@keys), scalar @keys,
@@ -157,7 +157,7 @@ note sprintf('%.0f s in all', time() - $began);
 $cluster->stop;
 done_testing();
 
-# How long something may still take: none of the waits, nor all together, is without a bound.
+# How long a wait may still take, in seconds. Each wait has a limit, and all of them together, too.
 sub left
 {
 	my $left = $began + DRILL_LIMIT - time();
@@ -171,7 +171,7 @@ sub operations { return $primary->value('SELECT count(*) FROM idempotency.operat
 # What happens to the primary
 #-----------------------------------------------------------------------------------------------------
 
-# The keeper starts the server again, or the monitor is first and has the standby take over.
+# The keeper starts the server again, or the monitor is faster and promotes the standby.
 sub kill_server
 {
 	my ($signal) = @_;
@@ -188,8 +188,8 @@ sub kill_all
 	return;
 }
 
-# The standby is promoted, and then the other node comes back. If the monitor has just seen the standby as unhealthy,
-# it waits for the other node instead.
+# The standby is promoted, and then the other node comes back. If the monitor takes the standby for unhealthy at that
+# moment, it waits for the other node instead.
 sub take_over
 {
 	Client::wait_until(sub { $cluster->is_primary($standby) }, left() / 2) or note 'the standby does not take over';
@@ -197,7 +197,7 @@ sub take_over
 	return;
 }
 
-# Both nodes live, and the administrator wants the other one to be the primary.
+# Both nodes live, and the administrator makes the other one the primary.
 sub switch_over
 {
 	$cluster->switch_over;
@@ -205,8 +205,8 @@ sub switch_over
 	return;
 }
 
-# Payments that wait for the standby are committed on the primary alone. It is started again, and clients ask for
-# them again; then it dies for good, and the standby, which has not heard of them, takes over.
+# Payments that wait for the standby are committed on the primary only. The primary is started again, and clients send
+# these payments again. Then it dies for good, and the standby takes over without them.
 sub kill_unheard
 {
 	my $receiver = $standby->value('SELECT pid FROM pg_stat_wal_receiver') // die "no walreceiver\n";
@@ -226,7 +226,7 @@ sub kill_unheard
 		1;
 	};
 	my $error = $@;
-	# What it was sent and has not read is lost, as on a network.
+	# What was sent to the standby, and not read by it, is lost, as on a network.
 	kill('TERM', $receiver);
 	kill('CONT', $receiver);
 	die $error unless $ok;
@@ -244,12 +244,12 @@ sub receipt_of
 	return "SELECT r.key, regexp_replace(r::text, ',[tf]\\)\$', ''), r.replayed FROM %s, $call r";
 }
 
-# A client process. What it gives back:
+# A client process. It returns:
 #	acknowledged	kind => list of calls whose COMMIT has returned: key, payment_id, text
-#	refused			errors that another try would not mend
-#	errors			SQLSTATE => how often it was met, and the call sent again
+#	refused			errors that a retry cannot change
+#	errors			SQLSTATE => how often the call was sent again after it
 #	retries, timeouts	how many calls were sent again, and how many of these because there was no answer
-#	changed			how many answers were others when asked for again
+#	changed			how many answers differed when the call was made again
 sub client
 {
 	my ($number) = @_;
@@ -274,13 +274,13 @@ sub client
 	return $self;
 }
 
-# One call in a transaction, with what else is to be done in it if it is new.
+# One call in a transaction, with $work, if given, in the same transaction. The work is done if the call is new.
 sub call
 {
 	my ($self, $kind, $key, $work) = @_;
 	my $tries = 0;
 	transaction($self, sub {
-		# Who has sent it before may as well look first.
+		# A client that sends a call again may look the key up first.
 		if ($tries++ && $kind =~ /^(?:pay|order)$/ && rand() < 0.5)
 		{
 			my ($row) = @{ ask($self, sql('lookup', { key => $key })) };
@@ -308,7 +308,7 @@ sub book
 	return $text;
 }
 
-# Holds, captures, refunds: each by itself, or all in one transaction.
+# A hold, a capture and a refund: each in its own transaction, or all in one.
 sub hold
 {
 	my ($self, $key, $together) = @_;
@@ -335,8 +335,8 @@ sub hold
 	return;
 }
 
-# Runs a transaction, or one statement that is one by itself, again and again until it is committed, and keeps its
-# answers. False if it was refused.
+# Runs a transaction, or a statement that is a transaction by itself, again and again until it is committed. Keeps its
+# answers. False: it was refused.
 sub transaction
 {
 	my ($self, $work, $several) = @_;
@@ -360,8 +360,8 @@ sub transaction
 	}
 }
 
-# After an error: can the same be sent again? The connection is dropped, whatever it was: to ask the server to cancel
-# what it does would have it send the receipt, although the standby does not have it.
+# After an error: can the same call be sent again? The connection is dropped after every error. If the client cancelled the
+# statement instead, the server would send the receipt, although the standby does not have it.
 sub retry_or_refuse
 {
 	my ($self, $error) = @_;
@@ -372,7 +372,7 @@ sub retry_or_refuse
 	{
 		$self->{timeouts}++;
 	}
-	# the connection is lost, or there is none to be had; or the primary is one no more
+	# the connection is lost or impossible, or the server is no longer the primary
 	elsif ($state =~ /^(?:08...|57014|57P0.|53300|25006)$/ || $error =~ /server closed the connection/)
 	{
 		$self->{errors}{$state}++;
@@ -415,7 +415,8 @@ sub drop
 	return;
 }
 
-# Asks for answers again, in a transaction that is rolled back, so that what is lost stays so: key => text, replayed.
+# Makes calls again, in a transaction that is rolled back, so that a lost payment is not made again. Returns
+# key => [ text, replayed ].
 sub again
 {
 	my ($client, $kind, @known) = @_;
@@ -426,12 +427,12 @@ sub again
 	my $error = $@;
 	$client->do('ROLLBACK');
 	return { map { $_->[0] => [ $_->[1], $_->[2] ] } @$rows } if $rows;
-	# One that is lost can make the others fail: each by itself.
+	# If one is lost, the others may fail, too: make each call by itself.
 	return { map { %{ again($client, $kind, $_) } } @known } if @known > 1;
 	return { $known[0]{key} => [ $error, '' ] };
 }
 
-# The same while primaries die, for one answer of the client's. What is not answered is not asked again.
+# Makes one of the client's calls again, while primaries die. If there is no answer, it is not tried again.
 sub ask_again
 {
 	my ($self) = @_;
@@ -450,7 +451,7 @@ sub ask_again
 	return;
 }
 
-# The keys of payments that a call has used.
+# The keys that a call has used for payments.
 sub payment_keys
 {
 	my ($kind, $key) = @_;

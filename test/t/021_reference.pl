@@ -1,5 +1,5 @@
-# What docs/reference.md says is so: its lists of functions, settings, errors and columns are those of the extension.
-# And wherever README.md, CONTRIBUTING.md, docs and the examples refer to, there is something.
+# docs/reference.md is right: its lists of functions, settings, errors and columns are those of the extension. And what
+# README.md, CONTRIBUTING.md, docs and the examples refer to exists.
 
 use strict;
 use warnings;
@@ -46,7 +46,7 @@ sub unquoted
 	return $_[0] =~ s/`//gr;
 }
 
-# Functions: each is described once, with the names, types and defaults of its arguments, and with its result.
+# Functions: each is described once, with the names, types and defaults of its arguments, and its result.
 
 my $functions = query(q(
 	SELECT format('%s(%s) -> %s', p.proname,
@@ -82,7 +82,7 @@ is_deeply([ sort @signatures ], [ sort @$functions ], 'each function is describe
 is_deeply([ sort $reference =~ /^#+ (idem_\w+)$/mg ], [ sort map { /^(\w+)/ } @$functions ],
 	'each function has one heading');
 
-# The headings above them say who may call them.
+# The headings above the functions say which roles may call them.
 
 my %may_call = (application => [ 'payments', 'requests' ], maintenance => ['administrators'], auditor => ['administrators']);
 for my $kind (sort keys %may_call)
@@ -111,7 +111,7 @@ for ([ 'The receipt', 'idem_receipt' ], [ 'The row of a request', 'idem_request'
 		"the columns of $type are listed");
 }
 
-# (that of a batch in a table that groups some)
+# the columns of a batch: a row of that table may describe several
 my ($batch) = grep { /^idem_pay_batch/ } @$functions;
 my ($batch_columns) = $batch =~ /SETOF \((.*)\)/;
 is_deeply([ map { $_->[0] =~ /`(\w+)`/g } @{ table(section('idem_pay_batch')) } ],
@@ -123,7 +123,7 @@ my %named = map { $_ => 1 } $view =~ /`(\w+)`/g;
 is_deeply([ sort keys %named ], [ sort map { /^(\w+)/ } @{ columns('idempotency.payment') } ],
 	'the columns of the view of payments are described');
 
-# Settings, as a session has them that has loaded the library
+# Settings, in a session that has loaded the library
 
 my $settings = $node->safe_psql('postgres', q(
 	LOAD 'idempotency';
@@ -135,7 +135,7 @@ is_deeply(
 	[ sort split /\n/, $settings ],
 	'the settings, their defaults and their values are listed');
 
-# Errors of our own class: those that the code has a use for
+# Errors of our own class that the code uses
 
 my $sources = join '', map { slurp_file($_) } grep { !m{/errors\.h$} } glob('src/*.[ch] src/*/*.[ch]');
 my ($header) = glob('src/errors.h src/*/errors.h');
@@ -206,7 +206,7 @@ for my $page (sort keys %text)
 	is_deeply(\@broken, [], "the links of $page lead somewhere");
 }
 
-# Nothing is hidden: there is a way to each page.
+# The list of contents leads to each page.
 my %linked = map { $_ => 1 } $text{'docs/README.md'} =~ /\]\(([\w-]+\.md)\)/g;
 is_deeply([ sort map { "docs/$_" } 'README.md', keys %linked ], [ sort grep { m{^docs/} } keys %text ],
 	'the contents name each page');

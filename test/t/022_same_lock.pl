@@ -1,5 +1,5 @@
-# Two keys whose locks are the same: the hash of a key has 64 bits, and whoever chooses the keys can make two alike.
-# Nothing may depend on two keys having two locks.
+# Two keys with the same lock. The hash of a key has 64 bits, and a client that chooses the keys can make two hashes alike.
+# Correctness must not depend on two keys having two locks.
 
 use strict;
 use warnings;
@@ -17,9 +17,9 @@ $node->init(extra => [ '--locale=C', '--encoding=UTF8' ]);
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION idempotency');
 
-# Two keys of 24 bytes with the same lock in a table and a scope. The hash (see hash_bytes_extended() of PostgreSQL) takes 12 bytes
-# at a time, adds them to its three numbers and mixes these. So for two different first parts there are second parts that
-# lead to the same sums. We look for one that is printable.
+# Two keys of 24 bytes with the same lock in a table and a scope. The hash (see PostgreSQL's hash_bytes_extended()) takes 12
+# bytes at a time, adds them to three numbers, and mixes these. So for any two first parts there are second parts that lead to
+# the same sums. We look for a second part that is printable.
 sub keys_with_one_lock
 {
 	my ($table, $scope) = @_;
@@ -102,7 +102,7 @@ is($node->safe_psql('postgres', qq(
 	SELECT key, outcome FROM idem_pay_batch('{"$b","$a"}', '{2,1}'))),
 	"$a|new\n$b|new\n$b|replayed\n$a|replayed", 'a batch has both');
 
-# Inside the work on the other: while the batch has the lock of a key, a trigger pays.
+# One key inside the work on the other: while the batch holds the lock of a key, a trigger pays with the other key.
 $node->safe_psql('postgres', q(
 	DELETE FROM idempotency.operation;
 	CREATE TABLE paid (key text PRIMARY KEY, other text);
@@ -118,7 +118,7 @@ is($node->safe_psql('postgres', qq(
 	SELECT key, amount FROM idempotency.operation ORDER BY amount)),
 	"$a|new|\n$a|1.00\n$b|5.00", 'a trigger pays with the other key');
 
-# What a savepoint takes back is not at work any more.
+# A key whose use was rolled back to a savepoint is no longer at work.
 ($one, $two) = keys_with_one_lock('idempotency.request_0', 'back');
 is($node->safe_psql('postgres', qq(
 	SET idempotency.scope = 'back';
@@ -140,7 +140,7 @@ is($node->safe_psql('postgres', qq(
 	SELECT response FROM idem_begin('$one');
 	SELECT response FROM idem_begin('$two'))), "new\nnew\n\nnew\nnew\n\n\n1\n0\n1\n2", 'savepoints');
 
-# A command uses the other key.
+# The command of idem_execute() uses the other key.
 ($one, $two) = keys_with_one_lock('idempotency.request_0', 'command');
 is($node->safe_psql('postgres', qq(
 	SET idempotency.scope = 'command';

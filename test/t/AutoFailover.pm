@@ -1,7 +1,7 @@
 # A monitor of pg_auto_failover and two nodes that it watches, on loopback, with all their files in scratch directories.
 #
-# Each is run by a pg_autoctl, the keeper, which starts its server again when that dies. So whoever stops a server
-# must stop its keeper first. Both are in one process group, whose leader the keeper is. This needs no /proc.
+# Each is run by a pg_autoctl, the keeper, which starts its server again when that dies. So to stop a server, its keeper
+# must be stopped first. Both are in one process group, and the keeper is its leader. None of this needs /proc.
 package AutoFailover;
 
 use strict;
@@ -18,7 +18,7 @@ use constant START_LIMIT => 60;
 use constant STOP_LIMIT => 15;
 use constant READY_LIMIT => 90;
 
-# The monitor's patience. Its own defaults are made for networks, and would have a failover take a minute.
+# How long the monitor waits. Its defaults are for networks: with them a failover would take a minute.
 use constant PATIENCE => (
 	'pgautofailover.health_check_period' => '1s',
 	'pgautofailover.health_check_timeout' => '2s',
@@ -30,7 +30,7 @@ use constant PATIENCE => (
 
 my @started;	# for END
 
-# Why there can be no such cluster; undef if there can be.
+# Why there can be no such cluster, as a text; undef if there can be one.
 sub missing
 {
 	return 'pg_autoctl is not installed' unless defined program();
@@ -39,7 +39,7 @@ sub missing
 	return;
 }
 
-# Starts all three, and waits till one node is the primary and the other its synchronous standby.
+# Starts all three, and waits until one node is the primary and the other its synchronous standby.
 sub start
 {
 	my ($class) = @_;
@@ -48,7 +48,7 @@ sub start
 
 	my $monitor = $self->{monitor} = AutoFailover::Server->new($self, 'monitor', 'pg_auto_failover');
 	$monitor->create('monitor');
-	# (it makes the extension last)
+	# The monitor creates the extension last.
 	$monitor->wait_till(q(SELECT count(*) FROM pg_extension WHERE extname = 'pgautofailover'));
 	$monitor->set('fsync' => 'off', PATIENCE);
 
@@ -59,14 +59,14 @@ sub start
 		$node->create(@create, '--name', $node->name);
 		next if $node != $self->{nodes}[0];
 		$node->wait_till('SELECT NOT pg_is_in_recovery()');
-		# The other gets these with its copy of the files.
+		# The other node gets these settings with its copy of the files.
 		$node->set('fsync' => 'off', 'log_statement' => 'none');
 	}
 	$self->wait_till_ready;
 	return $self;
 }
 
-# Where clients find the primary, whichever node that is.
+# A connection string by which clients find the primary, whichever node that is.
 sub conninfo
 {
 	my ($self) = @_;
@@ -75,7 +75,7 @@ sub conninfo
 		. ';target_session_attrs=read-write;connect_timeout=2';
 }
 
-# What the monitor knows of the nodes: by name, the state that each reports and the one that it should be in.
+# What the monitor knows of the nodes: name => the state that it reports and the state that it should be in.
 sub states
 {
 	my ($self) = @_;
@@ -84,7 +84,7 @@ sub states
 	return { map { split(/ /, $_, 2) } split(/,/, $text // '') };
 }
 
-# The primary and the standby, if they are that and each commit waits for the standby; or nothing.
+# The primary and the standby, if each commit waits for the standby; otherwise nothing.
 sub ready
 {
 	my ($self) = @_;
@@ -116,7 +116,7 @@ sub is_primary
 		&& $node->value('SELECT NOT pg_is_in_recovery()');
 }
 
-# Has the standby take over while all live.
+# Promotes the standby while all servers live.
 sub switch_over
 {
 	my ($self) = @_;
@@ -147,7 +147,8 @@ sub pg_config
 	return $value;
 }
 
-# A keeper would start again the server that the end of the test stops. Nodes go first, as they report to the monitor.
+# Stop the keepers: otherwise they would start the servers again that the end of the test stops. Nodes come first, as they
+# report to the monitor.
 END
 {
 	my $status = $?;
@@ -184,7 +185,7 @@ sub name { return $_[0]{name} }
 sub host { return '127.0.0.1' }
 sub port { return $_[0]{port} }
 
-# Makes the server, and goes on as its keeper.
+# Creates the server, and starts its keeper.
 sub create
 {
 	my ($self, $kind, @options) = @_;
@@ -195,7 +196,7 @@ sub create
 	return;
 }
 
-# Starts the keeper of a server that was made before.
+# Starts the keeper of a server that was created before.
 sub restart
 {
 	my ($self) = @_;
@@ -218,7 +219,7 @@ sub run
 		open STDERR, '>&', \*STDOUT;
 		@ENV{qw(XDG_RUNTIME_DIR XDG_CONFIG_HOME XDG_DATA_HOME)} = map { "$dir/$_" } qw(run config share);
 		@ENV{qw(PGHOST PG_REGRESS_SOCK_DIR)} = ($self->{cluster}{sockets}) x 2;
-		# It would ask /proc for its own path.
+		# Otherwise it would ask /proc for its own path.
 		$ENV{PG_AUTOCTL_DEBUG_BIN_PATH} = $program;
 		{ exec { $program } $program, @arguments };
 		POSIX::_exit(1);
@@ -227,7 +228,7 @@ sub run
 	return;
 }
 
-# A connection of our own to the server, whatever it is; kept as long as it works.
+# A connection to the server, whether it is the primary or not. It is kept as long as it works.
 sub client
 {
 	my ($self) = @_;
@@ -246,7 +247,7 @@ sub value
 		return $value unless $@;
 		$self->{client}->close if $self->{client};
 		$self->{client} = undef;
-		# It may have died since.
+		# A connection that was kept may have been lost meanwhile: try once more.
 		last unless $kept;
 	}
 	return;
@@ -263,7 +264,7 @@ sub wait_till
 	return;
 }
 
-# Settings, for good.
+# Changes settings by ALTER SYSTEM.
 sub set
 {
 	my ($self, %settings) = @_;
@@ -280,8 +281,8 @@ sub postmaster
 	return $pid;
 }
 
-# The server dies, and its keeper lives: by SIGQUIT to the postmaster, which ends its children without more ado; or by
-# SIGKILL to all of them.
+# Kills the server, but not its keeper: by SIGQUIT to the postmaster, which then ends its children at once; or by SIGKILL
+# to the postmaster and its children.
 sub kill_server
 {
 	my ($self, $signal) = @_;
@@ -291,7 +292,7 @@ sub kill_server
 	return;
 }
 
-# The server and its keeper die. (What it leaves is its process id, and a semaphore for its log.)
+# Kills the server and its keeper. (The keeper leaves a file with its process id, and a semaphore for its log.)
 sub kill_all
 {
 	my ($self) = @_;
@@ -301,7 +302,7 @@ sub kill_all
 	kill('KILL', -$self->{keeper});
 	waitpid($self->{keeper}, 0);
 	$self->{keeper} = undef;
-	# What it would not find again.
+	# A new keeper would not clean these up.
 	unlink $file;
 	semctl($semaphore, 0, IPC_RMID, 0) if defined $semaphore;
 	return;

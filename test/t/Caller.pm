@@ -1,5 +1,5 @@
-# A client of the model: what it knows, how it sends a request, and which answers to that the model allows by
-# what it knows. What it sends, and when, is in Player.pm.
+# A client of the model: what it knows, how it sends a request, and which answers the model allows by what it
+# knows. What it sends, and when, is in Player.pm.
 package Caller;
 
 use strict;
@@ -16,7 +16,7 @@ our @EXPORT_OK = qw(about at_one_of check_same id now payment read_receipt COLUM
 
 use constant SLACK => 2_000;	# microseconds that two clocks may differ
 
-# what every answer has; times as whole numbers, which Perl can compare
+# The columns of every answer; times are whole numbers, which Perl can compare.
 use constant COLUMNS => 'r::text AS text, r.*, (extract(epoch FROM r.created_at) * 1000000)::bigint AS created,
 	(extract(epoch FROM r.expires_at) * 1000000)::bigint AS expires';
 
@@ -34,25 +34,25 @@ sub new
 		number => $number,
 		known => {},		# id => receipt that is committed
 		top => {},			# payment => the newest of these
-		new => {},			# id => 1 if we were told that we made it, and COMMIT came back
+		new => {},			# id => 1 if the answer said that we made it, and COMMIT returned
 		maybe => {},		# id => 1 if we may have made it, and the answer was lost
 		sent => {},			# what we asked for => 1
 		unknown => [],		# requests whose answer was lost
 		lost => [],			# receipts of a transaction whose COMMIT was not answered
-		torn => [],			# likewise keys of a statement, if nobody else uses them
+		torn => [],			# keys of a statement whose answer was lost, if no other client uses them
 		ghosts => [],		# receipts of what was rolled back
-		refused => [],		# requests that the state forbade
-		differs => [],		# requests that were said to differ from a stored one that we do not know
+		refused => [],		# requests that the payment's state forbade
+		differs => [],		# requests that got ID422, for a stored one that we do not know
 		did => {},
 		own => undef,		# receipts of the transaction that is open
-		replays => undef }, $class;	# and what it was given besides
+		replays => undef }, $class;	# receipts that were replayed to that transaction
 }
 
 sub id { return "$_[0]{scope}\0$_[0]{key}" }
 
 sub payment { return "$_[0]{scope}\0$_[0]{payment_id}" }
 
-# What must be there for us.
+# The receipt that must be stored under this id, from this client's view.
 sub stored
 {
 	my ($self, $id) = @_;
@@ -60,7 +60,7 @@ sub stored
 	return $own // $self->{known}{$id};
 }
 
-# It is committed.
+# Notes a receipt that is committed.
 sub learn
 {
 	my ($self, $r) = @_;
@@ -89,8 +89,8 @@ sub committed
 
 sub now { return CORE::int(Time::HiRes::time() * 1_000_000) }
 
-# Sends a query. The answer: rows, or state, message and detail of an error, and whether the connection is
-# lost; and when it was sent and got.
+# Sends a query. Returns the answer: its rows; or the state, message and detail of an error, and whether the
+# connection is lost; and when the query was sent and answered.
 sub ask
 {
 	my ($self, $sql) = @_;
@@ -102,7 +102,8 @@ sub ask
 	return failure(\%answer, $dbh);
 }
 
-# Runs a command; gives the answer if it was an error, of those that can meet any command.
+# Runs a command. Returns nothing if it succeeds, and the answer if it fails with an error that any command can get.
+# Dies of other errors.
 sub command
 {
 	my ($self, $sql) = @_;
@@ -177,7 +178,7 @@ sub note_unknown
 	return;
 }
 
-# Sends one request, or several in one statement, and compares the answers with what is allowed. Gives the
+# Sends one request, or several in one statement, and compares the answers with what is allowed. Returns the
 # answer if it was an error.
 sub call
 {
@@ -299,7 +300,7 @@ sub check_same
 	return;
 }
 
-# May this error be the answer to these requests? Gives it back.
+# May this error be the answer to these requests? Returns the answer.
 sub check_error
 {
 	my ($self, $answer, @requests) = @_;
@@ -310,7 +311,7 @@ sub check_error
 	return $answer if $state eq '55P03' && $mode->{lock_timeout};
 	return $answer if $state eq 'ID409' && $mode->{in_flight} eq 'fail';
 
-	# which of several requests it was, we cannot know
+	# of several requests, we cannot know which one it was
 	my @follow_ups = grep { Model::is_follow_up($_) } @requests;
 	if (@requests > 1)
 	{
@@ -359,7 +360,7 @@ sub check_refusal
 	return $answer;
 }
 
-# Makes a receipt of a row that the server sent.
+# Turns a row that the server sent into a receipt.
 sub read_receipt
 {
 	my ($r) = @_;
@@ -367,7 +368,7 @@ sub read_receipt
 	return Model::operation($r);
 }
 
-# Runs a check, with the operation or request that it is about told in its error.
+# Runs a check. If it fails, the error names the operation or request that it is about.
 sub about
 {
 	my ($what, $check, $more) = @_;

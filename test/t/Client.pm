@@ -1,7 +1,7 @@
 # A client of the server under test: one connection, or a process with a part of the work.
 #
-# DBD::Pg rather than psql, as tests need the SQLSTATE of an error, requests whose answer is read later,
-# connections that can be cut at a chosen moment, and thousands of calls in little time.
+# It uses DBD::Pg instead of psql. Tests need the SQLSTATE of an error, answers that are read later,
+# connections that are cut at a chosen moment, and thousands of calls in little time.
 package Client;
 
 use strict;
@@ -22,11 +22,11 @@ use constant WAIT_LIMIT => 60;
 use constant STATEMENT_LIMIT => 100;
 use constant PROCESS_LIMIT => 120;
 
-# Connections that were cut. DBI must not tidy them up, as that would tell the server of it.
+# Connections that were cut. DBI must not close them, as that would send a message to the server.
 my @cut;
 
-# Client->new($node, dbname => ..., user => ..., set => { name => value, ... }). The node is a server, or says by a
-# conninfo() of its own where there may be one.
+# Client->new($node, dbname => ..., user => ..., set => { name => value, ... }). $node: a server, or an object whose
+# conninfo() says where to connect.
 sub new
 {
 	my ($class, $node, %options) = @_;
@@ -55,7 +55,7 @@ sub close
 	return;
 }
 
-# Runs a command, dies if it fails.
+# Runs a command. Dies if it fails.
 sub do
 {
 	my ($self, $sql) = @_;
@@ -76,7 +76,7 @@ sub value
 	return (row(@_))[0];
 }
 
-# Pays, and returns the whole receipt as text without its column "replayed", and that column.
+# Pays. Returns the receipt as text without the column "replayed", and that column.
 sub pay
 {
 	my ($self, $key, $amount, $currency) = @_;
@@ -155,7 +155,7 @@ sub error_of_answer
 	return defined eval { $self->answer; 1 } ? 'none' : $self->state;
 }
 
-# Cuts the connection. The server reads what was sent before, and then finds nobody there.
+# Cuts the connection. The server reads what was sent before, and then finds the end of the connection.
 sub cut
 {
 	my ($self) = @_;
@@ -168,7 +168,7 @@ sub cut
 	return;
 }
 
-# Waits till the condition holds; false if that never happens.
+# Waits until the condition holds. False: that took longer than $limit seconds (WAIT_LIMIT by default).
 sub wait_until
 {
 	my ($condition, $limit) = @_;
@@ -181,7 +181,7 @@ sub wait_until
 	return 1;
 }
 
-# Waits till a session, or so many of the sessions with one application_name, wait for a lock.
+# Waits until a session waits for a lock; or until $count sessions with an application_name do.
 sub wait_till_blocked
 {
 	my ($observer, $session, $count) = @_;
@@ -195,9 +195,8 @@ sub wait_till_blocked
 		});
 }
 
-# start($n, $work) starts processes that run $work->(1) to $work->($n); finish() waits for them and gives
-# what each of them returned, a reference. It dies if one of them did. The seed of rand() is taken at random
-# unless given.
+# start($n, $work) starts processes that run $work->(1) to $work->($n). finish() waits for them and returns what each of
+# them returned, a reference. It dies if one of them failed. If no seed of rand() is given, it is chosen at random.
 sub start
 {
 	my ($n, $work, $seed) = @_;
@@ -226,7 +225,7 @@ sub start
 	return @processes;
 }
 
-# How many of the processes still run.
+# How many of the processes are still running.
 sub running
 {
 	my $running = 0;

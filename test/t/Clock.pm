@@ -5,10 +5,10 @@
 #   $clock->off_by(-3600);	the server's clock is an hour slow from now on (and 0 is the true time again)
 #   $clock->set(0);		it is 1970 now, and the clock goes on from there
 #
-# off_by() and set() may also come before start(). As on a machine whose clock is set, the monotonic clock goes on,
-# so no sleep gets longer or shorter. The test and its clients see the true time. clock.c does it. (libfaketime can
-# do more, but it opens files in signal handlers, and a server that is killed leaves semaphores behind that can keep
-# another from starting.)
+# off_by() and set() may also be called before start(). The monotonic clock is not changed, as on a machine whose clock
+# is set. So no sleep gets longer or shorter. The test and its clients see the true time. clock.c implements this.
+# (libfaketime can do more. But it opens files in signal handlers, and the semaphores that a killed server leaves can
+# keep another server from starting.)
 package Clock;
 
 use strict;
@@ -42,7 +42,7 @@ sub start
 	return;
 }
 
-# From now on the server's clock differs by so many seconds from the true time.
+# From now on, the server's clock differs from the true time by this number of seconds.
 sub off_by
 {
 	my ($self, $seconds) = @_;
@@ -52,7 +52,7 @@ sub off_by
 	return;
 }
 
-# From now on it goes from this time, in seconds since 1970.
+# Sets the server's clock to this time, in seconds since 1970. It goes on from there.
 sub set
 {
 	my ($self, $time) = @_;

@@ -1,5 +1,5 @@
-# A connection that breaks at the worst moment: between the client and the server stands a process that loses the answer
-# to the first COMMIT. The transaction is committed by then.
+# A connection that breaks at the worst moment. A process between client and server loses the answer to the first COMMIT.
+# The transaction is committed by then.
 package LostAnswer;
 
 use strict;
@@ -39,7 +39,7 @@ sub host
 	return $_[0]{dir};
 }
 
-# Passes on what the two say, until one of them has gone or the answer is lost.
+# Passes on the data of both sides, until one of them is gone or the answer is lost.
 sub pass_on
 {
 	my ($self, $client, $server) = @_;
@@ -62,7 +62,7 @@ sub pass_on
 	}
 }
 
-# Ends it, and says whether an answer was lost.
+# Ends the process. Returns whether an answer was lost.
 sub stop
 {
 	my ($self) = @_;

@@ -1,15 +1,15 @@
-# What the extension may answer, told a second time: requests made at random, the rules of a payment, and
-# what a receipt says of it.
+# A model of the extension, written independently of it: requests made at random, the rules of a payment, and the
+# receipts that follow from them.
 #
 # Nothing here asks the server. Amounts are whole numbers of the currency's smallest unit, of any size.
-# Times are microseconds since 1970. What is wrong is told by die.
+# Times are microseconds since 1970. What is wrong is reported by die.
 #
-# An operation is a hash: scope, key, payment_id, seq, operation, amount, currency, authorized, captured,
-# released, refunded, reference, metadata, created, expires, sqlstate, message. A row of the table has whole, final
-# and expired as well; a receipt has status, capturable, refundable, replayed and text, but not released.
+# An operation is a hash: scope, key, payment_id, seq, kind, amount, currency, authorized, captured, released,
+# refunded, reference, metadata, created, expires, sqlstate, message. A row of the table also has whole, final and
+# expired. A receipt also has status, capturable, refundable, replayed and text, but not released.
 #
-# A request is a hash: operation, scope, key, amount (none: all that is left), currency, reference,
-# metadata; for a new payment expires_in, for the others payment_id and, of a capture, final.
+# A request is a hash: kind, scope, key, amount (undef: all that is left), currency, reference, metadata. An
+# authorize also has expires_in. A follow-up has payment_id, and a capture also final.
 package Model;
 
 use strict;
@@ -49,7 +49,7 @@ sub int
 	return unpack('N', md5("$self->{name} " . $self->{drawn}++)) % $n;
 }
 
-# true in so many cases of a hundred
+# true in $percent cases of a hundred
 sub percent
 {
 	my ($self, $percent) = @_;
@@ -116,9 +116,9 @@ sub major
 # Requests
 #-----------------------------------------------------------------------------------------------------
 
-# Number $i of the round's planned requests. A follow-up names its payment by the number of the request
-# that starts it (start), and its amount by a percentage: see resolve(). A cancellation has no key of its
-# own, but the number of the request whose key it is for (cancels).
+# Number $i of the round's planned requests. A follow-up names its payment by the number of the request that
+# starts it (start), and its amount by a percentage: see resolve(). A cancellation has no key of its own. It has
+# the number of the request whose key it cancels (cancels).
 sub planned
 {
 	my ($seed, $round, $i) = @_;
@@ -173,7 +173,7 @@ sub scope
 	return generator($seed, 'scope', $round, $start)->pick(@scopes);
 }
 
-# The scope of any planned request that has a key; for a cancellation, that of its place.
+# The scope of a planned request. A cancellation has that of the request that would be in its place.
 sub planned_scope
 {
 	my ($seed, $round, $i) = @_;
@@ -183,7 +183,7 @@ sub planned_scope
 	return scope($seed, $round, GROUP * ($group - $g->int($group ? 2 : 1)));
 }
 
-# A planned follow-up as it is to be sent, given the operation stored under the key that starts its payment.
+# A planned follow-up as it is to be sent. $start: the operation that started its payment.
 sub resolve
 {
 	my ($planned, $start) = @_;
@@ -202,7 +202,7 @@ sub resolve
 
 sub is_follow_up { return $_[0]{kind} =~ /^(?:capture|void|refund)\z/ }
 
-# The same key with another request, by one field. @others are other payments, in the same currency.
+# Another request with the same key: one field differs. @others: the ids of other payments in the same currency.
 sub altered
 {
 	my ($request, $g, @others) = @_;
@@ -237,7 +237,7 @@ sub altered
 	return \%other;
 }
 
-# The other currencies in which the number of the request's amount is not too large.
+# The other currencies in which the request's amount, as a whole number, is not too large.
 sub others_for
 {
 	my ($request) = @_;
@@ -259,7 +259,7 @@ sub spec
 		map { defined $r->{$_} ? "=$r->{$_}" : '' } qw(reference metadata));
 }
 
-# The same of a row.
+# The request of a row as such a text.
 sub spec_of_row
 {
 	my ($row) = @_;
@@ -269,8 +269,8 @@ sub spec_of_row
 	return spec(\%request);
 }
 
-# The first field in which a request differs from an operation, or none. A receipt does not have whole and
-# final; then any answer about these is let pass.
+# The first field in which a request differs from an operation; nothing if none does. A receipt lacks whole and final;
+# for a receipt, these are not compared.
 sub difference
 {
 	my ($op, $request) = @_;
@@ -315,8 +315,8 @@ sub status
 	return $op->{expired} || left($op) > 0 ? 'expired' : 'voided';
 }
 
-# What a capture, void or refund comes to, after an operation, at a time: the amount, and either the new
-# totals or a refusal, its message and its detail.
+# The outcome of a capture, void or refund after an operation, at a time: the amount, and either the new totals, or the
+# message of a refusal and its detail.
 sub outcome
 {
 	my ($op, $request, $at) = @_;
@@ -367,8 +367,8 @@ sub outcome
 	return { amount => $amount, %totals };
 }
 
-# What cancelling the key of an operation has to do after another one: a request, or a refusal. Unlike
-# others, the request may come to nothing.
+# What cancelling the key of an operation has to do, if another one is the newest: a request, or a refusal. Unlike
+# other requests, this one may have an amount of zero.
 sub undoing
 {
 	my ($original, $op) = @_;
@@ -459,7 +459,7 @@ sub check_next
 	return;
 }
 
-# Like check_next() of a row that says that a hold was released because it had run out.
+# Like check_next(), for a row that releases an expired hold.
 sub check_expire
 {
 	my ($row, $previous, @before) = @_;
@@ -504,15 +504,15 @@ sub check_receipt
 		die "$r->{kind} of what has expired\n" if $expired && $r->{kind} !~ /^(?:refund|expire)\z/ && !$of_cancel;
 		die "it was not time\n" if $r->{kind} eq 'expire' && !$expired;
 
-		# voided, or expired: it does not say what had been released
+		# voided or expired: the receipt does not say which
 		return if $expired && $of_cancel && $r->{captured} == 0 && $r->{amount} == 0;
 		expect($r, status => status({ %$r, released => $r->{authorized} - $r->{captured} - $r->{capturable} }, $r->{created}));
 	}
 	return;
 }
 
-# Dies unless a receipt is that of a row. With a time, it is that of the payment at that time, as
-# idem_payment() gives it.
+# Dies unless a receipt is that of a row. $now: the receipt is that of the payment at this time, as idem_payment()
+# returns it.
 sub check_receipt_of_row
 {
 	my ($r, $row, $now) = @_;
@@ -527,7 +527,7 @@ sub check_receipt_of_row
 	return;
 }
 
-# Makes an operation of what the server sent: amounts and times become numbers. Dies if they are none.
+# Makes an operation of what the server sent: amounts become numbers. Dies if one is not a valid amount.
 sub operation
 {
 	my ($r) = @_;
@@ -535,12 +535,12 @@ sub operation
 	{
 		$r->{$_} = minor($r->{$_}, $r->{currency}) if exists $r->{$_};
 	}
-	# a receipt does not say that the payment has expired, unless it is the one that made it so
+	# a receipt says that the hold has expired only if it is that of the expire itself
 	$r->{expired} = 1 if ($r->{kind} // '') eq 'expire' && !exists $r->{expired};
 	return $r;
 }
 
-# One line for people.
+# One line about an operation or a request, for messages.
 sub describe
 {
 	my ($op) = @_;

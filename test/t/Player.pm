@@ -1,8 +1,8 @@
-# A client that plays at random against the model: it sends requests in all the ways there are, compares each
-# answer at once with what the model allows by what the client knows, and keeps what others have to confirm.
+# A client that plays at random against the model. It sends requests in all possible ways. It checks each answer at
+# once against the model, by what the client knows, and keeps what must be checked later, by what others know.
 #
-# How a request is sent, and which answers to it are allowed, is in Caller.pm. The clients of a round go through
-# one list of planned requests, see Model.pm, at about the same time.
+# How a request is sent, and which answers are allowed, is in Caller.pm. The clients of a round go through one list
+# of planned requests (Model.pm) at about the same time.
 package Player;
 
 use strict;
@@ -25,8 +25,8 @@ use constant PATIENCE => 0.2;	# seconds that it then waits for them, at most
 use constant ROUND_LIMIT => 60;	# seconds
 use constant TRIES => 6;		# of what may be tried again
 
-# What all players of a process share: the server, the seed, the time of the end, how many play, and the
-# file in which they tell how far they are.
+# What all players of a process share: the server, the seed, the time of the end, the number of players, and the file
+# with each player's step.
 my ($node, $seed, $end, $clients, $paces);
 
 sub set_up
@@ -35,7 +35,7 @@ sub set_up
 	return;
 }
 
-# Plays a round, and returns what it kept; wrong tells what the model does not allow, if there was such.
+# Plays a round, and returns what it kept. If there was something that the model does not allow, "wrong" says what.
 sub play
 {
 	my ($class, $round, $number) = @_;
@@ -54,8 +54,8 @@ sub play
 	return $self;
 }
 
-# Clients that are far apart do not meet. So whoever is ahead waits a little for the others. Each has a
-# number in a file, its step.
+# Clients that are far apart do not meet. So a client that is ahead waits a little for the others. A file has the
+# step of each client.
 sub keep_pace
 {
 	my ($number, $step) = @_;
@@ -95,13 +95,13 @@ sub step
 		'payment' => sub { $self->look_at_payment(item($step, $g)) },
 		'sweep' => sub { $self->sweep($g) },
 		'malformed' => sub { $self->malformed($step, $g) });
-	$way = 'batch' if $step % 11 == 10;		# all at the same time
+	$way = 'batch' if $step % 11 == 10;		# all clients at the same time
 	$self->{did}{$way}++;
 	$ways{$way}->();
 	return;
 }
 
-# Settings, for some steps.
+# Chooses settings for the next steps.
 sub set_mode
 {
 	my ($self, $g) = @_;
@@ -140,7 +140,7 @@ sub reconnect
 	return $self->apply_mode;
 }
 
-# One of the planned requests, or, if it is private, a payment with a key that nobody else uses.
+# One of the planned requests; if $private is given, a payment with a key that no other client uses.
 sub item
 {
 	my ($step, $g, $private) = @_;
@@ -156,7 +156,8 @@ sub item
 		pause => $g->percent(20) ? $g->int(15) : 0 };
 }
 
-# The request of an item, or none, with the answer to the request that starts the payment, if that failed.
+# The request of an item. If the request that starts its payment had to be sent first, and failed: undef, and that
+# answer.
 sub request
 {
 	my ($self, $item) = @_;
@@ -194,7 +195,7 @@ sub request
 	return $request;
 }
 
-# A payment with a key that nobody else uses.
+# A payment with a key that no other client uses.
 sub private_payment
 {
 	my ($key, $scope) = @_;
@@ -202,7 +203,7 @@ sub private_payment
 		kind => 'pay', scope => $scope, key => $key, amount => Model::number(5), currency => 'EUR', private => 1 };
 }
 
-# A key to look up: that of a request, of its cancellation, or of its expiry.
+# A key to look up: that of a request, of its cancellation, or of the release of its hold.
 sub id_of_item
 {
 	my ($self, $item) = @_;
@@ -212,7 +213,7 @@ sub id_of_item
 	return "$request->{scope}\0idem_cancel:" . Model::key($seed, $self->{round}, $request->{cancels});
 }
 
-# Sends a request, and again if that is what the answer asks for.
+# Sends a request, and sends it again while the answer asks for a retry.
 sub single
 {
 	my ($self, $item) = @_;
@@ -226,7 +227,7 @@ sub single
 	return;
 }
 
-# Should it be sent again? What fails for a state may come out otherwise, but is an answer.
+# Should the request be sent again? A refusal by the payment's state is an answer, though a retry might get another one.
 sub again
 {
 	my ($self, $failed) = @_;
@@ -235,7 +236,7 @@ sub again
 	return $failed->{lost} || $failed->{state} =~ /^(?:40001|40P01|55P03|57014|ID409)\z/;
 }
 
-# Sends the request of an item; gives the answer if it was an error.
+# Sends the request of an item. Returns the answer if it was an error.
 sub perform
 {
 	my ($self, $item) = @_;
@@ -264,8 +265,8 @@ sub send_and_cut
 	return;
 }
 
-# Payments for a batch, all in one scope: some that many batches have, planned ones, as far as a batch can
-# name them, and private ones.
+# Payments for a batch, all in one scope: some that many batches have, planned ones that a batch can express, and private
+# ones.
 sub batch
 {
 	my ($self, $step, $g) = @_;
@@ -362,8 +363,8 @@ sub call_batch
 	return;
 }
 
-# Learns of the receipt of a payment that a batch says to have made, or replayed. Gives the answer if it was
-# an error.
+# Looks up the receipt of a payment that a batch reported as new or replayed, and notes it. Returns the answer if it was an
+# error.
 sub look_up_made
 {
 	my ($self, $request, $replayed) = @_;
@@ -412,7 +413,7 @@ sub transaction
 	push @items, $items[0] if $g->percent(20);
 	push @items, { batch => [ $self->batch($step, $g) ], savepoint => 'none' } if $g->percent(8);
 	my $end_of_it = $g->weighted('COMMIT' => 68, 'ROLLBACK' => 18, 'cut after COMMIT' => 8, 'cut before COMMIT' => 6);
-	my $pause = $g->percent(40) ? $g->int(25) : 0;	# so that others queue behind it
+	my $pause = $g->percent(40) ? $g->int(25) : 0;	# so that others have to wait for it
 	my $look = $g->percent(40);
 	my $once_more = $g->percent(70);
 
@@ -501,8 +502,8 @@ sub try_transaction
 	return 'lost';
 }
 
-# What a transaction was answered with, its snapshot must have: the receipts, and what went before an
-# operation of its own.
+# The transaction must see what it was answered with: the receipts, and all operations before one of its own in the same
+# payment.
 sub check_sight
 {
 	my ($self) = @_;
@@ -548,7 +549,7 @@ sub commit_lost
 	return;
 }
 
-# What the open transaction made, from the given place on, is rolled back.
+# Keeps what the open transaction made, from the given place on, as rolled back.
 sub keep_ghosts
 {
 	my ($self, $from) = @_;
@@ -592,7 +593,7 @@ sub look_up
 	return;
 }
 
-# Looks at a payment in all ways, with one snapshot.
+# Looks at a payment in all three ways, with one snapshot.
 sub look_at_payment
 {
 	my ($self, $item) = @_;
@@ -661,7 +662,7 @@ sub look_at_payment
 	return;
 }
 
-# Releases holds that have run out, or does so and rolls it back.
+# Releases expired holds, and sometimes rolls that back.
 sub sweep
 {
 	my ($self, $g) = @_;
@@ -674,7 +675,7 @@ sub sweep
 		my $answer = $self->ask("SELECT idem_expire($most) AS n");
 		$failed = $self->check_error($answer) if $answer->{state};
 		die "it dealt with $answer->{rows}[0]{n} of $most\n" if !$failed && $answer->{rows}[0]{n} > $most;
-		Time::HiRes::usleep(1000 * $g->int(15));	# so that others meet what it has done
+		Time::HiRes::usleep(1000 * $g->int(15));	# so that others meet these rows
 		$failed //= $self->command($undo ? 'ROLLBACK' : 'COMMIT');
 		$self->{did}{ $undo ? 'sweep rolled back' : 'swept by a client' } += $answer->{rows}[0]{n} unless $failed;
 	}

@@ -1,4 +1,4 @@
-# A service of examples/, driven over HTTP by examples/http/test: each of its results is one of ours.
+# A service of examples/, tested over HTTP by examples/http/test. Each result of that test is a result here.
 package Service;
 
 use strict;

@@ -1,15 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * clock.c
- *		The clock that a server under test sees; see Clock.pm.
+ *		The clock of a server under test; see Clock.pm.
  *
- * It is loaded into the server's processes by LD_PRELOAD, before the C library,
- * and adds an offset to what that says of the time of day.  The monotonic clock
- * is left alone, as it is when somebody sets the clock of a machine.  The offset
- * is in a file that all processes map, so they all see a change at once.
+ * LD_PRELOAD loads this library into the server's processes, before the C
+ * library.  It adds an offset to the time of day that the C library returns.  The
+ * monotonic clock is not changed, as when somebody sets the clock of a machine.
+ * The offset is in a file that all processes map, so they all see a change at
+ * once.
  *
- * The server asks for the time in signal handlers, too, so there is nothing here
- * that such a handler may not do.
+ * The server asks for the time in signal handlers, too.  So these functions do
+ * only what a signal handler may do.
  *
  *-------------------------------------------------------------------------
  */
