@@ -15,8 +15,8 @@ ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec))
 ISOLATION_OPTS = $(REGRESS_OPTS)
 PROVE_TESTS = test/t/*.pl
 
-# Bitcode would let JIT inline our functions, none of which is worth it, and would make every build ask
-# for the very clang that PostgreSQL was built with.
+# Bitcode would let JIT inline our functions, which is not worth it. And every build would need the clang that
+# PostgreSQL was built with.
 override with_llvm = no
 
 all:
@@ -24,16 +24,16 @@ all:
 sql/$(EXTENSION)--$(EXTVERSION).sql: sql/$(EXTENSION).sql $(EXTENSION).control
 	cp $< $@
 
-# PostgreSQL may be built without dependency tracking (Debian's is).
+# PostgreSQL may be built without dependency tracking, as Debian's is.
 $(OBJS): $(wildcard src/*.h src/*/*.h) $(EXTENSION).control
 
-# pg_regress looks for what is expected next to what it runs. An archive may not keep a link, so we make it.
+# pg_regress looks for "expected" next to the tests. An archive may not keep a link, so we make the link here.
 installcheck: test/expected
 
 test/expected:
 	ln -s ../expected $@
 
-# These find PostgreSQL by themselves, or install it, so they must not need it to read this file.
+# These targets find PostgreSQL by themselves, or install it. So make must be able to read this file without it.
 SELF_CONTAINED = test soak demo fastapi express bench bench-scale bench-instructions indent dist
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
@@ -50,12 +50,13 @@ endif
 prove_installcheck:
 	$(prove_installcheck)
 
-# All the tests, or those named: make test TESTS='refund same-key 002_crash'
+# All tests, or the named ones: make test TESTS='refund same-key 002_crash'
 # With assertions: make test COPT=-DUSE_ASSERT_CHECKING
 test:
 	@test/bin/setup test/bin/run
 
-# Play against the model, for so many seconds: make soak SECONDS=3600. (In a shell, SECONDS is a clock.)
+# Play against the model for a number of seconds: make soak SECONDS=3600
+# (The programs get it as IDEM_SECONDS, because SECONDS is a clock in a shell.)
 soak:
 	@TESTS=010_model test/bin/setup test/bin/run
 
@@ -64,21 +65,21 @@ test soak: export IDEM_SECONDS := $(or $(SECONDS),$(IDEM_SECONDS))
 demo:
 	@test/bin/setup examples/orders/run
 
-# A server and a service on it, till Ctrl-C: make fastapi PORT=8001
+# A server and a service on it, until Ctrl-C: make fastapi PORT=8001
 fastapi express:
 	@test/bin/setup examples/$@/run
 
 bench:
 	@test/bin/setup bench/run
 
-# Next to so many payments, and so many: make bench-scale SMALL=1000000 LARGE=50000000
+# Next to a small and a large number of payments: make bench-scale SMALL=1000000 LARGE=50000000
 bench-scale:
 	@test/bin/setup bench/scale
 
 bench-instructions:
 	@test/bin/setup bench/instructions
 
-# The C code as PostgreSQL lays out its own
+# Lays out the C code as PostgreSQL lays out its own.
 indent:
 	@test/bin/indent
 
