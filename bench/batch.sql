@@ -1,7 +1,7 @@
--- 8,192 new keys by idem_pay_batch(), by INSERT ... ON CONFLICT DO NOTHING and by COPY, again and again: other keys each time,
--- and another order of the three. Each has a table of its own, with the same rows and indexes. Each begins after a CHECKPOINT
--- of its own, so it writes its own full-page images. The arrays and the file of COPY are there before.
--- The first round only warms up. Variables: pair, the title; rounds; rows that are there before; pattern of the keys,
+-- Writes 8,192 new keys by idem_pay_batch(), by INSERT ... ON CONFLICT DO NOTHING and by COPY, in rounds. Each round has other
+-- keys, and another order of the three. Each way has a table of its own, with the same rows and indexes. Each begins after a
+-- CHECKPOINT of its own, so it writes its own full-page images. The arrays and the file of COPY are made before.
+-- The first round only warms up. Variables: pair, the title; rounds; rows, the number of rows before; pattern of the keys,
 -- sequential or random; file, for COPY.
 \set ON_ERROR_STOP on
 \o /dev/null
@@ -31,7 +31,7 @@ INSERT INTO way VALUES
 		FROM batch, unnest(keys, amounts) AS u(key, amount) ON CONFLICT DO NOTHING$$),
 	(2, format('COPY by_copy FROM %L', :'file'));
 
--- \gexec runs what this SELECT gives, each row a transaction.
+-- \gexec runs the statements that this SELECT returns, each in a transaction of its own.
 SELECT s.statement
 FROM generate_series(0, :rounds) AS round, way,
 	LATERAL (VALUES

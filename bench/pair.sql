@@ -1,5 +1,6 @@
--- A client of a pair: 50 statements of ours, 50 bare ones, and so on. bench/run puts the two statements in place of the
--- lines @OURS@ and @BARE@. Variables: i, from a little below 0, where nothing is measured yet; pair and round, for the table.
+-- A client of a pair: 50 statements of ours, 50 bare ones, and so on. bench/pair replaces the lines @OURS@ and @BARE@ by the
+-- two statements. Variables: i, the number of the statement, below 0 while nothing is measured yet; pair and round, for the
+-- table.
 \if :i >= 0 and :i % 50 = 0
 \if :i % 100 = 50
 SELECT cpu AS cpu1, clock AS clock1 FROM meter \gset

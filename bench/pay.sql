@@ -1,3 +1,3 @@
--- a key between those that are there
+-- a new key, between the existing ones
 \set n (:first + random(0, :keys - 1)) * 1000000000 + random(0, 999999999)
 SELECT * FROM idem_pay('r' || :n, 50.00);

@@ -1,4 +1,4 @@
--- The extension, and a bare table of the same shape with the same 100,000 rows.
+-- The extension, and a bare table with the same columns, the same indexes and the same 100,000 rows.
 CREATE EXTENSION idempotency;
 CREATE TABLE bare (LIKE idempotency.operation INCLUDING ALL);
 CREATE FUNCTION uuid7() RETURNS uuid LANGUAGE C AS '$libdir/idempotency', 'idem_uuid7';

@@ -1,5 +1,5 @@
--- Purging a table of requests that have all expired, next to the usual DELETE in batches, and VACUUM. Variable: rows.
--- Prints the seconds of each, and the dead tuples that each leaves.
+-- Purging a table in which all requests have expired, next to the usual DELETE in batches with VACUUM. Variable: rows.
+-- Prints the number of tables emptied, the seconds of each way, and the dead tuples that each leaves (DELETE before VACUUM).
 \set ON_ERROR_STOP on
 INSERT INTO idempotency.request_0 (created_at, expires_at, seq, attempt, scope, key, status, role, fingerprint, response)
 SELECT now() - interval '2 days', now() - interval '1 day', 1, 1, '', md5(g::text), 'completed', current_user,

@@ -1,7 +1,7 @@
--- One line about a pair: the medians of the microseconds that a statement costs the server, of ours and of the bare one;
--- the median of the rounds' ratios, the least and the most; the ratio of the elapsed times. A ratio is bare / ours, so more
--- than 1 says that ours is faster. A round's ratio is the median of those of its blocks.
--- Variables: pair; target; by, cpu or elapsed: which ratio is to reach it.
+-- One line about a pair. It has the medians of a statement's processor time in microseconds, ours and bare. It has the ratios
+-- by processor time and by elapsed time: the median of the rounds, the least and the most. A ratio is bare / ours: more than 1
+-- means that ours is faster. A round's ratio is the median of the ratios of its blocks.
+-- Variables: pair; target; by, cpu or elapsed: the ratio that must reach the target.
 \set ON_ERROR_STOP on
 WITH block AS (
 	SELECT round, statements, ours_cpu / 1000.0 AS ours_cpu, bare_cpu / 1000.0 AS bare_cpu,

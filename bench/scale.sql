@@ -3,7 +3,7 @@ CREATE EXTENSION idempotency;
 CREATE VIEW bare AS SELECT * FROM idempotency.operation;
 CREATE FUNCTION uuid7() RETURNS uuid LANGUAGE C AS '$libdir/idempotency', 'idem_uuid7';
 \ir meter.sql
--- Payments with the keys 'r' || 1000000000 and on, of these the numbers first to last.
+-- Pays with the keys 'r' || 1000000000 and so on: numbers first to last of these keys, counted from 1.
 CREATE PROCEDURE fill(first integer, last integer) LANGUAGE plpgsql AS $$
 BEGIN
 	FOR batch IN first .. last BY 8192 LOOP

@@ -1,5 +1,5 @@
--- How much each statement costs next to few payments and next to many: medians in microseconds, on a processor and elapsed,
--- and how many times as much. Variables: small, large.
+-- The cost of each statement with few payments in the table and with many: medians in microseconds, of processor time and of
+-- elapsed time, and the growth as a ratio. Variables: small, large.
 \set ON_ERROR_STOP on
 SELECT rpad('', 24) || lpad('processor, us', 28) || lpad('elapsed, us', 28);
 SELECT rpad('payments there', 24) || lpad(:'small', 10) || lpad(:'large', 10) || lpad('growth', 8)
