@@ -1,6 +1,6 @@
 // Payments over HTTP that are safe to repeat. Connects as libpq's environment says (PGHOST, PGUSER, ...).
 //
-// All amounts go as text from the client's JSON to PostgreSQL's numeric and back: there is no float on the way.
+// All amounts go as text from the client's JSON to PostgreSQL's numeric and back. There is no float on the way.
 
 import express from "express";
 import pg from "pg";
@@ -18,7 +18,7 @@ const SETTINGS = {
 const pool = new pg.Pool({
     options: Object.entries(SETTINGS).map(([name, value]) => `-c ${name}=${value}`).join(" "),
     max: 10,
-    connectionTimeoutMillis: 5000,          // of waiting for one of them, too
+    connectionTimeoutMillis: 5000,          // also for the wait until a connection of the pool is free
     query_timeout: 30_000,
 });
 pool.on("error", (error) => console.error(`an idle connection: ${error.message}`));    // the next request has another
@@ -30,17 +30,17 @@ app.disable("etag");
 app.use(express.raw({ type: () => true }));     // bytes: JSON is PostgreSQL's to read
 app.use(idempotency(pool, routes, { ownKey: ["/payments"] }));
 
-// A receipt as JSON. Of a payment it never changes, so neither do the bytes of a replay.
+// A receipt as JSON. A receipt never changes, so the bytes of a replay do not either.
 const RECEIPT = `json_build_object('id', p.payment_id, 'kind', p.kind, 'status', p.status,
     'amount', p.amount::text, 'currency', p.currency, 'refundable', p.refundable::text,
     'reference', p.reference, 'metadata', p.metadata, 'created_at', p.created_at)::text AS receipt`;
 
-// Runs a query that gives one row.
+// Runs a query that returns one row.
 async function one(request, query, ...values) {
     return (await request.db.query(query, values)).rows[0];
 }
 
-// The payment's own key, which never expires, and not one of the middleware's, which do after a day.
+// The header is the payment's own key, which never expires. The middleware's keys expire after a day.
 routes.post("/payments", async (request, response) => {
     const { receipt, status, replayed } = await one(request, `
         SELECT ${RECEIPT}, p.status, p.replayed
@@ -52,7 +52,7 @@ routes.post("/payments", async (request, response) => {
     response.status(status === "cancelled" ? 410 : 201).type("json").send(receipt);
 });
 
-// Reads. The status is that of now, while a repeated POST gives that of then.
+// Reads the payment. The status is that of now. A repeated POST returns the status of its time.
 routes.get("/payments/:id", async (request, response) => {
     const { state } = await one(request, `
         SELECT json_build_object('id', p.payment_id, 'status', p.status, 'currency', p.currency,
@@ -61,7 +61,7 @@ routes.get("/payments/:id", async (request, response) => {
     response.type("json").send(state);
 });
 
-// Gives the money back. The key of what is done is derived from the payment's, so it is done once.
+// Gives the money back. idem_cancel() derives its key from the payment's key, so it is done once.
 routes.delete("/payments/:id", async (request, response) => {
     const { receipt } = await one(request, `
         SELECT ${RECEIPT}
@@ -69,7 +69,7 @@ routes.delete("/payments/:id", async (request, response) => {
     response.type("json").send(receipt);
 });
 
-// Replaces: as often as you like, the result is the same.
+// Replaces a value: however often it is sent, the result is the same.
 routes.put("/payments/:id/points", async (request, response) => {
     const { points } = await one(request, `
         INSERT INTO points (payment_id, points)
@@ -79,18 +79,18 @@ routes.put("/payments/:id/points", async (request, response) => {
     response.type("json").send(points);
 });
 
-// Increases: only the key, which the middleware takes care of, makes it safe to repeat.
+// Increases a value: only the key makes it safe to repeat. The middleware handles the key.
 routes.patch("/payments/:id/points", async (request, response) => {
     const { points, total } = await one(request, `
         INSERT INTO points AS p (payment_id, points)
         SELECT payment_id, (convert_from($2, 'UTF8')::jsonb->>'add')::int FROM idem_payment($1::uuid)
         ON CONFLICT (payment_id) DO UPDATE SET points = p.points + excluded.points
         RETURNING json_build_object('points', points)::text AS points, points AS total`, request.params.id, request.body);
-    if (total > 1000) return response.status(409).json({ error: "more than 1000 points" });     // which undoes it
+    if (total > 1000) return response.status(409).json({ error: "more than 1000 points" });     // undoes the INSERT
     response.type("json").send(points);
 });
 
-// Makes something new, as any POST; nothing in here but the middleware prevents a second parcel.
+// Makes something new, as any POST. Only the middleware prevents a second parcel.
 routes.post("/payments/:id/parcels", async (request, response) => {
     const { id } = request.params;
     const { status, closed } = await one(request,
@@ -105,19 +105,19 @@ routes.post("/payments/:id/parcels", async (request, response) => {
     response.status(201).location(`/payments/${id}/parcels/${parcel_id}`).type("json").send(parcel);
 });
 
-// What is no answer of a route, nor of the database.
+// Errors that neither a route nor the database has answered.
 app.use((error, request, response, next) => {
     const status = error.status ?? 500;
     if (status >= 500) console.error(error);
     response.status(status).json({ error: status >= 500 ? "internal error" : error.message });
 });
 
-// Of a route that did not await something; without this, it would end the process.
+// A route may forget to await something. Without this handler, a failure of that would end the process.
 process.on("unhandledRejection", console.error);
 
 const server = app.listen(process.env.PORT ?? 8000, "127.0.0.1");
 
-// What is under way is answered first.
+// Requests in progress are answered before the process ends.
 process.once("SIGTERM", () => {
     server.close(() => pool.end());
     server.closeIdleConnections();

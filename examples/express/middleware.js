@@ -1,24 +1,23 @@
-// A transaction for each request, and a key for those that are not idempotent by themselves.
+// A transaction for each request, and a key for requests that are not idempotent by themselves.
 //
-// Each request has request.db.query(text, values), in a transaction that is committed before the client
-// hears anything. Unless the answer is below 400, all that the route did there is undone.
+// Each request has request.db.query(text, values), in a transaction. It is committed before the client gets an answer.
+// If the status is 400 or above, all that the route did there is undone.
 //
-// POST and PATCH need an Idempotency-Key. The key, what the route did and its answer are one transaction:
-// whoever sends the request again gets that answer again, byte for byte. An exception, an error of the
-// database, a 5xx, or a 4xx that another try may not meet, leaves the key free; any other 4xx that the route itself
-// gave is its answer from then on.
+// POST and PATCH need an Idempotency-Key. The key, what the route did and its answer are one transaction. If the request
+// is sent again, it gets the same answer, byte for byte. The key stays free after an exception, an error of the
+// database, a 5xx, or a 4xx that a retry may avoid. Any other 4xx of the route is the key's answer from then on.
 
 import { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 
 const KEYED = ["POST", "PATCH"];
-const KEPT = ["content-type", "location"];      // what is replayed of an answer's headers
-const FOR_NOW = [401, 403, 408, 425, 429];      // no answer for good, and neither is a 5xx
+const KEPT = ["content-type", "location"];      // the headers of an answer that are replayed
+const FOR_NOW = [401, 403, 408, 425, 429];      // answers that are not stored; a 5xx is not stored either
 const AGAIN = ["40001", "40P01"];               // the whole transaction is run again
 
-// Runs the routes of a router. request.body is to be what express.raw() makes of it: the bytes. Of the paths
-// in ownKey, the routes pass the key to the database themselves.
+// Runs the routes of a router. request.body must be bytes, as express.raw() leaves them. ownKey: the paths whose routes
+// pass the key to the database themselves.
 export function idempotency(pool, routes, { ownKey = [] } = {}) {
     return async (request, response) => {
         const keys = request.headersDistinct["idempotency-key"] ?? [];
@@ -49,7 +48,8 @@ async function again(work) {
 
 class Unavailable extends Error {}
 
-// Commits, or if anything throws, rolls back. A connection on which that fails is not used again.
+// Runs work in a transaction. Commits it; if anything throws, rolls it back. A connection on which the rollback fails is
+// not used again.
 async function transaction(pool, work) {
     const client = await pool.connect().catch((cause) => { throw new Unavailable("no connection", { cause }); });
     let lose, ended = false, broken = false;
@@ -57,7 +57,7 @@ async function transaction(pool, work) {
     client.on("error", lose);                   // without a listener, it would end the process
 
     const db = {
-        async query(...query) {                 // what a route forgot to await is not to meet the next request
+        async query(...query) {                 // a query that a route forgot to await must not meet the next request
             if (ended) throw new Error("the transaction has ended");
             return await client.query(...query);
         },
@@ -66,7 +66,7 @@ async function transaction(pool, work) {
         await db.query("BEGIN");
         const answer = await work(db);
         ended = true;
-        // of a transaction in which a query failed that nobody looked at, it makes a ROLLBACK
+        // if a query has failed and the route ignored that, COMMIT rolls back
         if ((await client.query("COMMIT")).command !== "COMMIT") throw new Error("not committed: a query had failed");
         return answer;
     };
@@ -82,7 +82,7 @@ async function transaction(pool, work) {
     }
 }
 
-// Gives the answer that is stored with the key, or runs the route and stores its answer.
+// Returns the answer that is stored with the key; or runs the route and stores its answer.
 async function once(request, response, routes) {
     const { db, method, originalUrl, body } = request;
     const key = request.get("Idempotency-Key");
@@ -108,7 +108,7 @@ async function once(request, response, routes) {
     return answer;
 }
 
-// Runs the route, and undoes what it did unless its answer is below 400.
+// Runs the route. Undoes what it did if the status of its answer is 400 or above.
 async function undoable(request, response, routes) {
     await request.db.query("SAVEPOINT route");
     const answer = await held(request, response, routes);
@@ -116,7 +116,7 @@ async function undoable(request, response, routes) {
     return answer;
 }
 
-// Runs the route with a response of its own, and keeps its answer back.
+// Runs the route with a response of its own. Returns its answer instead of sending it.
 function held(request, { locals, app }, routes) {
     return new Promise((resolve, reject) => {
         const response = Object.assign(Object.setPrototypeOf(new ServerResponse(request), app.response), { locals });
@@ -138,11 +138,11 @@ function refusal(error) {
     if (state.startsWith("ID")) {
         status = Number(state.slice(2));
     } else if (/^(22|54|23502|23514)/.test(state)) {
-        status = 400;                           // malformed; more than PostgreSQL takes; what a table's CHECK refuses
+        status = 400;                           // class 22: malformed; 54: too large; 23502, 23514: refused by a table
     } else if (error instanceof Unavailable || /^(08|25006|40|53|55|57|58)/.test(state)) {
-        status = 503;                           // it may have been done or not: again, with the same key
+        status = 503;                           // it may have been done or not: retry with the same key
     } else {
-        throw error;                            // Express's, as any error of a route
+        throw error;                            // Express handles it, as any error of a route
     }
     const headers = { "content-type": "application/json; charset=utf-8" };
     if (status === 409 || status === 503) headers["retry-after"] = "1";

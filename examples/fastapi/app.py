@@ -1,6 +1,6 @@
-"""Payments over HTTP that are safe to repeat.  Connects as libpq's environment says (PGHOST, PGUSER, ...).
+"""Payments over HTTP that are safe to repeat. Connects as libpq's environment says (PGHOST, PGUSER, ...).
 
-All amounts go as text from the client's JSON to PostgreSQL's numeric and back: there is no float on the way.
+All amounts go as text from the client's JSON to PostgreSQL's numeric and back. There is no float on the way.
 """
 import psycopg
 from fastapi import FastAPI, Request, Response
@@ -24,14 +24,14 @@ async def connect():
 app = FastAPI()
 app.add_middleware(Idempotency, connect=connect, own_key=("/payments",))
 
-# A receipt as JSON. Of a payment it never changes, so neither do the bytes of a replay.
+# A receipt as JSON. A receipt never changes, so the bytes of a replay do not either.
 RECEIPT = """json_build_object('id', p.payment_id, 'kind', p.kind, 'status', p.status,
     'amount', p.amount::text, 'currency', p.currency, 'refundable', p.refundable::text,
     'reference', p.reference, 'metadata', p.metadata, 'created_at', p.created_at)::text"""
 
 
 async def run(request, query, **values):
-    """Runs a query that gives one row. It may use %(body)s, which is the request's."""
+    """Runs a query that returns one row. In the query, %(body)s is the body of the request."""
     connection = request.scope["connection"]
     cursor = await connection.execute(query, {"body": await request.body(), **values})
     return await cursor.fetchone()
@@ -41,7 +41,7 @@ def answer(content, status=200, **headers):
     return Response(content, status, headers, media_type="application/json")
 
 
-# The payment's own key, which never expires, and not one of the middleware's, which do after a day.
+# The header is the payment's own key, which never expires. The middleware's keys expire after a day.
 @app.post("/payments")
 async def pay(request: Request):
     receipt, status, replayed = await run(request, f"""
@@ -54,7 +54,7 @@ async def pay(request: Request):
     return answer(receipt, 410 if status == "cancelled" else 201, **headers)
 
 
-# Reads. The status is that of now, while a repeated POST gives that of then.
+# Reads the payment. The status is that of now. A repeated POST returns the status of its time.
 @app.get("/payments/{payment_id}")
 async def look(request: Request, payment_id: str):
     state, = await run(request, """
@@ -64,7 +64,7 @@ async def look(request: Request, payment_id: str):
     return answer(state)
 
 
-# Gives the money back. The key of what is done is derived from the payment's, so it is done once.
+# Gives the money back. idem_cancel() derives its key from the payment's key, so it is done once.
 @app.delete("/payments/{payment_id}")
 async def give_back(request: Request, payment_id: str):
     receipt, = await run(request, f"""
@@ -73,7 +73,7 @@ async def give_back(request: Request, payment_id: str):
     return answer(receipt)
 
 
-# Replaces: as often as you like, the result is the same.
+# Replaces a value: however often it is sent, the result is the same.
 @app.put("/payments/{payment_id}/points")
 async def set_points(request: Request, payment_id: str):
     points, = await run(request, """
@@ -84,7 +84,7 @@ async def set_points(request: Request, payment_id: str):
     return answer(points)
 
 
-# Increases: only the key, which the middleware takes care of, makes it safe to repeat.
+# Increases a value: only the key makes it safe to repeat. The middleware handles the key.
 @app.patch("/payments/{payment_id}/points")
 async def add_points(request: Request, payment_id: str):
     points, total = await run(request, """
@@ -93,11 +93,11 @@ async def add_points(request: Request, payment_id: str):
         ON CONFLICT (payment_id) DO UPDATE SET points = p.points + excluded.points
         RETURNING json_build_object('points', points)::text, points""", id=payment_id)
     if total > 1000:
-        return answer('{"error": "more than 1000 points"}', 409)    # which undoes it
+        return answer('{"error": "more than 1000 points"}', 409)    # undoes the INSERT
     return answer(points)
 
 
-# Makes something new, as any POST; nothing in here but the middleware prevents a second parcel.
+# Makes something new, as any POST. Only the middleware prevents a second parcel.
 @app.post("/payments/{payment_id}/parcels")
 async def send_parcel(request: Request, payment_id: str):
     status, closed = await run(request, """

@@ -1,12 +1,11 @@
-"""A transaction for each request, and a key for those that are not idempotent by themselves.
+"""A transaction for each request, and a key for requests that are not idempotent by themselves.
 
-Each request gets a connection, as request.scope["connection"], in a transaction that is committed before
-the client hears anything. Unless the answer is below 400, all that the route did there is undone.
+Each request gets a connection, as request.scope["connection"], in a transaction. It is committed before the client
+gets an answer. If the status is 400 or above, all that the route did there is undone.
 
-POST and PATCH need an Idempotency-Key. The key, what the route did and its answer are one transaction:
-whoever sends the request again gets that answer again, byte for byte. An exception, an error of the
-database, a 5xx, or a 4xx that another try may not meet, leaves the key free; any other 4xx that the route itself
-gave is its answer from then on.
+POST and PATCH need an Idempotency-Key. The key, what the route did and its answer are one transaction. If the request
+is sent again, it gets the same answer, byte for byte. The key stays free after an exception, an error of the
+database, a 5xx, or a 4xx that a retry may avoid. Any other 4xx of the route is the key's answer from then on.
 """
 import asyncio
 import json
@@ -16,8 +15,8 @@ import psycopg
 
 KEYED = ("POST", "PATCH")
 JSON = (b"content-type", b"application/json")
-KEPT = (b"content-type", b"location")   # what is replayed of an answer's headers
-FOR_NOW = (401, 403, 408, 425, 429)     # no answer for good, and neither is a 5xx
+KEPT = (b"content-type", b"location")   # the headers of an answer that are replayed
+FOR_NOW = (401, 403, 408, 425, 429)     # answers that are not stored; a 5xx is not stored either
 AGAIN = ("40001", "40P01")              # the whole transaction is run again
 
 
@@ -34,7 +33,7 @@ class Idempotency:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return                      # before all of the request had come
+                return                      # the client left before it had sent all of the request
             body += message.get("body", b"")
             more = message.get("more_body", False)
 
@@ -77,7 +76,7 @@ class Idempotency:
                 if status >= 400:
                     raise psycopg.Rollback(work)
 
-            if status >= 500 or status in FOR_NOW or "endpoint" not in inner:   # which is no route's answer
+            if status >= 500 or status in FOR_NOW or "endpoint" not in inner:   # no "endpoint": there is no such route
                 await connection.rollback()
                 return status, headers, content
             if keyed:
@@ -85,13 +84,13 @@ class Idempotency:
                 answer = json.dumps({"status": status, "headers": kept, "body": content.decode()})
                 end = "idem_complete" if status < 400 else "idem_fail"
                 await connection.execute(f"SELECT {end}(%s, %s::json)", [key, answer])
-            # of a transaction in which a query failed that nobody looked at, it makes a ROLLBACK
+            # if a query has failed and the route ignored that, COMMIT rolls back
             if (await connection.execute("COMMIT")).statusmessage != "COMMIT":
                 raise RuntimeError("not committed: a query had failed")
         return status, headers, content
 
     async def route(self, scope, body, receive):
-        """Runs the route with the body that was read, and keeps its answer back."""
+        """Runs the route with the body that was read. Returns its answer instead of sending it."""
         messages = [{"type": "http.request", "body": body, "more_body": False}]
         sent = []
 
@@ -118,9 +117,9 @@ def refusal(error):
     if state.startswith("ID"):
         status = int(state[2:])
     elif isinstance(error, psycopg.DataError) or state[:2] == "54" or state in ("23502", "23514"):
-        status = 400                        # class 22; more than PostgreSQL takes; what a table's CHECK refuses
+        status = 400                        # class 22: malformed; 54: too large; 23502, 23514: refused by a table
     elif isinstance(error, psycopg.OperationalError) or state == "25006":
-        status = 503                        # it may have been done or not: again, with the same key
+        status = 503                        # it may have been done or not: retry with the same key
     else:
         raise error                         # 500, and a traceback in the log
     headers = [JSON]

@@ -1,8 +1,8 @@
--- The application's side: its role and its tables. Run by a superuser.
+-- The application's role and its tables. Run by a superuser.
 
 CREATE EXTENSION idempotency;
 
--- It can call the functions and has a schema of its own. The extension's tables it cannot touch.
+-- The role can call the functions, and has a schema of its own. It has no rights on the extension's tables.
 CREATE ROLE shop LOGIN;
 SELECT idem_grant('shop');
 CREATE SCHEMA AUTHORIZATION shop;
@@ -21,7 +21,7 @@ CREATE TABLE shop.parcel (
 	sent_at			timestamptz NOT NULL DEFAULT now()
 );
 
--- no parcels are sent while there is a row
+-- No parcels are sent while this table has a row.
 CREATE TABLE shop.closed (since timestamptz NOT NULL DEFAULT now());
 
 RESET ROLE;

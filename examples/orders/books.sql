@@ -23,7 +23,7 @@ CREATE VIEW money AS
 			FROM charge GROUP BY currency) AS c USING (currency)
 	ORDER BY currency;
 
--- The demo prints the names of the columns, as they are here.
+-- The demo prints the names of these columns as they are.
 CREATE VIEW counts AS
 	SELECT way,
 		count(*) AS "payments sent",
@@ -59,7 +59,7 @@ CREATE VIEW wrong_charge AS
 	WHERE (o.amount, o.currency) IS DISTINCT FROM (c.amount, c.currency)
 		OR (SELECT count(*) FROM charge d WHERE d.way = 'idem_pay' AND d.order_id = o.order_id) <> 1;
 
--- Receipts of idem_pay that name a payment which is not the order's.
+-- Receipts of idem_pay that have another payment_id than the order's charge.
 CREATE VIEW wrong_receipt AS
 	SELECT s.*
 	FROM sent s

@@ -1,8 +1,8 @@
--- The shop's side: its role, its orders, and its payments without keys. Run by a superuser.
+-- The shop: its role, its orders, and its payments without keys. Run by a superuser.
 
 CREATE EXTENSION idempotency;
 
--- The application can call the functions and has a schema of its own. The extension's tables it cannot touch.
+-- The role can call the functions, and has a schema of its own. It has no rights on the extension's tables.
 CREATE ROLE shop LOGIN;
 SELECT idem_grant('shop');
 CREATE SCHEMA AUTHORIZATION shop;
@@ -18,7 +18,7 @@ CREATE TABLE orders (
 );
 \copy orders FROM 'orders.csv' (FORMAT csv, HEADER, ENCODING 'UTF8')
 
--- Payments as they are without keys, for comparison.
+-- Payments without keys, for comparison.
 CREATE TABLE plain_payment (
 	payment_id		uuid DEFAULT gen_random_uuid() PRIMARY KEY,
 	order_id		text NOT NULL,
@@ -27,12 +27,12 @@ CREATE TABLE plain_payment (
 	reference		text
 );
 
--- What the clients saw: one row for each time that one of them sent a payment.
+-- What the clients saw: one row for each payment that was sent.
 CREATE TABLE sent (
 	way				text NOT NULL,		-- idem_pay, or plain for plain_payment
 	delivery		integer NOT NULL,
 	order_id		text NOT NULL,
-	again			boolean NOT NULL,	-- sent again, as the first connection was lost
+	again			boolean NOT NULL,	-- sent again after the first connection was lost
 	connection		integer NOT NULL,
 	lost			text,				-- the connection was lost before or after COMMIT was sent
 	payment_id		uuid NOT NULL,
