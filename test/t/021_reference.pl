@@ -150,7 +150,7 @@ cmp_ok(scalar keys %raised, '>', 5, 'there are errors of our own');
 my %listed = map { $_ => 1 } grep { /^ID/ } map { split /, /, $_->[0] } @{ table(section('Errors')) };
 is_deeply([ sort keys %listed ], [ sort keys %raised ], 'the errors of class ID are listed');
 
-# What has a name of ours is there: in SQL, or as a function in C (the install script drops some from SQL again).
+# Our names that a page mentions exist, in SQL or as a function in C. (The install script drops some functions again.)
 
 my %known = map { $_ => 1 } @{ query(q(
 	SELECT proname FROM pg_proc WHERE proname LIKE 'idem%'
