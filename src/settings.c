@@ -51,7 +51,7 @@ void
 settings_define(void)
 {
 	DefineCustomStringVariable("idempotency.scope",
-							   "Sets the scope of keys for calls that name none.",
+							   "Sets the default scope of keys.",
 							   "A scope is the namespace of a tenant: the same key in two scopes is two keys.",
 							   &setting_scope,
 							   "",
@@ -59,8 +59,8 @@ settings_define(void)
 							   NULL, NULL, NULL);
 
 	DefineCustomStringVariable("idempotency.currency",
-							   "Sets the currency of amounts for calls that name none.",
-							   "An ISO 4217 code, or a code of the table idempotency.currency.",
+							   "Sets the default currency of amounts.",
+							   "The value is an ISO 4217 code or a code in the table \"idempotency.currency\".",
 							   &setting_currency,
 							   "USD",
 							   PGC_USERSET, 0,
@@ -68,7 +68,7 @@ settings_define(void)
 
 	DefineCustomEnumVariable("idempotency.in_flight",
 							 "Sets what a call does while another transaction uses its key.",
-							 "\"wait\" waits for that transaction to end, \"fail\" raises ID409.",
+							 "\"wait\" waits for that transaction to end. \"fail\" raises ID409.",
 							 &setting_in_flight,
 							 IN_FLIGHT_WAIT,
 							 in_flight_options,
@@ -76,8 +76,9 @@ settings_define(void)
 							 NULL, NULL, NULL);
 
 	DefineCustomEnumVariable("idempotency.declines",
-							 "Sets what becomes of a request that the state of the payment does not allow, and of a command of idem_execute() that fails.",
-							 "\"raise\" raises an error and leaves the key free, \"record\" stores the refusal as the key's answer.",
+							 "Sets whether a refusal is raised as an error or recorded as the answer.",
+							 "A request is refused if the state of the payment forbids it. A command of idem_execute() is refused if it fails for good. "
+							 "\"raise\" raises the error and leaves the key free. \"record\" stores it as the answer of the key.",
 							 &setting_declines,
 							 DECLINES_RAISE,
 							 declines_options,
@@ -85,24 +86,24 @@ settings_define(void)
 							 NULL, NULL, NULL);
 
 	DefineCustomIntVariable("idempotency.retention",
-							"Sets for how long the answer to a request is kept.",
-							"Payments are kept for ever.",
+							"Sets how long the answer to a request is kept.",
+							"Payments never expire.",
 							&setting_retention,
 							24 * 60 * 60, 1, 50 * 365 * 24 * 60 * 60,
 							PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
 
 	DefineCustomStringVariable("idempotency.databases",
-							   "Sets in which databases expired requests are purged and expired holds released.",
-							   "A list of names. It takes effect if the library is in shared_preload_libraries.",
+							   "Sets the databases in which expired requests are purged and expired holds are released.",
+							   "The value is a comma-separated list of names. The setting takes effect only if the library is in \"shared_preload_libraries\".",
 							   &setting_databases,
 							   "",
 							   PGC_SIGHUP, GUC_LIST_INPUT,
 							   check_databases, NULL, NULL);
 
 	DefineCustomIntVariable("idempotency.naptime",
-							"Sets how often expired requests are purged and expired holds released.",
-							"It takes effect if the library is in shared_preload_libraries.",
+							"Sets the time between two rounds of purging expired requests and releasing expired holds.",
+							"The setting takes effect only if the library is in \"shared_preload_libraries\".",
 							&setting_naptime,
 							60, 1, 24 * 60 * 60,
 							PGC_SIGHUP, GUC_UNIT_S,
@@ -122,8 +123,8 @@ setting_text(const char *value, const char *name)
 	if (!ascii && !pg_verifymbstr(value, len, true))
 		ereport(ERROR,
 				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-				 errmsg("setting \"%s\" is not valid in the encoding of the database", name),
-				 errhint("Set it again in this database.")));
+				 errmsg("value of setting \"%s\" is not valid in the encoding of the database", name),
+				 errhint("Set \"%s\" again in this database.", name)));
 	return cstring_to_text_with_len(value, len);
 }
 
