@@ -119,7 +119,7 @@ call_duration(const Interval *interval, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is too long", name),
-				 errdetail("At most 36500 days are allowed, and a month has 30.")));
+				 errdetail("At most 36500 days are allowed. A month counts as 30 days.")));
 	return interval->time +
 		((int64) interval->day + (int64) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
 }

@@ -26,9 +26,13 @@
 
 static int	compare_bytes(const text *a, const text *b);
 static const char *reserved_prefix(const text *key);
-static Refusal *check_text(const text *t, const char *what, int max_bytes,
-						   int sqlstate);
+static Refusal *check_text(const text *t, const char *too_long,
+						   const char *unprintable, int max_bytes, int sqlstate);
 static int	control_character(const char *s, int len);
+
+/* the messages of check_text() for keys */
+static const char *const key_too_long = "idempotency key is too long";
+static const char *const key_unprintable = "idempotency key contains a control character";
 
 Refusal *
 key_check(text *key, text *scope, Key *result)
@@ -42,7 +46,7 @@ key_check(text *key, text *scope, Key *result)
 	if (VARSIZE_ANY_EXHDR(key) == 0)
 		return refusal_make(ERRCODE_IDEM_BAD_KEY,
 							"idempotency key must not be empty", NULL, NULL);
-	refusal = check_text(key, "idempotency key", KEY_MAX_BYTES,
+	refusal = check_text(key, key_too_long, key_unprintable, KEY_MAX_BYTES,
 						 ERRCODE_IDEM_BAD_KEY);
 	if (refusal)
 		return refusal;
@@ -50,7 +54,7 @@ key_check(text *key, text *scope, Key *result)
 	if (prefix)
 		return refusal_make(ERRCODE_IDEM_BAD_KEY,
 							"idempotency key begins with a reserved prefix",
-							psprintf("Keys that begin with \"%s\" are those of %.*s().",
+							psprintf("The prefix \"%s\" is reserved for keys that %.*s() makes.",
 									 prefix, (int) strlen(prefix) - 1, prefix),
 							NULL);
 
@@ -67,8 +71,8 @@ key_check_lookup(text *key, text *scope, Key *result)
 	if (prefix == NULL)
 		return key_check(key, scope, result);
 
-	refusal = check_text(key, "idempotency key", KEY_MAX_BYTES + strlen(prefix),
-						 ERRCODE_IDEM_BAD_KEY);
+	refusal = check_text(key, key_too_long, key_unprintable,
+						 KEY_MAX_BYTES + strlen(prefix), ERRCODE_IDEM_BAD_KEY);
 	if (refusal)
 		return refusal;
 	result->key = key;
@@ -79,7 +83,8 @@ Refusal *
 key_check_scope(text *scope, text **result)
 {
 	*result = scope ? scope : setting_text(setting_scope, "idempotency.scope");
-	return check_text(*result, "scope", KEY_MAX_BYTES,
+	return check_text(*result, "scope is too long",
+					  "scope contains a control character", KEY_MAX_BYTES,
 					  ERRCODE_INVALID_PARAMETER_VALUE);
 }
 
@@ -141,27 +146,27 @@ reserved_prefix(const text *key)
 }
 
 /*
- * Refuse a text that is too long or has a control character.  what: its name, for
- * messages.  sqlstate: the refusal's.
+ * Refuse a text that is too long or has a control character.  too_long,
+ * unprintable: the messages for these.  sqlstate: the refusal's.
  */
 static Refusal *
-check_text(const text *t, const char *what, int max_bytes, int sqlstate)
+check_text(const text *t, const char *too_long, const char *unprintable,
+		   int max_bytes, int sqlstate)
 {
 	const char *s = VARDATA_ANY(t);
 	int			len = VARSIZE_ANY_EXHDR(t);
 	int			at;
 
 	if (len > max_bytes)
-		return refusal_make(sqlstate, psprintf("%s is too long", what),
-							psprintf("It has %d bytes, %d are allowed.",
+		return refusal_make(sqlstate, too_long,
+							psprintf("%d bytes were given, but at most %d are allowed.",
 									 len, max_bytes),
 							NULL);
 
 	at = control_character(s, len);
 	if (at >= 0)
-		return refusal_make(sqlstate,
-							psprintf("%s has a control character", what),
-							psprintf("It is at byte %d.", at + 1),
+		return refusal_make(sqlstate, unprintable,
+							psprintf("The control character is at byte %d.", at + 1),
 							NULL);
 	return NULL;
 }
