@@ -25,12 +25,21 @@ refusal_make(int sqlstate, const char *message, const char *detail,
 }
 
 Refusal *
-refusal_forbidden(const char *what)
+refusal_forbidden_key(void)
 {
 	return refusal_make(ERRCODE_IDEM_FORBIDDEN,
-						psprintf("permission denied for %s", what),
-						"It belongs to another role.",
-						"Use a role that has the privileges of that role.");
+						"permission denied for idempotency key",
+						"The key belongs to another role.",
+						"Use a role that has the privileges of the owner of the key.");
+}
+
+Refusal *
+refusal_forbidden_payment(void)
+{
+	return refusal_make(ERRCODE_IDEM_FORBIDDEN,
+						"permission denied for payment",
+						"The payment belongs to another role.",
+						"Use a role that has the privileges of the owner of the payment.");
 }
 
 Refusal *
@@ -39,10 +48,10 @@ refusal_different(const char *field, const char *stored, const char *asked)
 	return refusal_make(ERRCODE_IDEM_DIFFERENT_REQUEST,
 						"idempotency key was used with a different request",
 						stored
-						? psprintf("Field \"%s\" differs: the key was used with %s, and now with %s.",
+						? psprintf("Field \"%s\" differs: it was %s, and now it is %s.",
 								   field, stored, asked)
 						: psprintf("Field \"%s\" differs.", field),
-						"If this is the same request, send it as it was; only if it is another one, use a new key.");
+						"If this is a retry, resend the original request unchanged. Use a new key only for a new request.");
 }
 
 void

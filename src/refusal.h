@@ -33,11 +33,9 @@ typedef struct Refusal
 extern Refusal *refusal_make(int sqlstate, const char *message,
 							 const char *detail, const char *hint);
 
-/*
- * ID403: something belongs to another role.  what: "payment", say; part of the
- * message.
- */
-extern Refusal *refusal_forbidden(const char *what);
+/* ID403: the key, or the payment, belongs to another role. */
+extern Refusal *refusal_forbidden_key(void);
+extern Refusal *refusal_forbidden_payment(void);
 
 /*
  * ID422: the key was used with a request that differs in this field.

@@ -303,8 +303,8 @@ operation_check_args(const Operation *op, const OperationArgs *args)
 	if (whole != (args->amount == NULL) ||
 		(!whole && !money_stored_equal(operation_value(op, amount), NumericGetDatum(args->amount))))
 		return refusal_different("amount",
-								 whole ? "all that is left" : money_digits(operation_numeric(op, amount)),
-								 args->amount ? money_digits(args->amount) : "all that is left");
+								 whole ? "null" : money_digits(operation_numeric(op, amount)),
+								 args->amount ? money_digits(args->amount) : "null");
 
 	if (args->currency &&
 		!same_text(op, Anum_operation_currency, args->currency))
@@ -343,14 +343,14 @@ operation_check_args(const Operation *op, const OperationArgs *args)
 Refusal *
 operation_check_access(const Operation *op)
 {
-	return may_act_for(operation_value(op, role)) ? NULL : refusal_forbidden("idempotency key");
+	return may_act_for(operation_value(op, role)) ? NULL : refusal_forbidden_key();
 }
 
 Refusal *
 operation_check_payment_access(const Operation *op)
 {
 	return may_act_for(operation_is_null(op, owner) ? operation_value(op, role)
-					   : operation_value(op, owner)) ? NULL : refusal_forbidden("payment");
+					   : operation_value(op, owner)) ? NULL : refusal_forbidden_payment();
 }
 
 PaymentState

@@ -165,8 +165,8 @@ request_next_number(Datum number)
 	if (DatumGetInt32(number) == PG_INT32_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("request has too many rows or attempts"),
-				 errdetail("They are numbered up to %d.", PG_INT32_MAX)));
+				 errmsg("request has run out of numbers"),
+				 errdetail("The rows and attempts of a request are numbered up to %d.", PG_INT32_MAX)));
 	return Int32GetDatum(DatumGetInt32(number) + 1);
 }
 
@@ -216,7 +216,7 @@ Refusal *
 request_check_access(const Request *row)
 {
 	return access_allowed(DatumGetTextPP(request_value(row, role)))
-		? NULL : refusal_forbidden("idempotency key");
+		? NULL : refusal_forbidden_key();
 }
 
 Refusal *
