@@ -85,6 +85,7 @@ static void wait_for_key(Claim *claim);
 static bool take_payment(Claim *claim, const text *scope,
 						 const pg_uuid_t *payment_id);
 static void wait_for_payment(Claim *claim);
+pg_noreturn static void payment_not_in_snapshot(void);
 static void let_go(Claim *claim);
 static void settle_found(Claim *claim);
 
@@ -148,7 +149,7 @@ claim_take(Claim *claim, const char *command)
 			take_lock(claim);
 			probe(claim);
 			if (claim->state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
-				claim_not_in_snapshot("an idempotency key");
+				claim_not_in_snapshot();
 			if (claim->state != ROW_IN_PROGRESS && !claim->answered)
 			{
 				if (claim->state != ROW_ABSENT)
@@ -164,7 +165,7 @@ claim_take(Claim *claim, const char *command)
 		if (claim->state != ROW_IN_PROGRESS)
 		{
 			if (claim->state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
-				claim_not_in_snapshot("an idempotency key");
+				claim_not_in_snapshot();
 			store_no_write(claim->tables.target);
 			settle_found(claim);
 			return false;
@@ -273,11 +274,11 @@ claim_in_flight(void)
 }
 
 void
-claim_not_in_snapshot(const char *what)
+claim_not_in_snapshot(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("could not serialize access due to concurrent use of %s", what),
+			 errmsg("could not serialize access due to concurrent use of an idempotency key"),
 			 errhint("The transaction might succeed if retried.")));
 }
 
@@ -385,7 +386,7 @@ take_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
 		return false;
 	}
 	if (state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
-		claim_not_in_snapshot("a payment");
+		payment_not_in_snapshot();
 	claim->payment_found = state != ROW_ABSENT;
 
 	store_let_go(claim->store); /* the insert may have to wait */
@@ -404,9 +405,21 @@ wait_for_payment(Claim *claim)
 		ereport(ERROR,
 				(errcode(ERRCODE_IDEM_IN_FLIGHT),
 				 errmsg("payment is in flight"),
-				 errdetail("Another transaction that works on the payment has not ended."),
+				 errdetail("Another transaction that uses the payment has not ended."),
 				 errhint("Retry later with the same key.")));
 	store_wait(claim->store);
+}
+
+/*
+ * Raise 40001: the payment's newest row is not in the snapshot.
+ */
+static void
+payment_not_in_snapshot(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent use of a payment"),
+			 errhint("The transaction might succeed if retried.")));
 }
 
 /*

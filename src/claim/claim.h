@@ -181,11 +181,7 @@ extern LOCKTAG claim_keep_lock(Claim *claim);
 /* ID409: the key is in flight in another transaction. */
 extern Refusal *claim_in_flight(void);
 
-/*
- * Raise 40001: there is a row that is not in the snapshot.
- *
- * what: "an idempotency key", say; part of the message.
- */
-pg_noreturn extern void claim_not_in_snapshot(const char *what);
+/* Raise 40001: the key has a row that is not in the snapshot. */
+pg_noreturn extern void claim_not_in_snapshot(void);
 
 #endif							/* IDEM_CLAIM_H */

@@ -112,7 +112,7 @@ lock_key(const LOCKTAG *tag, const Key *key, bool wait)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("idempotency key is used inside its own work"),
-					 errhint("The work that a key stands for cannot itself wait for that key.")));
+					 errdetail("Work that is done once for a key cannot use the same key.")));
 	}
 	push_key(tag, key);
 	return true;

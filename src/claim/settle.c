@@ -215,8 +215,8 @@ wait_for_standbys(XLogRecPtr lsn, int level)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("canceling statement before its answer is replicated"),
-				 errdetail("The answer is stored on this server, and may not be on a synchronous standby yet."),
-				 errhint("Call again with the same key.")));
+				 errdetail("The answer is stored on this server, but a synchronous standby might not have it yet."),
+				 errhint("Retry with the same key.")));
 	return false;
 }
 
