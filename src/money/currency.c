@@ -107,7 +107,7 @@ currency_clip(const text *code)
 }
 
 Refusal *
-currency_exponent(const text *code, int *exponent)
+currency_exponent(const text *code, bool from_setting, int *exponent)
 {
 	char	   *s = text_to_cstring(code);
 	const IsoCurrency *iso;
@@ -129,10 +129,11 @@ currency_exponent(const text *code, int *exponent)
 				  iso_compare);
 	if (iso == NULL)
 		return refusal_make(ERRCODE_INVALID_PARAMETER_VALUE,
-							psprintf("unknown currency \"%s\"",
+							psprintf("currency \"%s\" does not exist",
 									 text_to_cstring(currency_clip(code))),
-							NULL,
-							"Use an ISO 4217 code in upper case, such as USD, or add your own to the table idempotency.currency.");
+							from_setting
+							? "The code is the value of the setting \"idempotency.currency\"." : NULL,
+							"Use an ISO 4217 code in upper case, such as USD, or add a row to the table \"idempotency.currency\".");
 	*exponent = iso->exponent;
 	return NULL;
 }

@@ -28,12 +28,13 @@ extern text *currency_of_call(text *currency);
  * The number of decimals of a currency, its ISO 4217 "minor unit": 2 for USD, 0 for
  * JPY, 3 for KWD.  A row of idempotency.currency has precedence over ISO 4217.
  *
- * code: not NULL.  *exponent: the number, from 0 to CURRENCY_MAX_EXPONENT.
+ * code: not NULL.  from_setting: is it that of idempotency.currency?  For the message.
+ * *exponent: the number, from 0 to CURRENCY_MAX_EXPONENT.
  *
  * Result: NULL, or a refusal, 22023, if there is no such currency.
  *
  * Errors: those of catalog_open().
  */
-extern Refusal *currency_exponent(const text *code, int *exponent);
+extern Refusal *currency_exponent(const text *code, bool from_setting, int *exponent);
 
 #endif							/* IDEM_CURRENCY_H */

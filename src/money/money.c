@@ -96,9 +96,9 @@ money_in_currency(Numeric *amount, const text *currency, int exponent)
 		return refusal_make(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
 							"amount has more decimals than its currency",
 							scale <= 2 * CURRENCY_MAX_EXPONENT
-							? psprintf("The amount is %s, and %s has %d decimals.",
+							? psprintf("The amount is %s, but %s has %d decimals.",
 									   money_digits(asked), code, exponent)
-							: psprintf("The amount has %d decimals, and %s has %d.",
+							: psprintf("The amount has %d decimals, but %s has %d.",
 									   scale, code, exponent),
 							NULL);
 	}

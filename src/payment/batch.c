@@ -374,6 +374,7 @@ item_args(const BatchItem *item)
 		.kind = OPERATION_PAY,
 		.amount = item->amount,
 		.currency = item->currency,
+		.default_currency = item->default_currency,
 		.reference = item->reference,
 	};
 

@@ -34,6 +34,7 @@ typedef struct BatchItem
 	Numeric		amount;			/* in the currency's major unit; may be NULL:
 								 * then it failed */
 	text	   *currency;		/* not NULL */
+	bool		default_currency;	/* is it that of the setting? */
 	text	   *reference;		/* may be NULL */
 	BatchOutcome outcome;
 	PaymentStatus status;		/* unless it failed */

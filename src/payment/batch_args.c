@@ -54,7 +54,7 @@ batch_read_items(Batch *batch, FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("too many items"),
-				 errdetail("There are %d, %d are allowed.",
+				 errdetail("%d items were given, but at most %d are allowed.",
 						   batch->nitems, BATCH_MAX_ITEMS)));
 	read_array(&keys, key_array, TEXTOID, "keys", batch->nitems);
 	read_array(&amounts, ARG_ARRAY(1), NUMERICOID, "amounts", batch->nitems);
@@ -71,7 +71,8 @@ batch_read_items(Batch *batch, FunctionCallInfo fcinfo)
 		CHECK_FOR_INTERRUPTS();
 		item->amount = element(&amounts, i);
 		item->currency = element(&currencies, i);
-		if (item->currency == NULL)
+		item->default_currency = item->currency == NULL;
+		if (item->default_currency)
 		{
 			/* read at the first use: it matters only then whether it is valid */
 			if (default_currency == NULL)
@@ -100,11 +101,16 @@ read_array(BatchArray *result, ArrayType *array, Oid type, const char *name,
 	result->values = NULL;
 	if (array == NULL)
 		return;
-	if (ARR_NDIM(array) > 1 ||
-		ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) != nitems)
+	if (ARR_NDIM(array) > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("array \"%s\" does not have one element for each key", name)));
+				 errmsg("array \"%s\" must have one dimension", name)));
+	n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	if (n != nitems)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("array \"%s\" must have one element for each key", name),
+				 errdetail("The number of elements is %d, but the number of keys is %d.", n, nitems)));
 	deconstruct_array(array, type, -1, false, TYPALIGN_INT,
 					  &result->values, &result->nulls, &n);
 }

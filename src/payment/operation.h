@@ -116,6 +116,7 @@ typedef struct OperationArgs
 	Numeric		amount;			/* in the currency's major unit; NULL: all
 								 * that is left */
 	text	   *currency;		/* NULL: the payment's */
+	bool		default_currency;	/* is it that of the setting? */
 	bool		final;			/* of a capture: release what it leaves */
 	int64		expires_in;		/* of an authorization, in microseconds;
 								 * otherwise 0 */

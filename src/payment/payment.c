@@ -64,6 +64,7 @@ idem_pay(PG_FUNCTION_ARGS)
 		.kind = OPERATION_PAY,
 		.amount = ARG_NUMERIC(1),
 		.currency = currency_of_call(ARG_TEXT(2)),
+		.default_currency = ARG_IS_NULL(2),
 		.from_account = ARG_TEXT(3),
 		.to_account = ARG_TEXT(4),
 		.reference = ARG_TEXT(5),
@@ -90,6 +91,7 @@ idem_authorize(PG_FUNCTION_ARGS)
 		.kind = OPERATION_AUTHORIZE,
 		.amount = ARG_NUMERIC(1),
 		.currency = currency_of_call(ARG_TEXT(2)),
+		.default_currency = ARG_IS_NULL(2),
 		.from_account = ARG_TEXT(3),
 		.to_account = ARG_TEXT(4),
 		.expires_in = ARG_IS_NULL(5) ? 7 * USECS_PER_DAY : call_duration(PG_GETARG_INTERVAL_P(5), "expires_in"),
@@ -110,7 +112,7 @@ payment_check(OperationArgs *args)
 		return refusal_make(ERRCODE_FEATURE_NOT_SUPPORTED,
 							"payments between accounts are not supported", NULL,
 							"Leave from_account and to_account null.");
-	refusal = currency_exponent(args->currency, &exponent);
+	refusal = currency_exponent(args->currency, args->default_currency, &exponent);
 	if (refusal)
 		return refusal;
 	return money_in_currency(&args->amount, args->currency, exponent);
@@ -124,7 +126,7 @@ payment_not_found(const pg_uuid_t *payment_id, const text *scope)
 			 errmsg("payment %s does not exist",
 					DatumGetCString(DirectFunctionCall1(uuid_out,
 														UUIDPGetDatum(payment_id)))),
-			 errdetail("It was looked for in scope \"%s\".", text_to_cstring(scope))));
+			 errdetail("No payment in scope \"%s\" has this ID.", text_to_cstring(scope))));
 }
 
 /*

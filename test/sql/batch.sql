@@ -59,6 +59,8 @@ SELECT item, key, outcome FROM idem_pay_batch('[7:8]={lower-7,lower-8}', '[0:1]=
 SET idempotency.scope = 'batch scope';
 SET idempotency.currency = 'JPY';
 SELECT item, outcome, detail FROM idem_pay_batch('{yen,sen}', '{100,0.5}');
+SET idempotency.currency = 'nonsense';
+SELECT item, outcome, message, detail FROM idem_pay_batch('{from setting,from call}', '{1,1}', '{NULL,XYZ}');
 RESET idempotency.scope;
 RESET idempotency.currency;
 SELECT key, amount, currency FROM idem_lookup('yen', 'batch scope');
