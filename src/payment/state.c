@@ -83,9 +83,9 @@ capture(Operation *op, Numeric amount, bool final)
 	if (money_compare(amount, left) > 0)
 		return refusal_make(ERRCODE_IDEM_STATE,
 							"amount is more than can be captured",
-							psprintf("%s are asked for; of %s authorized, %s can be captured.",
-									 money(op, amount), money(op, operation_numeric(op, authorized)),
-									 money(op, left)),
+							psprintf("The request is for %s, but only %s of the %s authorized can be captured.",
+									 money(op, amount), money(op, left),
+									 money(op, operation_numeric(op, authorized))),
 							NULL);
 
 	add(op, captured, amount);
@@ -129,7 +129,7 @@ refund(Operation *op, Numeric amount)
 	if (money_is_zero(left))
 		return refusal_make(ERRCODE_IDEM_STATE,
 							"nothing is left to refund",
-							psprintf("Of %s captured, %s are refunded.",
+							psprintf("Of the %s captured, %s was refunded.",
 									 money(op, operation_numeric(op, captured)),
 									 money(op, operation_numeric(op, refunded))),
 							check_hold(op, OPERATION_VOID) == NULL
@@ -137,9 +137,9 @@ refund(Operation *op, Numeric amount)
 	if (money_compare(amount, left) > 0)
 		return refusal_make(ERRCODE_IDEM_STATE,
 							"amount is more than can be refunded",
-							psprintf("%s are asked for; of %s captured, %s can be refunded.",
-									 money(op, amount), money(op, operation_numeric(op, captured)),
-									 money(op, left)),
+							psprintf("The request is for %s, but only %s of the %s captured can be refunded.",
+									 money(op, amount), money(op, left),
+									 money(op, operation_numeric(op, captured))),
 							NULL);
 
 	add(op, refunded, amount);
@@ -178,14 +178,14 @@ check_hold(const Operation *op, OperationKind kind)
 		return hold_has_expired(op, operation_numeric(op, released), kind);
 
 	if (kind == OPERATION_VOID && !money_is_zero(operation_refundable(op)))
-		hint = "Use idem_refund() to give back what is captured.";
+		hint = "Use idem_refund() to refund what was captured.";
 	if (kind == OPERATION_CAPTURE && !money_is_zero(operation_numeric(op, captured)) &&
 		!money_is_zero(operation_numeric(op, released)))
-		hint = "A capture releases what it leaves, unless final is false.";
+		hint = "A capture releases the rest of the hold unless final is false.";
 	if (money_is_zero(left))
 		return refusal_make(ERRCODE_IDEM_STATE,
-							psprintf("nothing is left to %s", operation_kind_name(kind)),
-							psprintf("Of %s authorized, %s are captured and %s released.",
+							kind == OPERATION_VOID ? "nothing is left to void" : "nothing is left to capture",
+							psprintf("Of the %s authorized, %s was captured and %s was released.",
 									 money(op, operation_numeric(op, authorized)),
 									 money(op, operation_numeric(op, captured)),
 									 money(op, operation_numeric(op, released))),
@@ -203,8 +203,9 @@ hold_has_expired(const Operation *op, Numeric left, OperationKind kind)
 {
 	return refusal_make(ERRCODE_IDEM_STATE,
 						"authorization has expired",
-						psprintf("%s were left to %s until %s.",
-								 money(op, left), operation_kind_name(kind),
+						psprintf(kind == OPERATION_VOID ? "%s could be voided until %s."
+								 : "%s could be captured until %s.",
+								 money(op, left),
 								 timestamptz_to_str(DatumGetTimestampTz(operation_value(op, expires_at)))),
 						NULL);
 }

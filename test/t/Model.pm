@@ -330,25 +330,25 @@ sub outcome
 
 	if ($is ne 'refund' && $op->{expired})
 	{
-		return $refuse->('authorization has expired', sprintf('%s were left to %s until', $money->($op->{released}), $is));
+		return $refuse->('authorization has expired', sprintf('%s could be %s until', $money->($op->{released}), $is eq 'void' ? 'voided' : 'captured'));
 	}
 	if ($left == 0)
 	{
 		return $refuse->("nothing is left to $is",
 			$is eq 'refund'
-			? sprintf('Of %s captured, %s are refunded.', map { $money->($op->{$_}) } qw(captured refunded))
-			: sprintf('Of %s authorized, %s are captured and %s released.', map { $money->($op->{$_}) } qw(authorized captured released)));
+			? sprintf('Of the %s captured, %s was refunded.', map { $money->($op->{$_}) } qw(captured refunded))
+			: sprintf('Of the %s authorized, %s was captured and %s was released.', map { $money->($op->{$_}) } qw(authorized captured released)));
 	}
 	if ($is ne 'refund' && expired($op, $at))
 	{
-		return $refuse->('authorization has expired', sprintf('%s were left to %s until', $money->($left), $is));
+		return $refuse->('authorization has expired', sprintf('%s could be %s until', $money->($left), $is eq 'void' ? 'voided' : 'captured'));
 	}
 	if ($amount > $left)
 	{
 		return $refuse->("amount is more than can be $done",
-			sprintf('%s are asked for; of %s %s, %s can be %s.', $money->($amount),
+			sprintf('The request is for %s, but only %s of the %s %s can be %s.', $money->($amount), $money->($left),
 				$is eq 'refund' ? ($money->($op->{captured}), 'captured') : ($money->($op->{authorized}), 'authorized'),
-				$money->($left), $done));
+				$done));
 	}
 
 	if ($is eq 'refund')
