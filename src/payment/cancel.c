@@ -27,6 +27,7 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "call.h"
@@ -52,7 +53,9 @@ static Datum undo(FunctionCallInfo fcinfo, Store *store, const Key *own_key,
 static void undoing_operation(Operation *op, const Operation *newest,
 							  const Operation *original, Claim *claim,
 							  const Key *own_key);
-pg_noreturn static void cannot_cancel(const char *kind, const char *hint);
+pg_noreturn static void cannot_cancel_captured(Claim *claim, const Operation *newest,
+											   const Operation *original);
+pg_noreturn static void cannot_cancel(const Operation *original);
 
 /*
  * idem_cancel: undo a key's operation, or keep the key from being used.
@@ -176,12 +179,7 @@ undoing_operation(Operation *op, const Operation *newest,
 	{
 		case OPERATION_AUTHORIZE:
 			if (!money_is_zero(operation_numeric(newest, captured)))
-			{
-				claim_note_payment(claim, own_key->scope,
-								   DatumGetUUIDP(operation_value(original, payment_id)));
-				cannot_cancel("an authorization that has been captured",
-							  "Use idem_void() for what is left of it, and cancel the key of the capture or use idem_refund() for the rest.");
-			}
+				cannot_cancel_captured(claim, newest, original);
 			args.kind = OPERATION_VOID;
 			break;
 
@@ -194,12 +192,10 @@ undoing_operation(Operation *op, const Operation *newest,
 			break;
 
 		case OPERATION_VOID:
-			cannot_cancel("a void", "Make a new authorization.");
-
 		case OPERATION_REFUND:
 		case OPERATION_EXPIRE:	/* this and the next: written by hand */
 		case OPERATION_UNKNOWN:
-			cannot_cancel("a refund", "Make a new payment.");
+			cannot_cancel(original);
 
 		case OPERATION_CANCEL:
 			elog(ERROR, "a key that was cancelled unused has nothing to undo");
@@ -215,13 +211,46 @@ undoing_operation(Operation *op, const Operation *newest,
 }
 
 /*
- * Raise ID412.  what: the operation, with its article.
+ * Raise ID412 for an authorization that has been captured.  The hint depends on what
+ * is left of the payment.
  */
 static void
-cannot_cancel(const char *what, const char *hint)
+cannot_cancel_captured(Claim *claim, const Operation *newest, const Operation *original)
 {
+	bool		to_void = !money_is_zero(operation_capturable(newest)) &&
+		!operation_has_expired(newest, GetCurrentTimestamp());
+	bool		to_refund = !money_is_zero(operation_refundable(newest));
+
+	claim_note_payment(claim, DatumGetTextPP(operation_value(original, scope)),
+					   DatumGetUUIDP(operation_value(original, payment_id)));
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_STATE),
-			 errmsg("cannot cancel %s", what),
-			 errhint("%s", hint)));
+			 errmsg("cannot cancel an authorization that has been captured"),
+			 to_void && to_refund
+			 ? errhint("Use idem_refund() to refund what was captured, and idem_void() to release the rest of the hold.")
+			 : to_void ? errhint("Use idem_void() to release the rest of the hold.")
+			 : to_refund ? errhint("Use idem_refund() to refund what was captured.")
+			 : 0));
+}
+
+/*
+ * Raise ID412 for an operation of another kind.
+ */
+static void
+cannot_cancel(const Operation *original)
+{
+	if (operation_is(original, OPERATION_VOID))
+		ereport(ERROR,
+				(errcode(ERRCODE_IDEM_STATE),
+				 errmsg("cannot cancel a void"),
+				 errdetail("A hold that was released cannot be restored.")));
+	if (operation_is(original, OPERATION_REFUND))
+		ereport(ERROR,
+				(errcode(ERRCODE_IDEM_STATE),
+				 errmsg("cannot cancel a refund"),
+				 errdetail("Money that was refunded cannot be taken back.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_STATE),
+			 errmsg("cannot cancel an operation of kind \"%s\"",
+					TextDatumGetCString(operation_value(original, kind)))));
 }

@@ -307,9 +307,9 @@ tell_failures(const Sweep *s)
 	ereport(WARNING,
 			(errcode(s->sqlstate),
 			 errmsg("could not release %d of %d holds that are due", s->failed, s->done),
-			 errdetail("The first is of payment %s, and failed with SQLSTATE %s: %s",
+			 errdetail("The first failure was that of payment %s, with SQLSTATE %s and message \"%s\".",
 					   payment_id, unpack_sql_state(s->sqlstate), s->message),
-			 errhint("Each is tried again at the time in its column idempotency.hold.due_at.")));
+			 errhint("idem_expire() tries each hold again after the time in column \"due_at\" of table \"idempotency.hold\".")));
 }
 
 /*

@@ -58,6 +58,9 @@ SELECT pg_temp.step($$idem_authorize('captured-part', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_capture('captured-part-c', pg_temp.p('captured-part'), 30, false)$$);
 SELECT pg_temp.step($$idem_cancel('captured-part')$$);
 SELECT pg_temp.step($$idem_cancel('captured-part')$$);
+-- the HINT names what can still be done
+SELECT pg_temp.step($$idem_cancel('captured-part-c')$$);
+SELECT pg_temp.step($$idem_cancel('captured-part')$$);
 -- a hold of which all was captured: cancel the capture instead
 SELECT pg_temp.step($$idem_authorize('captured', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_capture('captured-c', pg_temp.p('captured'))$$);

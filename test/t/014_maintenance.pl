@@ -111,7 +111,7 @@ leave_work($_, 'fifth') for 'shop', 'Two words';
 my $no_requests = $nothing_left =~ s/SELECT FROM idempotency.hold UNION ALL//r;
 ok($node->poll_query_until('shop', $no_requests), 'requests are purged though a hold cannot be released');
 done_in('Two words', 'and another database has its turn');
-like(slurp_file($node->logfile), qr/WARNING:  could not release 1 of 1 holds that are due\n.*The first is of payment [-0-9a-f]{36}, and failed with SQLSTATE P0001: not today\n.*CONTEXT:.*maintenance of database "shop"/s,
+like(slurp_file($node->logfile), qr/WARNING:  could not release 1 of 1 holds that are due\n.*The first failure was that of payment [-0-9a-f]{36}, with SQLSTATE P0001 and message "not today"\.\n.*CONTEXT:.*maintenance of database "shop"/s,
 	'which is logged');
 $node->safe_psql('shop', q(DROP TRIGGER fail ON idempotency.operation; ALTER TABLE idempotency.hold ADD COLUMN mine text;
 	SELECT idem_execute('fifth and a half', 'SELECT 1')));
