@@ -75,7 +75,7 @@ begun_find(const Key *key)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("idempotency key is used inside its own work"),
-					 errdetail("Its command is being run by idem_execute().")));
+					 errdetail("idem_execute() is running the command of this key.")));
 		return begun;
 	}
 	return NULL;
@@ -151,10 +151,10 @@ at_end_of_transaction(XactEvent event, void *arg)
 		if (begun->ended_in == InvalidSubTransactionId)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-					 errmsg("request \"%s\" was begun and has not ended",
+					 errmsg("request \"%s\" has not ended",
 							text_to_cstring(begun->key.key)),
-					 errdetail("Without an end, what the transaction did would not be protected by the key."),
-					 errhint("Call idem_complete(), idem_fail() or idem_release(), or begin it with a lease.")));
+					 errdetail("A request without a lease must end in the transaction that begins it."),
+					 errhint("Call idem_complete(), idem_fail() or idem_release() before the transaction ends, or begin the request with a lease.")));
 	}
 }
 

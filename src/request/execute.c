@@ -54,6 +54,7 @@ static bytea *fingerprint_of(text *command, Jsonb *args);
 static text *run(const char *command, Jsonb *args);
 static text *run_or_refuse(const char *command, Jsonb *args, Refusal **refusal);
 static void run_it(void *arg);
+static void check_status(int status);
 static bool is_final(int sqlstate);
 static int	infer_types(const char *command, Oid **types);
 static void move_position(void *command);
@@ -174,13 +175,7 @@ run(const char *command, Jsonb *args)
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	status = SPI_execute_plan(plan, values, nulls, false, 0);
-	if (status < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot execute this command under a key"),
-				 errdetail("%s", status == SPI_ERROR_TRANSACTION ? "It begins or ends a transaction."
-						   : status == SPI_ERROR_COPY ? "It copies from or to the client."
-						   : SPI_result_code_string(status))));
+	check_status(status);
 	rows = rows_to_json(SPI_tuptable);
 	rows = DatumGetTextP(SPI_datumTransfer(PointerGetDatum(rows), false, -1));
 	SPI_finish();
@@ -222,6 +217,24 @@ run_it(void *arg)
 	Run		   *r = arg;
 
 	r->rows = run(r->command, r->args);
+}
+
+/*
+ * Raise an error if SPI did not run the command.
+ */
+static void
+check_status(int status)
+{
+	if (status == SPI_ERROR_TRANSACTION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot begin or end a transaction in idem_execute()")));
+	if (status == SPI_ERROR_COPY)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot copy from or to the client in idem_execute()")));
+	if (status < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(status));
 }
 
 /*
@@ -280,8 +293,8 @@ infer_types(const char *command, Oid **types)
 	if (list_length(statements) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("command must be one SQL command"),
-				 errdetail("There are %d.", list_length(statements))));
+				 errmsg("command must be a single SQL command"),
+				 errdetail("The number of commands is %d.", list_length(statements))));
 	(void) parse_analyze_varparams(linitial_node(RawStmt, statements), command,
 								   types, &n, NULL);
 	error_context_stack = callback.previous;
@@ -335,8 +348,8 @@ convert_args(Jsonb *args, int n, const Oid *types, Datum *values, char *nulls)
 	if (given != n)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("args does not fit the command"),
-				 errdetail("Parameters of the command: %d, args: %d.", n, given)));
+				 errmsg("args does not match the parameters of the command"),
+				 errdetail("The number of parameters is %d, but the number of args is %d.", n, given)));
 
 	for (int i = 0; i < n; i++)
 	{

@@ -184,7 +184,7 @@ empty_table(void *arg)
 	store_exclude_others(t->table);
 	if (!all_expired(t->table))
 		ereport(ERROR,			/* which releases the lock */
-				(errcode(ERRCODE_OBJECT_IN_USE), errmsg("requests have come in")));
+				(errcode(ERRCODE_OBJECT_IN_USE), errmsg("requests have been added to the table")));
 	store_truncate(t->table);
 	t->purged = true;
 }

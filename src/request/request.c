@@ -137,12 +137,12 @@ idem_checkpoint(PG_FUNCTION_ARGS)
 	Request		row;
 
 	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(4), &key));
-	call_not_null(name == NULL, "name of a checkpoint");
+	call_not_null(name == NULL, "name");
 	if (begun_find(&key))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("request has no lease"),
-				 errdetail("A checkpoint is for work that outlasts a transaction.")));
+				 errdetail("A checkpoint is for work that outlasts a transaction. Such work needs a lease.")));
 
 	request_open(&rc, &key);
 	if (!take_started(&rc, ARG_IS_NULL(3) ? 0 : PG_GETARG_INT32(3), &started,
@@ -243,7 +243,8 @@ request_begin(RequestClaim *rc, const BeginOptions *options, BeginResult *result
 	if (begun_find(rc->key))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("request has been begun in this transaction, and has not ended")));
+				 errmsg("request has already begun in this transaction"),
+				 errhint("Call idem_complete(), idem_fail() or idem_release() before you begin the request again.")));
 
 	if (!claim_find(&rc->claim, command) && claim_take(&rc->claim, command))
 	{
@@ -383,7 +384,7 @@ leased_to_another(RequestClaim *rc, int attempt, TimestampTz until)
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_IN_FLIGHT),
 			 errmsg("request is in flight"),
-			 errdetail("Attempt %d has it until %s.", attempt,
+			 errdetail("Attempt %d has a lease until %s.", attempt,
 					   timestamptz_to_str(until)),
 			 errhint("Retry later with the same key.")));
 }
@@ -556,9 +557,9 @@ has_ended(RequestClaim *rc, const Request *row, bool same_status)
 	request_note_read(rc);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_STATE),
-			 errmsg("request has ended already"),
-			 errdetail("It is %s%s.", status,
-					   same_status ? ", with another response" : "")));
+			 errmsg("request has already ended"),
+			 same_status ? errdetail("The status of the request is \"%s\", but its response is different.", status)
+			 : errdetail("The status of the request is \"%s\".", status)));
 }
 
 /*
@@ -589,13 +590,13 @@ check_attempt(RequestClaim *rc, int given, int current)
 	if (given > current)
 		ereport(ERROR,
 				(errcode(ERRCODE_IDEM_STATE),
-				 errmsg("there is no such attempt"),
-				 errdetail("It is said to be attempt %d, and attempt %d has the request.", given, current)));
+				 errmsg("attempt does not exist"),
+				 errdetail("Attempt %d was given, but the current attempt is %d.", given, current)));
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_STATE),
 			 errmsg("attempt is stale"),
-			 errdetail("This is attempt %d, and attempt %d has the request.", given, current),
-			 errhint("Give up: another worker has taken the request over.")));
+			 errdetail("Attempt %d was given, but the current attempt is %d.", given, current),
+			 errhint("Stop the work: another worker has taken over the request.")));
 }
 
 /*
