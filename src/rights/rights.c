@@ -312,7 +312,7 @@ kind_by_name(const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unrecognized kind of rights: \"%s\"", name),
-			 errhint("Available kinds: application, maintenance, auditor.")));
+			 errhint("Valid kinds are \"application\", \"maintenance\" and \"auditor\".")));
 }
 
 /*
@@ -404,9 +404,10 @@ select_objects(List *members, RightsKind kind)
 		if (rights[i].kind == kind && !found[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("\"%s\" does not belong to the extension and its owner",
+					 errmsg("could not find \"%s\" among the objects of the extension",
 							rights[i].name),
-					 errhint("Undo what was altered.")));
+					 errdetail("Rights are granted only on objects that belong to the extension and to the owner of idem_grant()."),
+					 errhint("Undo the command that changed the object.")));
 	}
 	return objects;
 }
@@ -437,7 +438,7 @@ check_may_give(const GrantObject *object)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to grant rights on %s",
 						getObjectDescription(&object->address, false)),
-				 errhint("Let the owner of the database or a superuser call idem_grant().")));
+				 errhint("Ask the owner of the database or a superuser to call idem_grant().")));
 }
 
 /*
@@ -472,7 +473,7 @@ open_schema(Oid schema, Oid role)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for schema %s", object.name),
-				 errhint("Let the owner of schema %s grant USAGE on it to %s first.",
+				 errhint("The owner of the schema must first run GRANT USAGE ON SCHEMA %s TO %s.",
 						 quote_identifier(object.name),
 						 quote_identifier(GetUserNameFromId(role, false)))));
 	grant_execute(GetUserId(), GRANT_PLAIN, &object, ACL_USAGE, role);
@@ -526,11 +527,11 @@ take_all(const GrantObject *object, Oid role)
 			  may_give(object, ACLITEM_GET_PRIVS(items[i]))))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("permission denied to revoke what role \"%s\" has granted",
+					 errmsg("permission denied to revoke rights granted by role \"%s\"",
 							GetUserNameFromId(giver, false)),
-					 errdetail("It has granted rights on %s.",
+					 errdetail("The role granted rights on %s.",
 							   getObjectDescription(&object->address, false)),
-					 errhint("Let that role or a superuser call idem_revoke().")));
+					 errhint("Ask that role or a superuser to call idem_revoke().")));
 		if (grant_can_name(object, giver))
 			grant_execute(giver, GRANT_REVOKE, object, ACL_NO_RIGHTS, role);
 	}
@@ -542,11 +543,11 @@ take_all(const GrantObject *object, Oid role)
 	if (grant_read(object, role, &items) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_GRANT_OPERATION),
-				 errmsg("could not revoke what role \"%s\" has granted",
+				 errmsg("could not revoke rights granted by role \"%s\"",
 						GetUserNameFromId(items[0].ai_grantor, false)),
-				 errdetail("It has granted rights on %s.",
+				 errdetail("The role granted rights on %s.",
 						   getObjectDescription(&object->address, false)),
-				 errhint("Revoke that role's grant option with CASCADE.")));
+				 errhint("Revoke the grant option of that role with CASCADE.")));
 }
 
 /*
