@@ -188,15 +188,21 @@ catalog_index(Relation heap, CatalogIndex index)
 	}
 	list_free(candidates);
 
+	if (!OidIsValid(found) && shape->unique)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" has no valid unique index on (%s)",
+						IDEM_SCHEMA, table_shapes[shape->table].name,
+						shape_index_columns(shape)),
+				 errdetail("Without this index, nothing prevents duplicate rows."),
+				 errhint("Create the index again, or reindex it if it is invalid.")));
 	if (!OidIsValid(found))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" has no valid %sindex on (%s)",
+				 errmsg("table \"%s.%s\" has no valid index on (%s)",
 						IDEM_SCHEMA, table_shapes[shape->table].name,
-						shape->unique ? "unique " : "", shape_index_columns(shape)),
-				 shape->unique
-				 ? errhint("Without it nothing keeps a key unique. Restore it, or reindex it if it is invalid.")
-				 : errhint("Restore it, or reindex it if it is invalid.")));
+						shape_index_columns(shape)),
+				 errhint("Create the index again, or reindex it if it is invalid.")));
 
 	index_oids[index] = found;
 	return found;

@@ -188,7 +188,7 @@ shape_check(Relation heap, CatalogTable table)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s.%s\" does not have the columns that the library expects",
 						IDEM_SCHEMA, shape->name),
-				 errhint("Undo what was altered; or, if the library is newer than the extension, run ALTER EXTENSION idempotency UPDATE.")));
+				 errhint("If the library is newer than the extension, run ALTER EXTENSION idempotency UPDATE. Otherwise undo the command that altered the table.")));
 
 	check_kind(heap, shape->name);
 }
@@ -237,36 +237,26 @@ shape_index_columns(const IndexShape *shape)
 static void
 check_kind(Relation heap, const char *name)
 {
-	const char *problem;
-	const char *hint;
-
 	if (heap->rd_rel->relam != HEAP_TABLE_AM_OID)
-	{
-		problem = "has another access method";
-		hint = "Use ALTER TABLE ... SET ACCESS METHOD heap.";
-	}
-	else if (heap->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
-	{
-		problem = "is not logged";
-		hint = "Use ALTER TABLE ... SET LOGGED.";
-	}
-	else if (heap->rd_rules != NULL)
-	{
-		problem = "has rules";
-		hint = "Drop them.";
-	}
-	else if (is_distributed(RelationGetRelid(heap)))
-	{
-		problem = "is distributed over other servers";
-		hint = "Undo it with undistribute_table().";
-	}
-	else
-		return;
-
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("table \"%s.%s\" %s", IDEM_SCHEMA, name, problem),
-			 errhint("%s", hint)));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" does not use access method \"heap\"", IDEM_SCHEMA, name),
+				 errhint("Use ALTER TABLE ... SET ACCESS METHOD heap.")));
+	if (heap->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" is not logged", IDEM_SCHEMA, name),
+				 errhint("Use ALTER TABLE ... SET LOGGED.")));
+	if (heap->rd_rules != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" has rules", IDEM_SCHEMA, name),
+				 errhint("Drop the rules.")));
+	if (is_distributed(RelationGetRelid(heap)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" is distributed over other servers", IDEM_SCHEMA, name),
+				 errhint("Use undistribute_table() to make the table local again.")));
 }
 
 static bool

@@ -262,9 +262,9 @@ check_triggers(ResultRelInfo *rri, bool deletes)
 		triggers->trig_insert_new_table)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s.%s\" has a BEFORE INSERT trigger, a statement-level one or a transition table",
+				 errmsg("table \"%s.%s\" has an INSERT trigger of an unsupported kind",
 						IDEM_SCHEMA, RelationGetRelationName(rri->ri_RelationDesc)),
-				 errhint("Use an AFTER INSERT trigger FOR EACH ROW.")));
+				 errhint("Use an AFTER INSERT trigger FOR EACH ROW without a transition table.")));
 
 	/* nothing is deleted from the table of operations */
 	if (deletes && (triggers->trig_delete_before_row ||
@@ -273,7 +273,7 @@ check_triggers(ResultRelInfo *rri, bool deletes)
 					triggers->trig_delete_old_table))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s.%s\" has a BEFORE DELETE trigger, a statement-level one or a transition table",
+				 errmsg("table \"%s.%s\" has a DELETE trigger of an unsupported kind",
 						IDEM_SCHEMA, RelationGetRelationName(rri->ri_RelationDesc)),
-				 errhint("Use an AFTER DELETE trigger FOR EACH ROW.")));
+				 errhint("Use an AFTER DELETE trigger FOR EACH ROW without a transition table.")));
 }
