@@ -53,7 +53,7 @@ extern PGDLLEXPORT void idem_maintenance_launcher(Datum arg);
 static void fill_worker(BackgroundWorker *worker, const char *name,
 						const char *function);
 static void go_round(bool tell);
-static Oid	find_database(const char *name);
+static Oid	find_database(const char *name, bool *exists);
 static void visit(Oid database, const char *name);
 static bool wait_for_end(BackgroundWorkerHandle *handle);
 static void nap(instr_time start);
@@ -135,28 +135,36 @@ go_round(bool tell)
 	{
 		const char *name = lfirst(lc);
 		Oid			database;
+		bool		exists;
 
-		database = find_database(name);
+		database = find_database(name, &exists);
 		if (OidIsValid(database))
 			visit(database, name);
+		else if (tell && exists)
+			ereport(WARNING,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("database \"%s\" is not accepting connections", name),
+					 errdetail("The database is listed in the setting \"idempotency.databases\".")));
 		else if (tell)
 			ereport(WARNING,
 					(errcode(ERRCODE_UNDEFINED_DATABASE),
-					 errmsg("database \"%s\" of idempotency.databases does not exist, or allows no connections", name)));
+					 errmsg("database \"%s\" does not exist", name),
+					 errdetail("The database is listed in the setting \"idempotency.databases\".")));
 	}
 	MemoryContextSwitchTo(old_context);
 	MemoryContextDelete(context);
 }
 
 /*
- * The OID of a database that allows connections, or InvalidOid.
+ * The OID of a database that allows connections, or InvalidOid; and whether
+ * there is a database of that name.
  *
  * Until some process has connected to a database after the server was started, the
  * indexes of the shared catalogs may not be usable.  See GetDatabaseTuple() in
  * utils/init/postinit.c.
  */
 static Oid
-find_database(const char *name)
+find_database(const char *name, bool *exists)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Relation	rel;
@@ -172,7 +180,8 @@ find_database(const char *name)
 	scan = systable_beginscan(rel, DatabaseNameIndexId, criticalSharedRelcachesBuilt,
 							  NULL, 1, &key);
 	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
+	*exists = HeapTupleIsValid(tuple);
+	if (*exists)
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 
@@ -206,8 +215,8 @@ visit(Oid database, const char *name)
 	{
 		ereport(LOG,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("no background worker is free for the maintenance of database \"%s\"", name),
-				 errhint("You may need to increase max_worker_processes.")));
+				 errmsg("no background worker is available for maintenance of database \"%s\"", name),
+				 errhint("You might need to increase \"max_worker_processes\".")));
 		return;
 	}
 	if (!wait_for_end(handle))
