@@ -1,6 +1,6 @@
--- The install script. The version is the control file's.
+-- The install script. The control file has the version.
 
--- complain if the script is sourced in psql, rather than by CREATE EXTENSION
+-- Stop psql users who source this file instead of running CREATE EXTENSION.
 \echo Use "CREATE EXTENSION idempotency" to load this file. \quit
 
 ------------------------------------------------------------------------------
@@ -9,15 +9,15 @@
 
 CREATE SCHEMA idempotency;
 COMMENT ON SCHEMA idempotency IS
-	'data of the extension idempotency: operations of payments, currencies, and requests';
+	'data of the extension idempotency: operations of payments, holds, currencies and requests';
 
--- One row for each keyed operation; written by the functions, never updated.
--- There is no CHECK, no foreign key and no trigger here: each of them costs a
--- good part of a whole call, and the functions check what they write. Columns
--- of fixed width come first, so that there is no padding between the columns.
--- The key comes first in its index: then one comparison tells two rows apart, and
--- a tenth of a whole call is saved. The scope comes first in the other, for those
--- who list a tenant's payments in the order of time.
+-- One row for each keyed operation. The functions insert rows and never update them.
+-- The table has no CHECK, foreign key or trigger: each of them would cost a good part
+-- of a whole call, and the functions check what they write. Columns of fixed width
+-- come first, so that there is no padding between columns. The unique index starts
+-- with the key: one comparison then tells two rows apart, which saves a tenth of a
+-- whole call. The primary key starts with the scope, to list the payments of a tenant
+-- in the order of time.
 CREATE TABLE idempotency.operation (
 	payment_id		uuid NOT NULL,
 	created_at		timestamptz NOT NULL,
@@ -49,57 +49,57 @@ CREATE TABLE idempotency.operation (
 COMMENT ON TABLE idempotency.operation IS
 	'one immutable row for each keyed operation of a payment';
 COMMENT ON COLUMN idempotency.operation.payment_id IS
-	'the payment that the operation belongs to, a UUID of version 7';
+	'ID of the payment that the operation belongs to, a UUID of version 7';
 COMMENT ON COLUMN idempotency.operation.created_at IS
-	'when the operation was made (clock time, not the start of its transaction)';
+	'time of the operation, by the clock and not the start of its transaction';
 COMMENT ON COLUMN idempotency.operation.seq IS
 	'number of the operation within its payment, from 1';
 COMMENT ON COLUMN idempotency.operation.whole IS
-	'true if the request named no amount, but asked for all that was left';
+	'true if the request had no amount and so meant all that was left';
 COMMENT ON COLUMN idempotency.operation.final IS
-	'of a capture: whether it was to release what it leaves';
+	'of a capture: true if the request was to release the rest of the hold';
 COMMENT ON COLUMN idempotency.operation.expired IS
-	'true from the operation on that released a hold because it had run out';
+	'true if this operation or an earlier one released the hold because it had expired';
 COMMENT ON COLUMN idempotency.operation.scope IS
 	'namespace of the key, empty by default';
 COMMENT ON COLUMN idempotency.operation.key IS
-	'the idempotency key, unique in its scope';
+	'idempotency key, unique in its scope';
 COMMENT ON COLUMN idempotency.operation.kind IS
-	'kind of the operation: pay, authorize, capture, void, refund, expire; or cancel, for a key that was cancelled unused';
+	'kind of the operation: pay, authorize, capture, void, refund or expire; cancel if the key was cancelled before it was used';
 COMMENT ON COLUMN idempotency.operation.amount IS
-	'amount of the operation (if it was declined, the amount that was asked for), in the major unit of the currency';
+	'amount of the operation in the major unit of the currency; the requested amount if the operation was declined';
 COMMENT ON COLUMN idempotency.operation.currency IS
-	'code of the currency, ISO 4217 or of idempotency.currency; none for a key that was cancelled unused';
+	'code of the currency, from ISO 4217 or the table idempotency.currency; null if the key was cancelled before it was used';
 COMMENT ON COLUMN idempotency.operation.authorized IS
-	'total of the payment after the operation: held';
+	'total authorized for the payment, after the operation';
 COMMENT ON COLUMN idempotency.operation.captured IS
-	'total of the payment after the operation: taken of what was held';
+	'total captured of what was authorized, after the operation';
 COMMENT ON COLUMN idempotency.operation.released IS
-	'total of the payment after the operation: let go of what was held';
+	'total released of what was authorized, after the operation';
 COMMENT ON COLUMN idempotency.operation.refunded IS
-	'total of the payment after the operation: given back of what was taken';
+	'total refunded of what was captured, after the operation';
 COMMENT ON COLUMN idempotency.operation.from_account IS
-	'account that the money comes from, if any';
+	'account that the money comes from, or null';
 COMMENT ON COLUMN idempotency.operation.to_account IS
-	'account that the money goes to, if any';
+	'account that the money goes to, or null';
 COMMENT ON COLUMN idempotency.operation.reference IS
-	'text of the caller''s, such as an order number';
+	'text that the caller gave, such as an order number';
 COMMENT ON COLUMN idempotency.operation.metadata IS
-	'whatever else the caller wants to keep with the operation';
+	'other data that the caller gave';
 COMMENT ON COLUMN idempotency.operation.expires_at IS
-	'when the hold runs out, if there is one';
+	'when the hold expires, or null if there is none';
 COMMENT ON COLUMN idempotency.operation.role IS
-	'name of the role that made the operation; of an expire, of the role that started the payment';
+	'name of the role that made the operation; of an expire, the role that started the payment';
 COMMENT ON COLUMN idempotency.operation.owner IS
-	'name of the role that started the payment, if it is another';
+	'name of the role that started the payment, or null if the column role has it';
 COMMENT ON COLUMN idempotency.operation.sqlstate IS
-	'why the operation was declined: the SQLSTATE of the refusal; null if it was not';
+	'SQLSTATE of the refusal, or null if the operation was not declined';
 COMMENT ON COLUMN idempotency.operation.message IS
-	'why the operation was declined: the message of the refusal; null if it was not';
+	'message of the refusal, or null if the operation was not declined';
 
--- The authorizations, in the order in which they are due, until idem_expire() has
--- dealt with them. Not an index of the table above, which would cost payments
--- without a hold, too.
+-- The authorizations in the order in which they are due. idem_expire() deletes their
+-- rows. An index of the table above would do, but it would cost payments without a
+-- hold, too.
 CREATE TABLE idempotency.hold (
 	due_at			timestamptz NOT NULL,
 	expires_at		timestamptz NOT NULL,
@@ -109,15 +109,15 @@ CREATE TABLE idempotency.hold (
 	PRIMARY KEY (due_at, payment_id, scope)
 );
 COMMENT ON TABLE idempotency.hold IS
-	'authorizations whose holds idem_expire() will have to release, if something is left of them';
+	'authorizations whose holds idem_expire() releases when they expire';
 COMMENT ON COLUMN idempotency.hold.due_at IS
-	'when idem_expire() looks at it next: when the hold runs out, or later if it could not be released then';
+	'when idem_expire() looks at the hold next: when the hold expires, or later if it could not be released then';
 COMMENT ON COLUMN idempotency.hold.expires_at IS
-	'when the hold runs out';
+	'when the hold expires';
 COMMENT ON COLUMN idempotency.hold.payment_id IS
-	'the payment';
+	'ID of the payment';
 COMMENT ON COLUMN idempotency.hold.scope IS
-	'its scope';
+	'scope of the payment';
 COMMENT ON COLUMN idempotency.hold.key IS
 	'key of the authorization';
 
@@ -128,15 +128,15 @@ CREATE TABLE idempotency.currency (
 					CHECK (exponent BETWEEN 0 AND 18)
 );
 COMMENT ON TABLE idempotency.currency IS
-	'currencies in addition to those of ISO 4217, which are built in, or instead of them';
+	'currencies that are added to those of ISO 4217 or replace them; those of ISO 4217 are built in';
 COMMENT ON COLUMN idempotency.currency.code IS
-	'code of the currency: three to twelve capital letters and digits';
+	'code of the currency, of 3 to 12 capital letters and digits';
 COMMENT ON COLUMN idempotency.currency.exponent IS
-	'number of decimals, 0 to 18';
+	'number of decimals, from 0 to 18';
 
--- The rows of a request, in three tables that take turns, so that each is emptied
--- at once when all that is in it has expired. The newest row of a key, by seq,
--- says what is known of the request; rows are never updated.
+-- The rows of requests. Three tables take turns, so that a whole table is emptied at
+-- once when all its rows have expired. The row of a key with the highest seq has the
+-- state of the request. Rows are never updated.
 CREATE TABLE idempotency.request_0 (
 	created_at		timestamptz NOT NULL,
 	expires_at		timestamptz NOT NULL,
@@ -157,52 +157,52 @@ CREATE TABLE idempotency.request_0 (
 );
 CREATE INDEX ON idempotency.request_0 (expires_at);
 COMMENT ON TABLE idempotency.request_0 IS
-	'requests, in one of three tables that take turns; see the view idempotency.request';
-COMMENT ON COLUMN idempotency.request_0.created_at IS 'when the row was written';
-COMMENT ON COLUMN idempotency.request_0.expires_at IS 'when it is no longer valid';
-COMMENT ON COLUMN idempotency.request_0.lease_until IS 'until when the worker has the request, if it has a lease';
-COMMENT ON COLUMN idempotency.request_0.seq IS 'number of the row among those of its key, from 1; the newest counts';
+	'rows of requests, in one of three tables that take turns; the view idempotency.request shows the requests';
+COMMENT ON COLUMN idempotency.request_0.created_at IS 'when the row was inserted';
+COMMENT ON COLUMN idempotency.request_0.expires_at IS 'when the row expires';
+COMMENT ON COLUMN idempotency.request_0.lease_until IS 'when the lease of the attempt ends, or null if there is no lease';
+COMMENT ON COLUMN idempotency.request_0.seq IS 'number of the row among those of its key, from 1; the row with the highest number counts';
 COMMENT ON COLUMN idempotency.request_0.attempt IS 'number of the attempt';
 COMMENT ON COLUMN idempotency.request_0.scope IS 'namespace of the key, empty by default';
-COMMENT ON COLUMN idempotency.request_0.key IS 'the idempotency key';
-COMMENT ON COLUMN idempotency.request_0.status IS 'started, released, completed or failed';
+COMMENT ON COLUMN idempotency.request_0.key IS 'idempotency key';
+COMMENT ON COLUMN idempotency.request_0.status IS 'status of the request: started, released, completed or failed';
 COMMENT ON COLUMN idempotency.request_0.role IS 'name of the role that began the request';
-COMMENT ON COLUMN idempotency.request_0.fingerprint IS 'SHA-256 of what was asked for, if that was given';
-COMMENT ON COLUMN idempotency.request_0.response IS 'the answer';
-COMMENT ON COLUMN idempotency.request_0.checkpoint IS 'name of the last checkpoint';
-COMMENT ON COLUMN idempotency.request_0.checkpoint_data IS 'what the worker noted there';
-COMMENT ON COLUMN idempotency.request_0.sqlstate IS 'of a command that failed: its SQLSTATE';
-COMMENT ON COLUMN idempotency.request_0.message IS 'of a command that failed: its message';
+COMMENT ON COLUMN idempotency.request_0.fingerprint IS 'SHA-256 of the content of the request, or null if it was not given';
+COMMENT ON COLUMN idempotency.request_0.response IS 'answer of the request, or null if it has none';
+COMMENT ON COLUMN idempotency.request_0.checkpoint IS 'name of the last checkpoint, or null';
+COMMENT ON COLUMN idempotency.request_0.checkpoint_data IS 'data of the last checkpoint, or null';
+COMMENT ON COLUMN idempotency.request_0.sqlstate IS 'SQLSTATE of a failed command of idem_execute(), or null';
+COMMENT ON COLUMN idempotency.request_0.message IS 'message of a failed command of idem_execute(), or null';
 
 CREATE TABLE idempotency.request_1 (LIKE idempotency.request_0 INCLUDING ALL);
 COMMENT ON TABLE idempotency.request_1 IS
-	'as request_0';
+	'rows of requests, in one of three tables that take turns; the view idempotency.request shows the requests';
 CREATE TABLE idempotency.request_2 (LIKE idempotency.request_0 INCLUDING ALL);
 COMMENT ON TABLE idempotency.request_2 IS
-	'as request_0';
--- rows are also deleted, which may be published
+	'rows of requests, in one of three tables that take turns; the view idempotency.request shows the requests';
+-- Rows are also deleted. A publication needs a replica identity for that.
 ALTER TABLE idempotency.request_0 REPLICA IDENTITY USING INDEX request_0_key_scope_seq_key;
 ALTER TABLE idempotency.request_1 REPLICA IDENTITY USING INDEX request_1_key_scope_seq_key;
 ALTER TABLE idempotency.request_2 REPLICA IDENTITY USING INDEX request_2_key_scope_seq_key;
 
--- One row, or none before the first purge.
+-- The table has one row, or none before the first purge.
 CREATE TABLE idempotency.request_purge (
 	purged_until	timestamptz PRIMARY KEY
 );
 COMMENT ON TABLE idempotency.request_purge IS
-	'how far requests have been purged: the clock of requests does not go back behind it';
+	'how far requests have been purged; the clock of requests never goes back before that time';
 COMMENT ON COLUMN idempotency.request_purge.purged_until IS
-	'time of the last purge that found something';
+	'time of the last purge that removed a row';
 
 CREATE FUNCTION idempotency.table_changed()
 RETURNS trigger
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'idem_table_changed';
 COMMENT ON FUNCTION idempotency.table_changed() IS
-	'makes all sessions read again what they keep of a table';
+	'trigger that makes all sessions reread the rows that they cache of a table';
 
--- Also for what comes by logical replication: it fires row triggers that are
--- enabled always, and no statement triggers but those of TRUNCATE.
+-- The triggers also fire for logical replication. It fires only triggers that are
+-- enabled ALWAYS: row triggers, and the statement triggers of TRUNCATE.
 CREATE TRIGGER currency_changed
 	AFTER INSERT OR UPDATE OR DELETE ON idempotency.currency
 	FOR EACH ROW EXECUTE FUNCTION idempotency.table_changed();
@@ -253,35 +253,35 @@ CREATE TYPE @extschema@.idem_receipt AS (
 	replayed		boolean
 );
 COMMENT ON TYPE @extschema@.idem_receipt IS
-	'the stored answer to a keyed operation of a payment';
-COMMENT ON COLUMN @extschema@.idem_receipt.key IS 'the idempotency key';
-COMMENT ON COLUMN @extschema@.idem_receipt.payment_id IS 'the payment that the operation belongs to';
+	'stored answer to a keyed operation of a payment';
+COMMENT ON COLUMN @extschema@.idem_receipt.key IS 'idempotency key';
+COMMENT ON COLUMN @extschema@.idem_receipt.payment_id IS 'ID of the payment that the operation belongs to';
 COMMENT ON COLUMN @extschema@.idem_receipt.seq IS 'number of the operation within its payment, from 1';
-COMMENT ON COLUMN @extschema@.idem_receipt.kind IS 'kind of the operation: pay, authorize, capture, void, refund, expire; or cancel, for a key that was cancelled unused';
-COMMENT ON COLUMN @extschema@.idem_receipt.status IS 'state of the payment after the operation: authorized, partially_captured, succeeded, voided, expired, partially_refunded, refunded; or of the operation: declined, cancelled';
+COMMENT ON COLUMN @extschema@.idem_receipt.kind IS 'kind of the operation: pay, authorize, capture, void, refund or expire; cancel if the key was cancelled before it was used';
+COMMENT ON COLUMN @extschema@.idem_receipt.status IS 'state of the payment after the operation: authorized, partially_captured, succeeded, voided, expired, partially_refunded or refunded; or of the operation: declined or cancelled';
 COMMENT ON COLUMN @extschema@.idem_receipt.amount IS 'amount of the operation, in the major unit of the currency';
 COMMENT ON COLUMN @extschema@.idem_receipt.currency IS 'code of the currency';
-COMMENT ON COLUMN @extschema@.idem_receipt.authorized IS 'total of the payment after the operation: held';
-COMMENT ON COLUMN @extschema@.idem_receipt.captured IS 'total of the payment after the operation: taken';
-COMMENT ON COLUMN @extschema@.idem_receipt.refunded IS 'total of the payment after the operation: given back';
-COMMENT ON COLUMN @extschema@.idem_receipt.capturable IS 'what can still be taken';
-COMMENT ON COLUMN @extschema@.idem_receipt.refundable IS 'what can still be given back';
-COMMENT ON COLUMN @extschema@.idem_receipt.from_account IS 'account that the money comes from, if any';
-COMMENT ON COLUMN @extschema@.idem_receipt.to_account IS 'account that the money goes to, if any';
-COMMENT ON COLUMN @extschema@.idem_receipt.reference IS 'text of the caller''s';
-COMMENT ON COLUMN @extschema@.idem_receipt.metadata IS 'whatever else the caller gave';
-COMMENT ON COLUMN @extschema@.idem_receipt.expires_at IS 'when the hold runs out, if there is one';
-COMMENT ON COLUMN @extschema@.idem_receipt.created_at IS 'when the operation was made';
-COMMENT ON COLUMN @extschema@.idem_receipt.sqlstate IS 'SQLSTATE of the refusal, if the operation was declined';
-COMMENT ON COLUMN @extschema@.idem_receipt.message IS 'message of the refusal, if the operation was declined';
-COMMENT ON COLUMN @extschema@.idem_receipt.replayed IS 'true if this call did nothing and the answer is an earlier call''s';
+COMMENT ON COLUMN @extschema@.idem_receipt.authorized IS 'total authorized for the payment, after the operation';
+COMMENT ON COLUMN @extschema@.idem_receipt.captured IS 'total captured of what was authorized, after the operation';
+COMMENT ON COLUMN @extschema@.idem_receipt.refunded IS 'total refunded of what was captured, after the operation';
+COMMENT ON COLUMN @extschema@.idem_receipt.capturable IS 'amount that can still be captured';
+COMMENT ON COLUMN @extschema@.idem_receipt.refundable IS 'amount that can still be refunded';
+COMMENT ON COLUMN @extschema@.idem_receipt.from_account IS 'account that the money comes from, or null';
+COMMENT ON COLUMN @extschema@.idem_receipt.to_account IS 'account that the money goes to, or null';
+COMMENT ON COLUMN @extschema@.idem_receipt.reference IS 'text that the caller gave';
+COMMENT ON COLUMN @extschema@.idem_receipt.metadata IS 'other data that the caller gave';
+COMMENT ON COLUMN @extschema@.idem_receipt.expires_at IS 'when the hold expires, or null if there is none';
+COMMENT ON COLUMN @extschema@.idem_receipt.created_at IS 'time of the operation';
+COMMENT ON COLUMN @extschema@.idem_receipt.sqlstate IS 'SQLSTATE of the refusal, or null if the operation was not declined';
+COMMENT ON COLUMN @extschema@.idem_receipt.message IS 'message of the refusal, or null if the operation was not declined';
+COMMENT ON COLUMN @extschema@.idem_receipt.replayed IS 'true if an earlier call stored the receipt and this call did nothing';
 
 CREATE FUNCTION idempotency.shorten_call(internal)
 RETURNS internal
 LANGUAGE C STRICT
 AS 'MODULE_PATHNAME', 'idem_shorten_call';
 COMMENT ON FUNCTION idempotency.shorten_call(internal) IS
-	'planner support: a call is made without the arguments at its end that are null';
+	'planner support function that removes trailing null arguments from a call';
 
 CREATE FUNCTION @extschema@.idem_pay(
 	key text,
@@ -296,7 +296,7 @@ RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, jsonb, text) IS
-	'takes an amount once for a key, and gives the same receipt to whoever repeats the call';
+	'pays an amount, once per key; a repeated call returns the same receipt';
 
 CREATE FUNCTION @extschema@.idem_authorize(
 	key text,
@@ -312,7 +312,7 @@ RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, jsonb, text) IS
-	'holds an amount once for a key, to be captured before the hold expires';
+	'holds an amount to be captured before the hold expires, once per key';
 
 CREATE FUNCTION @extschema@.idem_capture(
 	key text,
@@ -326,7 +326,7 @@ RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_capture(text, uuid, numeric, boolean, text, jsonb, text) IS
-	'takes of what a payment holds, once for a key: an amount, or all that is left; the rest is released unless final is false';
+	'captures all or part of a payment''s hold, once per key, and releases the rest unless final is false';
 
 CREATE FUNCTION @extschema@.idem_void(
 	key text,
@@ -338,7 +338,7 @@ RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_void(text, uuid, text, jsonb, text) IS
-	'releases what a payment holds and has not captured, once for a key';
+	'releases what is left of a payment''s hold, once per key';
 
 CREATE FUNCTION @extschema@.idem_refund(
 	key text,
@@ -351,7 +351,7 @@ RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, jsonb, text) IS
-	'gives back of what a payment captured, once for a key: an amount, or all that is left';
+	'refunds all or part of what a payment captured, once per key';
 
 CREATE FUNCTION @extschema@.idem_cancel(
 	key text,
@@ -360,7 +360,7 @@ RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_cancel(text, text) IS
-	'sees to it that the operation of a key has no effect: undoes it, or keeps the key from being used';
+	'undoes the operation of a key, or makes sure that an unused key never has an effect';
 
 CREATE FUNCTION @extschema@.idem_pay_batch(
 	keys text[],
@@ -380,7 +380,7 @@ RETURNS TABLE (
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], text) IS
-	'takes many amounts, each once for its key; a row for each, in the order given, says what came of it';
+	'makes many payments, each once per key, and returns the outcome of each in the order given';
 
 CREATE FUNCTION @extschema@.idem_lookup(
 	key text,
@@ -389,7 +389,7 @@ RETURNS SETOF @extschema@.idem_receipt
 LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 1 SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_lookup(text, text) IS
-	'the receipt stored under a key, or no row; writes nothing';
+	'returns the receipt stored under a key, or no row; writes nothing';
 
 CREATE FUNCTION @extschema@.idem_payment(
 	payment_id uuid,
@@ -398,7 +398,7 @@ RETURNS @extschema@.idem_receipt
 LANGUAGE C STABLE PARALLEL RESTRICTED SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_payment(uuid, text) IS
-	'the newest operation of a payment, with the payment''s state as of now';
+	'returns the newest operation of a payment with the payment''s state as of now';
 
 CREATE FUNCTION @extschema@.idem_history(
 	payment_id uuid,
@@ -407,7 +407,7 @@ RETURNS SETOF @extschema@.idem_receipt
 LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 5 SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_history(uuid, text) IS
-	'the receipts of the operations of a payment, in their order';
+	'returns the receipts of all operations of a payment, in their order';
 
 CREATE FUNCTION idempotency.payment_status(
 	authorized numeric,
@@ -421,10 +421,10 @@ RETURNS text
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'idem_payment_status';
 COMMENT ON FUNCTION idempotency.payment_status(numeric, numeric, numeric, numeric, timestamptz, boolean, timestamptz) IS
-	'the status of a payment with these totals at a time; shows nothing but what it is given, so anyone may call it';
+	'computes the status of a payment with these totals at a time; reads no table, so anyone may call it';
 
--- The scope and the payment id are the columns of DISTINCT ON, so a condition on
--- them reaches the index.
+-- A condition on scope and payment_id reaches the index, because they are the columns
+-- of DISTINCT ON.
 CREATE VIEW idempotency.payment WITH (security_invoker) AS
 SELECT n.scope,
 	n.payment_id,
@@ -453,14 +453,14 @@ FROM (
 	ORDER BY o.scope, o.payment_id, o.seq DESC) n
 LEFT JOIN idempotency.operation f ON f.scope = n.scope AND f.payment_id = n.payment_id AND f.seq = 1;
 COMMENT ON VIEW idempotency.payment IS
-	'one row for each payment: its state now';
+	'state of each payment as of now';
 
 CREATE FUNCTION @extschema@.idem_expire(max_holds integer DEFAULT 1000)
 RETURNS integer
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_expire(integer) IS
-	'releases what expired authorizations still hold, and returns how many of them it has looked at, at most so many';
+	'looks at up to max_holds expired holds, releases what is left of them, and returns how many it looked at';
 
 ------------------------------------------------------------------------------
 -- Requests
@@ -480,7 +480,7 @@ CREATE FUNCTION @extschema@.idem_begin(
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_begin(text, json, interval, boolean, text) IS
-	'begins a request, or gives its answer: outcome new, resumed, completed, failed or unknown';
+	'begins a request or returns its answer; the outcome is new, resumed, completed, failed or unknown';
 
 CREATE FUNCTION @extschema@.idem_checkpoint(
 	key text,
@@ -492,7 +492,7 @@ RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_checkpoint(text, text, json, integer, text) IS
-	'notes how far a request with a lease has come, for whoever takes it over';
+	'records how far a request with a lease has come, for a worker that takes it over';
 
 CREATE FUNCTION @extschema@.idem_complete(
 	key text,
@@ -503,7 +503,7 @@ RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_complete(text, json, integer, text) IS
-	'ends a request with its answer';
+	'ends a request and stores its answer';
 
 CREATE FUNCTION @extschema@.idem_fail(
 	key text,
@@ -514,7 +514,7 @@ RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_fail(text, json, integer, text) IS
-	'ends a request with a failure that is its answer';
+	'ends a request and stores a failure as its answer';
 
 CREATE FUNCTION @extschema@.idem_release(
 	key text,
@@ -524,7 +524,7 @@ RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_release(text, integer, text) IS
-	'gives a request up, so that a retry may start at once';
+	'gives up a request, so that a retry can start at once';
 
 CREATE FUNCTION @extschema@.idem_execute(
 	key text,
@@ -538,7 +538,7 @@ CREATE FUNCTION @extschema@.idem_execute(
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text) IS
-	'runs an SQL command once for a key, with the caller''s rights, and gives its rows to whoever repeats the call';
+	'runs an SQL command with the caller''s rights, once per key; a repeated call returns the same rows';
 
 CREATE TYPE @extschema@.idem_request AS (
 	key				text COLLATE "C",
@@ -552,14 +552,14 @@ CREATE TYPE @extschema@.idem_request AS (
 	expires_at		timestamptz
 );
 COMMENT ON TYPE @extschema@.idem_request IS
-	'what is known of a request';
-COMMENT ON COLUMN @extschema@.idem_request.key IS 'the idempotency key';
-COMMENT ON COLUMN @extschema@.idem_request.status IS 'started, released, completed or failed';
+	'state of a request';
+COMMENT ON COLUMN @extschema@.idem_request.key IS 'idempotency key';
+COMMENT ON COLUMN @extschema@.idem_request.status IS 'status of the request: started, released, completed or failed';
 COMMENT ON COLUMN @extschema@.idem_request.attempt IS 'number of the current attempt';
-COMMENT ON COLUMN @extschema@.idem_request.response IS 'the answer, once the request is completed or failed';
-COMMENT ON COLUMN @extschema@.idem_request.checkpoint IS 'name of the last checkpoint';
-COMMENT ON COLUMN @extschema@.idem_request.checkpoint_data IS 'data of the last checkpoint';
-COMMENT ON COLUMN @extschema@.idem_request.lease_until IS 'when the lease of the current attempt ends, if it has one';
+COMMENT ON COLUMN @extschema@.idem_request.response IS 'answer of the request, or null unless it is completed or failed';
+COMMENT ON COLUMN @extschema@.idem_request.checkpoint IS 'name of the last checkpoint, or null';
+COMMENT ON COLUMN @extschema@.idem_request.checkpoint_data IS 'data of the last checkpoint, or null';
+COMMENT ON COLUMN @extschema@.idem_request.lease_until IS 'when the lease of the current attempt ends, or null if it has none';
 COMMENT ON COLUMN @extschema@.idem_request.created_at IS 'when the request last changed';
 COMMENT ON COLUMN @extschema@.idem_request.expires_at IS 'when the request expires';
 
@@ -570,7 +570,7 @@ RETURNS SETOF @extschema@.idem_request
 LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 1 SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_lookup_request(text, text) IS
-	'what is known of a request, or no row; writes nothing';
+	'returns the state of a request, or no row; writes nothing';
 
 CREATE VIEW idempotency.request AS
 SELECT n.scope,
@@ -595,20 +595,20 @@ FROM (
 	ORDER BY r.key, r.scope, r.seq DESC) n
 WHERE n.expires_at > greatest(pg_catalog.statement_timestamp(), (SELECT max(purged_until) FROM idempotency.request_purge));
 COMMENT ON VIEW idempotency.request IS
-	'one row for each request that has not expired: its state now';
+	'state of each request that has not expired, as of now';
 
 CREATE FUNCTION @extschema@.idem_purge()
 RETURNS integer
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_purge() IS
-	'empties the tables of requests in which all have expired, and returns how many those are';
+	'empties the tables of requests whose rows have all expired, and returns how many it emptied';
 
 ------------------------------------------------------------------------------
 -- Checks
 ------------------------------------------------------------------------------
 
--- Reads the table itself and no index, so that a damaged index is not believed.
+-- The function reads the table and no index: a damaged index must not hide a fault.
 CREATE FUNCTION @extschema@.idem_check(
 	OUT invariant text,
 	OUT ok boolean,
@@ -647,7 +647,7 @@ AS $$
 		CASE WHEN count(s.key) > 0
 			THEN format('broken in %s of the operations, such as %s', count(s.key),
 				min(format('key %L of scope %L', s.key, s.scope))) END
-	-- a row of nulls is added: an invariant that nothing breaks is shown, too
+	-- The join adds a row of nulls, so that invariants that nothing breaks are shown, too.
 	FROM step s FULL JOIN (SELECT) AS nothing ON false,
 		LATERAL (VALUES
 			(1, 'a key has one operation',
@@ -662,12 +662,12 @@ AS $$
 			(4, '0 <= refunded <= captured, and captured + released <= authorized',
 				0 <= s.refunded AND s.refunded <= s.captured AND s.captured + s.released <= s.authorized
 					AND 0 <= s.released AND s.authorized <> 'NaN' AND s.authorized < 1e18),
-			(5, 'amounts are above zero, with the decimals of their payment',
+			(5, 'amounts are above zero and have the decimals of their payment',
 				CASE WHEN s.kind = 'cancel' OR s.declined OR s.key ^@ 'idem_cancel:' THEN s.amount >= 0 ELSE s.amount > 0 END
 					AND scale(s.authorized) <= 18 AND (s.declined OR scale(s.amount) = scale(s.authorized))
 					AND scale(s.captured) = scale(s.authorized) AND scale(s.released) = scale(s.authorized)
 					AND scale(s.refunded) = scale(s.authorized)),
-			(6, 'operations have what belongs to their kind',
+			(6, 'operations have the columns of their kind',
 				s.declined = (s.message IS NOT NULL)
 					AND (s.kind = 'cancel') = (s.currency IS NULL)
 					AND (s.kind = 'capture') = (s.final IS NOT NULL)
@@ -711,10 +711,10 @@ AS $$
 						AND (NOT s.whole OR s.amount = s.old_captured - s.old_refunded)
 					ELSE false
 				END),
-			(9, 'a payment has expired from the operation on that says so',
+			(9, 'only an expire operation marks a payment as expired',
 				s.kind = 'expire' OR s.expired IS NOT DISTINCT FROM s.old_expired),
-			(10, 'idem_expire() will find what is held',
-				-- one that cannot be released is put off by a day at most; and clocks differ
+			(10, 'idem_expire() finds every hold that is left',
+				-- A hold that cannot be released is put off by a day at most. Clocks may differ by another.
 				s.next_seq IS NOT NULL OR s.expires_at IS NULL OR s.authorized - s.captured - s.released = 0
 					OR s.due_at <= greatest(s.expires_at, statement_timestamp()) + interval '2 days')
 		) AS u(number, invariant, holds)
@@ -723,13 +723,13 @@ AS $$
 	ORDER BY u.number
 $$;
 COMMENT ON FUNCTION @extschema@.idem_check() IS
-	'a row for each invariant of the data: whether it holds, and if not, where';
+	'returns a row for each invariant of the data, with an example if it is broken';
 
 ------------------------------------------------------------------------------
 -- Rights of application roles
 ------------------------------------------------------------------------------
 
--- What they give is listed in rights.c.
+-- rights.c has the list of the rights that these functions grant.
 CREATE FUNCTION @extschema@.idem_grant(
 	role regrole,
 	kind text DEFAULT NULL)
@@ -737,42 +737,42 @@ RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_grant(regrole, text) IS
-	'gives a role the rights of an application (the default), for maintenance or of an auditor, and USAGE on the schema of the functions';
+	'grants a role the rights of kind application (the default), maintenance or auditor, and USAGE on the schema of the functions';
 
 CREATE FUNCTION @extschema@.idem_revoke(role regrole)
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_revoke(regrole) IS
-	'takes from a role all rights on the extension, but for USAGE on the schema of the functions';
+	'revokes all rights of a role on the extension, except USAGE on the schema of the functions';
 
 ------------------------------------------------------------------------------
--- Rights of the installer. This block comes last: it covers all that is above.
+-- Rights of the installer. This block comes last, because it covers all objects above.
 ------------------------------------------------------------------------------
 
--- The extension is trusted. If its installer is no superuser, the objects belong
+-- The extension is trusted. If its installer is not a superuser, the objects belong
 -- to the bootstrap superuser. The installer gets the rights below, and may grant
 -- them to others.
 GRANT USAGE ON SCHEMA idempotency TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON idempotency.payment, idempotency.request TO @extowner@ WITH GRANT OPTION;
--- INSERT is for restoring a dump. There is no UPDATE and no DELETE.
+-- INSERT is for restoring a dump. Nobody gets UPDATE or DELETE.
 GRANT SELECT, INSERT ON idempotency.operation, idempotency.hold, idempotency.request_0, idempotency.request_1, idempotency.request_2,
 	idempotency.request_purge
 	TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency.currency TO @extowner@ WITH GRANT OPTION;
 
--- On functions: nothing for PUBLIC, and EXECUTE for the installer on those above
--- that are not in the schema idempotency. Then, on everything, the rights of the
--- installer for the owner of the database (see rights.c).
+-- PUBLIC gets no right on functions. The installer gets EXECUTE on the functions
+-- outside the schema idempotency. The owner of the database gets the rights of the
+-- installer on everything (see rights.c).
 CREATE FUNCTION idempotency.set_rights(installer regrole)
 RETURNS void
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'idem_set_rights';
--- The role comes from the catalog. Its name in a string, as @extowner@, could end
--- that string and run as superuser.
+-- The role comes from the catalog. @extowner@ in a string would be unsafe: a role's
+-- name could end the string, and what follows would run as a superuser.
 SELECT idempotency.set_rights(e.extowner)
 FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'idempotency';
 DROP FUNCTION idempotency.set_rights(regrole);
 
--- Whoever reads the view idempotency.payment needs this.
+-- Roles that read the view idempotency.payment need this right.
 GRANT EXECUTE ON FUNCTION idempotency.payment_status TO PUBLIC;
