@@ -97,7 +97,7 @@ WHERE CASE
 	WHEN sqlstate IS NOT NULL OR key ^@ 'idem_cancel:' AND amount = 0 THEN (captured, refunded, released) <> (c, r, l)
 	WHEN kind = 'capture' THEN captured <> c + amount OR refunded <> r
 		OR released <> CASE WHEN final THEN authorized - captured ELSE l END
-	WHEN kind = 'void' THEN captured <> c OR refunded <> r OR released <> l + amount OR released <> authorized - captured
+	WHEN kind IN ('void', 'expire') THEN captured <> c OR refunded <> r OR released <> l + amount OR released <> authorized - captured
 	WHEN kind = 'refund' THEN captured <> c OR released <> l OR refunded <> r + amount
 	ELSE true END;
 
