@@ -31,4 +31,15 @@ bytes_equal_cstring(const void *a, const char *s)
 		memcmp(VARDATA_ANY(a), s, strlen(s)) == 0;
 }
 
+/* The order of two texts by their bytes, as in collation "C": <0, 0, >0. */
+static inline int
+bytes_compare(const text *a, const text *b)
+{
+	int			a_len = VARSIZE_ANY_EXHDR(a);
+	int			b_len = VARSIZE_ANY_EXHDR(b);
+	int			order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(a_len, b_len));
+
+	return order != 0 ? order : a_len - b_len;
+}
+
 #endif							/* IDEM_BYTES_H */

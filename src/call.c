@@ -13,7 +13,7 @@
  * The planner may simplify a call twice.  The second time, it fills in the defaults
  * of the arguments that are missing.  So an argument without a default is never cut
  * off, and every default must mean what null means.  Where null has to mean
- * something else, that argument and those before it must not be cut off.  Otherwise
+ * something else, that argument must have no default, and so none before it has one: what has no default is never cut off.  Otherwise
  * a null that asks for nothing would become a default that asks for all.
  *
  *-------------------------------------------------------------------------

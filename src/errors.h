@@ -19,7 +19,7 @@
 
 #include "utils/elog.h"
 
-/* The key is missing, empty, too long or not printable: fix the request. */
+/* The key is missing, empty, too long, has a control character or a reserved prefix: fix the request. */
 #define ERRCODE_IDEM_BAD_KEY			MAKE_SQLSTATE('I','D','4','0','0')
 
 /* The key, or the payment, belongs to another role. */

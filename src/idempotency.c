@@ -72,7 +72,7 @@
  * maintenance: the background processes
  *	launcher.c	starts a worker in each database
  *	worker.c	what a worker does there
- *	maintenance.h	what both have for others
+ *	maintenance.h	how to register the launcher, and what both share
  *
  * Nothing needs to be preloaded: the first call loads the library.  If it is
  * preloaded, a launcher of background workers runs too.

@@ -19,16 +19,28 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
+#include "bytes.h"
 #include "compat.h"
 #include "errors.h"
 #include "key.h"
 #include "settings.h"
 
-static int	compare_bytes(const text *a, const text *b);
-static const char *reserved_prefix(const text *key);
+/* A prefix that no client's key has, and the function whose keys have it. */
+typedef struct ReservedPrefix
+{
+	const char *prefix;
+	const char *function;
+} ReservedPrefix;
+
+static const ReservedPrefix *reserved_prefix(const text *key);
 static Refusal *check_text(const text *t, const char *too_long,
 						   const char *unprintable, int max_bytes, int sqlstate);
 static int	control_character(const char *s, int len);
+
+static const ReservedPrefix reserved_prefixes[] = {
+	{KEY_CANCEL_PREFIX, "idem_cancel()"},
+	{KEY_EXPIRE_PREFIX, "idem_expire()"},
+};
 
 /* the messages of check_text() for keys */
 static const char *const key_too_long = "idempotency key is too long";
@@ -37,7 +49,7 @@ static const char *const key_unprintable = "idempotency key contains a control c
 Refusal *
 key_check(text *key, text *scope, Key *result)
 {
-	const char *prefix;
+	const ReservedPrefix *reserved;
 	Refusal    *refusal;
 
 	if (key == NULL)
@@ -50,12 +62,12 @@ key_check(text *key, text *scope, Key *result)
 						 ERRCODE_IDEM_BAD_KEY);
 	if (refusal)
 		return refusal;
-	prefix = reserved_prefix(key);
-	if (prefix)
+	reserved = reserved_prefix(key);
+	if (reserved)
 		return refusal_make(ERRCODE_IDEM_BAD_KEY,
 							"idempotency key begins with a reserved prefix",
-							psprintf("The prefix \"%s\" is reserved for keys that %.*s() makes.",
-									 prefix, (int) strlen(prefix) - 1, prefix),
+							psprintf("The prefix \"%s\" is reserved for keys that %s makes.",
+									 reserved->prefix, reserved->function),
 							NULL);
 
 	result->key = key;
@@ -65,14 +77,14 @@ key_check(text *key, text *scope, Key *result)
 Refusal *
 key_check_lookup(text *key, text *scope, Key *result)
 {
-	const char *prefix = key ? reserved_prefix(key) : NULL;
+	const ReservedPrefix *reserved = key ? reserved_prefix(key) : NULL;
 	Refusal    *refusal;
 
-	if (prefix == NULL)
+	if (reserved == NULL)
 		return key_check(key, scope, result);
 
 	refusal = check_text(key, key_too_long, key_unprintable,
-						 KEY_MAX_BYTES + strlen(prefix), ERRCODE_IDEM_BAD_KEY);
+						 KEY_MAX_BYTES + strlen(reserved->prefix), ERRCODE_IDEM_BAD_KEY);
 	if (refusal)
 		return refusal;
 	result->key = key;
@@ -101,9 +113,9 @@ key_with_prefix(const char *prefix, const Key *key)
 int
 key_compare(const Key *a, const Key *b)
 {
-	int			order = compare_bytes(a->key, b->key);
+	int			order = bytes_compare(a->key, b->key);
 
-	return order != 0 ? order : compare_bytes(a->scope, b->scope);
+	return order != 0 ? order : bytes_compare(a->scope, b->scope);
 }
 
 uint64
@@ -116,31 +128,18 @@ key_hash(const Key *key, uint64 seed)
 }
 
 /*
- * Compare two texts by their bytes, as collation "C" does: <0, 0, >0.
- */
-static int
-compare_bytes(const text *a, const text *b)
-{
-	int			a_len = VARSIZE_ANY_EXHDR(a);
-	int			b_len = VARSIZE_ANY_EXHDR(b);
-	int			order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(a_len, b_len));
-
-	return order != 0 ? order : a_len - b_len;
-}
-
-/*
  * The reserved prefix that a key begins with, or NULL.
  */
-static const char *
+static const ReservedPrefix *
 reserved_prefix(const text *key)
 {
-	static const char *const prefixes[] = {KEY_CANCEL_PREFIX, KEY_EXPIRE_PREFIX};
-
-	for (int i = 0; i < lengthof(prefixes); i++)
+	for (int i = 0; i < lengthof(reserved_prefixes); i++)
 	{
-		if (VARSIZE_ANY_EXHDR(key) >= strlen(prefixes[i]) &&
-			memcmp(VARDATA_ANY(key), prefixes[i], strlen(prefixes[i])) == 0)
-			return prefixes[i];
+		int			length = strlen(reserved_prefixes[i].prefix);
+
+		if (VARSIZE_ANY_EXHDR(key) >= length &&
+			memcmp(VARDATA_ANY(key), reserved_prefixes[i].prefix, length) == 0)
+			return &reserved_prefixes[i];
 	}
 	return NULL;
 }

@@ -67,7 +67,7 @@ settings_define(void)
 							   NULL, NULL, NULL);
 
 	DefineCustomEnumVariable("idempotency.in_flight",
-							 "Sets what a call does while another transaction uses its key.",
+							 "Sets what a call does while another transaction uses its key or its payment.",
 							 "\"wait\" waits for that transaction to end. \"fail\" raises ID409.",
 							 &setting_in_flight,
 							 IN_FLIGHT_WAIT,

@@ -8,7 +8,7 @@
 #ifndef IDEM_SETTINGS_H
 #define IDEM_SETTINGS_H
 
-/* What a call does when its key is in flight in another transaction. */
+/* What a call does while another transaction uses its key or its payment. */
 typedef enum InFlight
 {
 	IN_FLIGHT_WAIT,				/* wait for that transaction to end */

@@ -149,7 +149,7 @@ claim_take(Claim *claim, const char *command)
 			take_lock(claim);
 			probe(claim);
 			if (claim->state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
-				claim_not_in_snapshot();
+				claim_raise_not_in_snapshot();
 			if (claim->state != ROW_IN_PROGRESS && !claim->answered)
 			{
 				if (claim->state != ROW_ABSENT)
@@ -165,8 +165,8 @@ claim_take(Claim *claim, const char *command)
 		if (claim->state != ROW_IN_PROGRESS)
 		{
 			if (claim->state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
-				claim_not_in_snapshot();
-			store_no_write(claim->tables.target);
+				claim_raise_not_in_snapshot();
+			store_unprepare_write(claim->tables.target);
 			settle_found(claim);
 			return false;
 		}
@@ -232,12 +232,12 @@ void
 claim_give_up(Claim *claim)
 {
 	claim_release(claim);
-	store_no_write(claim->tables.target);
+	store_unprepare_write(claim->tables.target);
 	settle(&claim->no_answer);
 }
 
 void
-claim_note_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
+claim_predicate_lock_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
 {
 	if (IsolationIsSerializable())
 		(void) store_find_payment(claim->store, scope, payment_id,
@@ -274,7 +274,7 @@ claim_in_flight(void)
 }
 
 void
-claim_not_in_snapshot(void)
+claim_raise_not_in_snapshot(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

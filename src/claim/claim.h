@@ -162,8 +162,8 @@ extern void claim_give_up(Claim *claim);
  * of what it depends on; and its caller may roll back to a savepoint and go on.  The
  * row found before is not valid any more.
  */
-extern void claim_note_payment(Claim *claim, const text *scope,
-							   const pg_uuid_t *payment_id);
+extern void claim_predicate_lock_payment(Claim *claim, const text *scope,
+										 const pg_uuid_t *payment_id);
 
 /*
  * Release the locks.  From here on, the inserted row guards the key and the payment.
@@ -182,6 +182,6 @@ extern LOCKTAG claim_keep_lock(Claim *claim);
 extern Refusal *claim_in_flight(void);
 
 /* Raise 40001: the key has a row that is not in the snapshot. */
-pg_noreturn extern void claim_not_in_snapshot(void);
+pg_noreturn extern void claim_raise_not_in_snapshot(void);
 
 #endif							/* IDEM_CLAIM_H */

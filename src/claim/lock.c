@@ -61,9 +61,9 @@ static int	allocated = 0;
 static void push_key(const LOCKTAG *tag, const Key *key);
 static void pop_key(const LOCKTAG *tag);
 static void set_up(void);
-static void at_end_of_transaction(XactEvent event, void *arg);
-static void at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
-									 SubTransactionId parent, void *arg);
+static void lock_at_end_of_transaction(XactEvent event, void *arg);
+static void lock_at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
+										  SubTransactionId parent, void *arg);
 
 void
 lock_tag_of_key(LOCKTAG *tag, Oid table, const Key *key)
@@ -143,7 +143,10 @@ lock_release_kept(const LOCKTAG *tag, bool in_parent)
 void
 lock_payment(const LOCKTAG *tag)
 {
-	/* the ids of payments are random, so this is the same payment */
+	/*
+	 * only work on a payment inside its own work gets here, or an id made to
+	 * collide
+	 */
 	if (xactlock_acquire(tag, ExclusiveLock, false) != LOCKACQUIRE_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -202,8 +205,8 @@ set_up(void)
 	{
 		allocated = 64;
 		at_work = MemoryContextAlloc(TopMemoryContext, allocated * sizeof(KeyAtWork));
-		RegisterXactCallback(at_end_of_transaction, NULL);
-		RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+		RegisterXactCallback(lock_at_end_of_transaction, NULL);
+		RegisterSubXactCallback(lock_at_end_of_subtransaction, NULL);
 	}
 	if (n_at_work == allocated)
 	{
@@ -216,7 +219,7 @@ set_up(void)
  * No key is at work any more.
  */
 static void
-at_end_of_transaction(XactEvent event, void *arg)
+lock_at_end_of_transaction(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE ||
 		event == XACT_EVENT_ABORT)
@@ -228,8 +231,8 @@ at_end_of_transaction(XactEvent event, void *arg)
  * They began later, so they have higher numbers.
  */
 static void
-at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
-						 SubTransactionId parent, void *arg)
+lock_at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
+							  SubTransactionId parent, void *arg)
 {
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;

@@ -69,7 +69,7 @@ claim_many_probe(ClaimMany *many, int i)
 	Assert(!many->wait);
 	many->probed = true;
 	if (state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
-		claim_not_in_snapshot();
+		claim_raise_not_in_snapshot();
 	if (state == ROW_ABSENT && !many->in_flight[i])
 		return KEY_NEW;
 	if (state == ROW_ABSENT || state == ROW_IN_PROGRESS)

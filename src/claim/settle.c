@@ -67,8 +67,8 @@
 #include "storage/lwlock.h"
 #include "utils/snapmgr.h"
 
-#include "compat.h"
 #include "claim/settle.h"
+#include "compat.h"
 
 /* What is settled at one level of synchronous_commit. */
 typedef struct Mark
@@ -188,9 +188,9 @@ commit_lsn(TupleTableSlot *slot)
 	if (!HeapTupleHeaderXminFrozen(header))
 		return TransactionIdGetCommitLSN(HeapTupleHeaderGetRawXmin(header));
 
-	/* a row that was copied out of its buffer is taken to be too new */
+	/* callers note a row before its page is released; if not, all WAL will do */
 	Assert(BufferIsValid(buffer));
-	return BufferIsValid(buffer) ? BufferGetLSNAtomic(buffer) : InvalidXLogRecPtr;
+	return BufferIsValid(buffer) ? BufferGetLSNAtomic(buffer) : GetXLogInsertRecPtr();
 }
 
 /*

@@ -52,7 +52,7 @@ extern PGDLLEXPORT void idem_maintenance_launcher(Datum arg);
 
 static void fill_worker(BackgroundWorker *worker, const char *name,
 						const char *function);
-static void go_round(bool tell);
+static void go_round(bool warn);
 static Oid	find_database(const char *name, bool *exists);
 static void visit(Oid database, const char *name);
 static bool wait_for_end(BackgroundWorkerHandle *handle);
@@ -78,7 +78,7 @@ maintenance_register(void)
 void
 idem_maintenance_launcher(Datum arg)
 {
-	bool		tell = true;	/* in the first round, and after a reload */
+	bool		warn = true;	/* in the first round, and after a reload */
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -90,9 +90,9 @@ idem_maintenance_launcher(Datum arg)
 		instr_time	start;
 
 		INSTR_TIME_SET_CURRENT(start);
-		go_round(tell);
+		go_round(warn);
 		nap(start);
-		tell = ConfigReloadPending;
+		warn = ConfigReloadPending;
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
@@ -117,11 +117,11 @@ fill_worker(BackgroundWorker *worker, const char *name, const char *function)
 }
 
 /*
- * Visit each database that the setting names.  tell: warn about those that do not
+ * Visit each database that the setting names.  warn: warn about those that do not
  * exist or allow no connections.
  */
 static void
-go_round(bool tell)
+go_round(bool warn)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "idempotency round",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -140,12 +140,12 @@ go_round(bool tell)
 		database = find_database(name, &exists);
 		if (OidIsValid(database))
 			visit(database, name);
-		else if (tell && exists)
+		else if (warn && exists)
 			ereport(WARNING,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("database \"%s\" is not accepting connections", name),
 					 errdetail("The database is listed in the setting \"idempotency.databases\".")));
-		else if (tell)
+		else if (warn)
 			ereport(WARNING,
 					(errcode(ERRCODE_UNDEFINED_DATABASE),
 					 errmsg("database \"%s\" does not exist", name),

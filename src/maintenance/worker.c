@@ -49,10 +49,10 @@
 
 extern PGDLLEXPORT void idem_maintenance_worker(Datum arg);
 
-static void settle_session(void);
+static void override_settings(void);
 static void repeat(const char *activity, bool (*work) (void));
 static bool attempt_once(const char *activity, bool (*work) (void));
-static void tell_database(void *name);
+static void add_context(void *name);
 static bool expire_holds(void);
 static bool purge_tables(void);
 
@@ -65,7 +65,7 @@ idem_maintenance_worker(Datum arg)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
-	settle_session();
+	override_settings();
 
 	repeat("idem_expire()", expire_holds);
 	repeat("idem_purge()", purge_tables);
@@ -76,7 +76,7 @@ idem_maintenance_worker(Datum arg)
  * for its clients.
  */
 static void
-settle_session(void)
+override_settings(void)
 {
 	static const struct
 	{
@@ -128,7 +128,7 @@ attempt_once(const char *activity, bool (*work) (void))
 	MemoryContext context = CurrentMemoryContext;
 	ErrorContextCallback callback = {
 		.previous = error_context_stack,
-		.callback = tell_database,
+		.callback = add_context,
 		.arg = MyBgworkerEntry->bgw_extra,
 	};
 	volatile bool result = false;
@@ -166,7 +166,7 @@ attempt_once(const char *activity, bool (*work) (void))
  * The error context: name the database in what is logged.
  */
 static void
-tell_database(void *name)
+add_context(void *name)
 {
 	errcontext("maintenance of database \"%s\"", (const char *) name);
 }

@@ -79,7 +79,7 @@ money_check(Numeric amount)
 }
 
 Refusal *
-money_in_currency(Numeric *amount, const text *currency, int exponent)
+money_set_decimals(Numeric *amount, const text *currency, int exponent)
 {
 	Numeric		asked = *amount;
 

@@ -35,8 +35,8 @@ extern Refusal *money_check(Numeric amount);
  * Result: NULL, or a refusal, 22003, if the amount has more decimals than the
  * currency.  Then *amount is not valid any more.
  */
-extern Refusal *money_in_currency(Numeric *amount, const text *currency,
-								  int exponent);
+extern Refusal *money_set_decimals(Numeric *amount, const text *currency,
+								   int exponent);
 
 /*
  * Zero, with that many decimals.  It lives as long as the backend.  Only if no

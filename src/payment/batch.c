@@ -49,8 +49,8 @@
 #include "payment/batch.h"
 #include "payment/operation.h"
 #include "payment/payment.h"
-#include "table/store.h"
 #include "subtransaction.h"
+#include "table/store.h"
 
 PG_FUNCTION_INFO_V1(idem_pay_batch);
 
@@ -422,7 +422,7 @@ answer_item(Batch *batch, BatchItem *item, const Operation *op)
 		return;
 	}
 	item->outcome = OUTCOME_REPLAYED;
-	item->status = operation_state(op).status;
+	item->status = operation_receipt_state(op).status;
 	item->payment_id = *DatumGetUUIDP(operation_value(op, payment_id));
 }
 

@@ -91,7 +91,7 @@ idem_cancel(PG_FUNCTION_ARGS)
 		receipt = replay(fcinfo, &claim);
 	else if (take_unused(&claim, &store, &key))
 	{
-		operation_cancelled(&op, &key);
+		operation_make_cancelled(&op, &key);
 		claim_insert(&claim, op.values, op.nulls);
 		claim_release(&claim);
 		receipt = receipt_make(fcinfo, &op, false);
@@ -205,8 +205,7 @@ undoing_operation(Operation *op, const Operation *newest,
 	if (args.amount == NULL || !money_is_zero(args.amount))
 		refusal = state_apply(op, &args);
 	if (refusal)				/* the hold was voided, or has expired */
-		operation_set(op, amount,
-					  NumericGetDatum(money_zero(money_decimals(operation_numeric(op, authorized)))));
+		operation_set(op, amount, operation_zero(op));
 	operation_assert_valid(op, newest);
 }
 
@@ -221,8 +220,8 @@ cannot_cancel_captured(Claim *claim, const Operation *newest, const Operation *o
 		!operation_has_expired(newest, GetCurrentTimestamp());
 	bool		to_refund = !money_is_zero(operation_refundable(newest));
 
-	claim_note_payment(claim, DatumGetTextPP(operation_value(original, scope)),
-					   DatumGetUUIDP(operation_value(original, payment_id)));
+	claim_predicate_lock_payment(claim, DatumGetTextPP(operation_value(original, scope)),
+								 DatumGetUUIDP(operation_value(original, payment_id)));
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_STATE),
 			 errmsg("cannot cancel an authorization that has been captured"),

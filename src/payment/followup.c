@@ -24,8 +24,8 @@
 #include "payment/operation.h"
 #include "payment/payment.h"
 #include "payment/receipt.h"
-#include "settings.h"
 #include "payment/state.h"
+#include "settings.h"
 #include "table/store.h"
 
 PG_FUNCTION_INFO_V1(idem_capture);
@@ -113,7 +113,7 @@ idem_refund(PG_FUNCTION_ARGS)
  * Continue a payment, or replay the operation that is stored under the key.
  * Returns the receipt.
  *
- * Errors: those of key_check(), money_check(), money_in_currency(), claim_find(),
+ * Errors: those of key_check(), money_check(), money_set_decimals(), claim_find(),
  * claim_take_with_payment(), operation_follow() and store_insert(); 22004 if
  * payment_id is NULL; ID404 if there is no such payment; ID403 if it is another
  * role's; ID412 of state_apply(), unless it is recorded; ID403 and ID422 of a
@@ -163,7 +163,7 @@ next_operation(Operation *op, Claim *claim, const Key *key, OperationArgs *args)
 
 	if (!claim_has_payment(claim))
 	{
-		claim_note_payment(claim, key->scope, args->payment_id);
+		claim_predicate_lock_payment(claim, key->scope, args->payment_id);
 		payment_not_found(args->payment_id, key->scope);
 	}
 	operation_from_slot(&newest, claim_slot(claim));
@@ -173,15 +173,15 @@ next_operation(Operation *op, Claim *claim, const Key *key, OperationArgs *args)
 
 	/* the payment's decimals: those of its currency may have changed since */
 	if (args->amount)
-		refusal_raise(money_in_currency(&args->amount,
-										operation_currency(&newest),
-										money_decimals(operation_numeric(&newest, authorized))));
+		refusal_raise(money_set_decimals(&args->amount,
+										 operation_currency(&newest),
+										 money_decimals(operation_numeric(&newest, authorized))));
 
 	operation_follow(op, &newest, key, args);
 	refusal = state_apply(op, args);
 	if (refusal && setting_declines == DECLINES_RAISE)
 	{
-		claim_note_payment(claim, key->scope, args->payment_id);
+		claim_predicate_lock_payment(claim, key->scope, args->payment_id);
 		refusal_raise(refusal);
 	}
 	if (refusal)

@@ -59,12 +59,12 @@
 
 #include "call.h"
 #include "claim/claim.h"
-#include "payment/hold.h"
 #include "key.h"
 #include "money/money.h"
+#include "payment/hold.h"
 #include "payment/state.h"
-#include "table/store.h"
 #include "subtransaction.h"
+#include "table/store.h"
 
 PG_FUNCTION_INFO_V1(idem_expire);
 
@@ -101,8 +101,8 @@ typedef struct Sweep
 	bool		careful;		/* is each in a subtransaction of its own? */
 	bool		started;		/* was a hold found? */
 	int			done;			/* how many holds have been looked at */
-	int			failed;			/* the release of how many raised an error */
-	/* of the first of these: */
+	int			failed;			/* how many releases raised an error */
+	/* of the first of those errors: */
 	pg_uuid_t	payment_id;
 	int			sqlstate;
 	char	   *message;
@@ -114,7 +114,7 @@ static void take_hold(Hold *hold, Store *holds);
 static void deal_with(Sweep *s, Hold *hold);
 static ErrorData *attempt(const Sweep *s, void (*work) (void *arg), Hold *hold);
 static void note_failure(Sweep *s, const Hold *hold, const ErrorData *error);
-static void tell_failures(const Sweep *s);
+static void warn_of_failures(const Sweep *s);
 static void release_hold(void *arg);
 static void put_off(void *arg);
 static void insert_hold(const Hold *hold);
@@ -181,7 +181,7 @@ hold_expire(int most)
 	s.done = 0;
 	sweep(&s);
 	if (s.failed > 0)
-		tell_failures(&s);
+		warn_of_failures(&s);
 	return s.done;
 }
 
@@ -202,7 +202,7 @@ sweep(void *arg)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	store_open(&holds, TABLE_HOLD);
 	store_prepare_write(&holds);
-	for (found = store_find_expired(&holds, s->until, ForwardScanDirection);
+	for (found = store_find_until(&holds, s->until, ForwardScanDirection);
 		 found && s->done < s->most;
 		 found = store_find_next(&holds))
 	{
@@ -299,7 +299,7 @@ note_failure(Sweep *s, const Hold *hold, const ErrorData *error)
  * log.
  */
 static void
-tell_failures(const Sweep *s)
+warn_of_failures(const Sweep *s)
 {
 	const char *payment_id = DatumGetCString(DirectFunctionCall1(uuid_out,
 																 UUIDPGetDatum(&s->payment_id)));
@@ -340,7 +340,7 @@ release_hold(void *arg)
 
 			operation_from_slot(&newest, claim_slot(&claim));
 			operation_follow(&op, &newest, &own_key, &args);
-			operation_of_owner(&op);
+			operation_give_to_owner(&op);
 			if (state_apply(&op, &args) == NULL)
 			{
 				operation_assert_valid(&op, &newest);

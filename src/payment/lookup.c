@@ -24,12 +24,12 @@
 #include "utils/tuplestore.h"
 
 #include "call.h"
-#include "table/catalog.h"
+#include "claim/settle.h"
 #include "key.h"
 #include "payment/operation.h"
 #include "payment/payment.h"
 #include "payment/receipt.h"
-#include "claim/settle.h"
+#include "table/catalog.h"
 #include "table/store.h"
 
 PG_FUNCTION_INFO_V1(idem_lookup);

@@ -40,14 +40,14 @@
 #include "access.h"
 #include "bytes.h"
 #include "compat.h"
-#include "money/currency.h"
 #include "errors.h"
+#include "money/currency.h"
 #include "money/money.h"
 #include "payment/operation.h"
 #include "payment/uuid7.h"
 
 /* The words for the kinds, as they are stored. */
-static const char *const kind_names[] = {
+static const char *const operation_kind_names[] = {
 	[OPERATION_UNKNOWN] = "unknown",
 	[OPERATION_PAY] = "pay",
 	[OPERATION_AUTHORIZE] = "authorize",
@@ -59,7 +59,7 @@ static const char *const kind_names[] = {
 };
 
 /* The words for the statuses, as they are on a receipt. */
-static const char *const status_names[] = {
+static const char *const payment_status_names[] = {
 	[PAYMENT_AUTHORIZED] = "authorized",
 	[PAYMENT_PARTIALLY_CAPTURED] = "partially_captured",
 	[PAYMENT_SUCCEEDED] = "succeeded",
@@ -78,7 +78,7 @@ static void set_args(Operation *op, const OperationArgs *args);
 static bool may_act_for(Datum role);
 static Datum capturable(const Operation *op);
 static Datum refundable(const Operation *op);
-static Datum stored_zero(const Operation *op);
+static Datum owner_or_role(const Operation *op);
 static bool same_text(const Operation *op, int column, const text *asked);
 static bool same_metadata(const Operation *op, Jsonb *asked);
 static char *duration_text(int64 us);
@@ -144,8 +144,7 @@ operation_follow(Operation *op, const Operation *newest, const Key *key,
 		Anum_operation_expired,
 		Anum_operation_owner,
 	};
-	Datum		owner = operation_is_null(newest, owner)
-		? operation_value(newest, role) : operation_value(newest, owner);
+	Datum		owner = owner_or_role(newest);
 	text	   *role;
 
 	init(op, key, args->kind,
@@ -169,7 +168,7 @@ operation_follow(Operation *op, const Operation *newest, const Key *key,
 }
 
 void
-operation_of_owner(Operation *op)
+operation_give_to_owner(Operation *op)
 {
 	if (!operation_is_null(op, owner))
 		operation_set(op, role, operation_value(op, owner));
@@ -177,7 +176,7 @@ operation_of_owner(Operation *op)
 }
 
 void
-operation_cancelled(Operation *op, const Key *key)
+operation_make_cancelled(Operation *op, const Key *key)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	pg_uuid_t  *payment_id = palloc(sizeof(pg_uuid_t));
@@ -212,7 +211,7 @@ operation_currency(const Operation *op)
 OperationKind
 operation_kind(const Operation *op)
 {
-	for (OperationKind kind = OPERATION_PAY; kind < lengthof(kind_names); kind++)
+	for (OperationKind kind = OPERATION_PAY; kind < lengthof(operation_kind_names); kind++)
 	{
 		if (operation_is(op, kind))
 			return kind;
@@ -224,13 +223,13 @@ bool
 operation_is(const Operation *op, OperationKind kind)
 {
 	return bytes_equal_cstring(DatumGetTextPP(operation_value(op, kind)),
-							   kind_names[kind]);
+							   operation_kind_names[kind]);
 }
 
 const char *
 operation_kind_name(OperationKind kind)
 {
-	return kind_names[kind];
+	return operation_kind_names[kind];
 }
 
 bool
@@ -263,7 +262,7 @@ operation_has_expired(const Operation *op, TimestampTz at)
 }
 
 bool
-operation_is_expired(const Operation *op)
+operation_expiry_is_stored(const Operation *op)
 {
 	return !operation_is_null(op, expired) && DatumGetBool(operation_value(op, expired));
 }
@@ -280,6 +279,15 @@ operation_refundable(const Operation *op)
 	return DatumGetNumeric(refundable(op));
 }
 
+Datum
+operation_zero(const Operation *op)
+{
+	/* of most payments nothing is refunded, so the row has one already */
+	if (money_stored_is_zero(operation_value(op, refunded)))
+		return operation_value(op, refunded);
+	return NumericGetDatum(money_zero(money_decimals(operation_numeric(op, refunded))));
+}
+
 Refusal *
 operation_check_args(const Operation *op, const OperationArgs *args)
 {
@@ -291,7 +299,7 @@ operation_check_args(const Operation *op, const OperationArgs *args)
 	if (!operation_is(op, args->kind))
 		return refusal_different("kind",
 								 text_to_cstring(DatumGetTextPP(operation_value(op, kind))),
-								 kind_names[args->kind]);
+								 operation_kind_names[args->kind]);
 
 	if (args->payment_id &&
 		memcmp(args->payment_id, DatumGetUUIDP(operation_value(op, payment_id)),
@@ -349,8 +357,7 @@ operation_check_access(const Operation *op)
 Refusal *
 operation_check_payment_access(const Operation *op)
 {
-	return may_act_for(operation_is_null(op, owner) ? operation_value(op, role)
-					   : operation_value(op, owner)) ? NULL : refusal_forbidden_payment();
+	return may_act_for(owner_or_role(op)) ? NULL : refusal_forbidden_payment();
 }
 
 PaymentState
@@ -374,16 +381,16 @@ operation_payment_state(const Operation *op, TimestampTz at)
 	else if (to_capture)
 		state.status = PAYMENT_AUTHORIZED;
 	else
-		state.status = operation_is_expired(op) || (expired && has_left)
+		state.status = operation_expiry_is_stored(op) || (expired && has_left)
 			? PAYMENT_EXPIRED : PAYMENT_VOIDED;
 
 	if (expired)
-		state.capturable = stored_zero(op);
+		state.capturable = operation_zero(op);
 	return state;
 }
 
 PaymentState
-operation_state(const Operation *op)
+operation_receipt_state(const Operation *op)
 {
 	PaymentState state = operation_payment_state(op, DatumGetTimestampTz(operation_value(op, created_at)));
 
@@ -395,7 +402,7 @@ operation_state(const Operation *op)
 const char *
 payment_status_name(PaymentStatus status)
 {
-	return status_names[status];
+	return payment_status_names[status];
 }
 
 /*
@@ -413,7 +420,7 @@ init(Operation *op, const Key *key, OperationKind kind,
 	operation_set(op, whole, BoolGetDatum(false));
 	operation_set_text(op, Anum_operation_scope, key->scope);
 	operation_set_text(op, Anum_operation_key, key->key);
-	operation_set(op, kind, CStringGetTextDatum(kind_names[kind]));
+	operation_set(op, kind, CStringGetTextDatum(operation_kind_names[kind]));
 	operation_set(op, amount, (Datum) 0);
 	operation_set(op, authorized, (Datum) 0);
 	operation_set(op, captured, (Datum) 0);
@@ -442,9 +449,7 @@ static void
 set_args(Operation *op, const OperationArgs *args)
 {
 	operation_set(op, whole, BoolGetDatum(args->amount == NULL));
-	operation_set(op, amount,
-				  NumericGetDatum(args->amount ? args->amount
-								  : money_zero(money_decimals(operation_numeric(op, authorized)))));
+	operation_set(op, amount, args->amount ? NumericGetDatum(args->amount) : operation_zero(op));
 	if (args->kind == OPERATION_CAPTURE)
 		operation_set(op, final, BoolGetDatum(args->final));
 	operation_set_text(op, Anum_operation_reference, args->reference);
@@ -467,7 +472,7 @@ may_act_for(Datum role)
 static Datum
 capturable(const Operation *op)
 {
-	Datum		zero = stored_zero(op);
+	Datum		zero = operation_zero(op);
 
 	return money_stored_subtract(money_stored_subtract(operation_value(op, authorized),
 													   operation_value(op, captured), zero),
@@ -481,19 +486,16 @@ static Datum
 refundable(const Operation *op)
 {
 	return money_stored_subtract(operation_value(op, captured),
-								 operation_value(op, refunded), stored_zero(op));
+								 operation_value(op, refunded), operation_zero(op));
 }
 
 /*
- * Zero with the decimals of the payment.  Of most payments nothing is refunded, so
- * the row has one already.
+ * The role that started the payment of an operation.
  */
 static Datum
-stored_zero(const Operation *op)
+owner_or_role(const Operation *op)
 {
-	if (money_stored_is_zero(operation_value(op, refunded)))
-		return operation_value(op, refunded);
-	return NumericGetDatum(money_zero(money_decimals(operation_numeric(op, refunded))));
+	return operation_is_null(op, owner) ? operation_value(op, role) : operation_value(op, owner);
 }
 
 /*

@@ -12,12 +12,11 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
-
 #include "utils/uuid.h"
 
-#include "table/catalog.h"
 #include "key.h"
 #include "refusal.h"
+#include "table/catalog.h"
 
 /* A row of idempotency.operation; column n is at [n - 1]. */
 typedef struct Operation
@@ -161,14 +160,14 @@ extern void operation_follow(Operation *op, const Operation *newest,
 							 const Key *key, const OperationArgs *args);
 
 /* Make it an operation of the role that started the payment. */
-extern void operation_of_owner(Operation *op);
+extern void operation_give_to_owner(Operation *op);
 
 /*
  * Make the row that answers a key which was cancelled before it was used.
  *
  * Errors: as those of operation_start().
  */
-extern void operation_cancelled(Operation *op, const Key *key);
+extern void operation_make_cancelled(Operation *op, const Key *key);
 
 /* Make it a declined operation.  Stores the refusal's SQLSTATE and message. */
 extern void operation_decline(Operation *op, const Refusal *refusal);
@@ -210,7 +209,7 @@ extern Refusal *operation_refusal(const Operation *op);
 extern bool operation_has_expired(const Operation *op, TimestampTz at);
 
 /* Has idem_expire() released the payment's expired hold? */
-extern bool operation_is_expired(const Operation *op);
+extern bool operation_expiry_is_stored(const Operation *op);
 
 /*
  * authorized - captured - released, in the currency's major unit.  Of an expired
@@ -220,6 +219,9 @@ extern Numeric operation_capturable(const Operation *op);
 
 /* captured - refunded, in the currency's major unit. */
 extern Numeric operation_refundable(const Operation *op);
+
+/* Nothing, with the payment's decimals. */
+extern Datum operation_zero(const Operation *op);
 
 /*
  * Is the operation what a request asks for?  The row of a cancelled key answers
@@ -257,7 +259,7 @@ extern PaymentState operation_payment_state(const Operation *op, TimestampTz at)
  * The state on the operation's receipt: the payment's when the operation was made.
  * The status is PAYMENT_DECLINED if the operation was declined.
  */
-extern PaymentState operation_state(const Operation *op);
+extern PaymentState operation_receipt_state(const Operation *op);
 
 /* The word for a status, as it is on a receipt. */
 extern const char *payment_status_name(PaymentStatus status);

@@ -44,7 +44,7 @@ is_valid(const Operation *op)
 		operation_is_null(op, message) == declined ||
 		operation_is_null(op, currency) != operation_is(op, OPERATION_CANCEL) ||
 		operation_is_null(op, final) == operation_is(op, OPERATION_CAPTURE) ||
-		(operation_is_expired(op) && operation_is_null(op, expires_at)) ||
+		(operation_expiry_is_stored(op) && operation_is_null(op, expires_at)) ||
 		!totals_are_valid(op))
 		return false;
 

@@ -8,7 +8,7 @@
  * idem_authorize(key, amount, currency, from_account, to_account, expires_in,
  *			reference, metadata, scope)
  *
- * Every function with a key takes the same steps:
+ * The steps of a function that starts or continues a payment:
  *
  * 1.	Check the key, and whether the arguments are well formed.
  * 2.	claim_find().  If it finds an answer, replay that.
@@ -28,10 +28,10 @@
 #include "call.h"
 #include "claim/claim.h"
 #include "errors.h"
-#include "money/currency.h"
-#include "payment/hold.h"
 #include "key.h"
+#include "money/currency.h"
 #include "money/money.h"
+#include "payment/hold.h"
 #include "payment/operation.h"
 #include "payment/payment.h"
 #include "payment/receipt.h"
@@ -111,11 +111,11 @@ payment_check(OperationArgs *args)
 	if (args->from_account || args->to_account)
 		return refusal_make(ERRCODE_FEATURE_NOT_SUPPORTED,
 							"payments between accounts are not supported", NULL,
-							"Leave from_account and to_account null.");
+							"Leave from_account and to_account null. Pass the arguments after them by name.");
 	refusal = currency_exponent(args->currency, args->default_currency, &exponent);
 	if (refusal)
 		return refusal;
-	return money_in_currency(&args->amount, args->currency, exponent);
+	return money_set_decimals(&args->amount, args->currency, exponent);
 }
 
 void

@@ -18,7 +18,7 @@
  * args: the amount, in the currency's major unit, has passed money_check().  The
  * currency is not NULL.
  *
- * Refusals: those of currency_exponent() and money_in_currency(); 0A000 if
+ * Refusals: those of currency_exponent() and money_set_decimals(); 0A000 if
  * accounts are named.
  */
 extern Refusal *payment_check(OperationArgs *args);

@@ -62,7 +62,7 @@ static TupleDesc descriptor(FunctionCallInfo fcinfo);
 Datum
 receipt_make(FunctionCallInfo fcinfo, const Operation *op, bool replayed)
 {
-	PaymentState state = operation_state(op);
+	PaymentState state = operation_receipt_state(op);
 
 	return form(fcinfo, op, &state, replayed);
 }

@@ -25,8 +25,8 @@ static Refusal *void_rest(Operation *op);
 static Refusal *refund(Operation *op, Numeric amount);
 static Refusal *expire(Operation *op);
 static Refusal *check_hold(const Operation *op, OperationKind kind);
-static Refusal *hold_has_expired(const Operation *op, Numeric left,
-								 OperationKind kind);
+static Refusal *refuse_expired(const Operation *op, Numeric left,
+							   OperationKind kind);
 
 /* An amount with its currency, for messages. */
 #define money(op, amount)	money_text(amount, operation_currency(op))
@@ -174,8 +174,8 @@ check_hold(const Operation *op, OperationKind kind)
 	Numeric		left = operation_capturable(op);
 	const char *hint = NULL;
 
-	if (operation_is_expired(op))
-		return hold_has_expired(op, operation_numeric(op, released), kind);
+	if (operation_expiry_is_stored(op))
+		return refuse_expired(op, operation_numeric(op, released), kind);
 
 	if (kind == OPERATION_VOID && !money_is_zero(operation_refundable(op)))
 		hint = "Use idem_refund() to refund what was captured.";
@@ -191,7 +191,7 @@ check_hold(const Operation *op, OperationKind kind)
 									 money(op, operation_numeric(op, released))),
 							hint);
 	if (operation_has_expired(op, DatumGetTimestampTz(operation_value(op, created_at))))
-		return hold_has_expired(op, left, kind);
+		return refuse_expired(op, left, kind);
 	return NULL;
 }
 
@@ -199,7 +199,7 @@ check_hold(const Operation *op, OperationKind kind)
  * The refusal: the hold has expired.  left: what it held when it expired.
  */
 static Refusal *
-hold_has_expired(const Operation *op, Numeric left, OperationKind kind)
+refuse_expired(const Operation *op, Numeric left, OperationKind kind)
 {
 	return refusal_make(ERRCODE_IDEM_STATE,
 						"authorization has expired",

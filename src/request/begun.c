@@ -33,9 +33,9 @@ static dlist_head list = DLIST_STATIC_INIT(list);
 static void drop(Begun *begun, bool in_parent);
 static void forget(Begun *begun);
 static void register_callbacks(void);
-static void at_end_of_transaction(XactEvent event, void *arg);
-static void at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
-									 SubTransactionId parent, void *arg);
+static void begun_at_end_of_transaction(XactEvent event, void *arg);
+static void begun_at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
+										   SubTransactionId parent, void *arg);
 static text *copy_text(const text *t);
 
 void
@@ -122,8 +122,8 @@ register_callbacks(void)
 
 	if (registered)
 		return;
-	RegisterXactCallback(at_end_of_transaction, NULL);
-	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+	RegisterXactCallback(begun_at_end_of_transaction, NULL);
+	RegisterSubXactCallback(begun_at_end_of_subtransaction, NULL);
 	registered = true;
 }
 
@@ -132,7 +132,7 @@ register_callbacks(void)
  * transaction: forget all requests.
  */
 static void
-at_end_of_transaction(XactEvent event, void *arg)
+begun_at_end_of_transaction(XactEvent event, void *arg)
 {
 	dlist_iter	iter;
 
@@ -162,8 +162,8 @@ at_end_of_transaction(XactEvent event, void *arg)
  * What a subtransaction did becomes its parent's, or is undone.
  */
 static void
-at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
-						 SubTransactionId parent, void *arg)
+begun_at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine,
+							   SubTransactionId parent, void *arg)
 {
 	dlist_mutable_iter iter;
 

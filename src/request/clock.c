@@ -58,7 +58,7 @@ request_note_purge(Store *mark)
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	store_prepare_write(mark);
-	for (found = store_find_expired(mark, DT_NOEND, ForwardScanDirection);
+	for (found = store_find_until(mark, DT_NOEND, ForwardScanDirection);
 		 found;
 		 found = store_find_next(mark))
 	{

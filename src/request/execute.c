@@ -13,7 +13,7 @@
  * idempotency.declines is "record" and the error is final, what the command did is
  * rolled back, and the error is stored as the key's answer.  Final errors are data
  * that does not fit, a constraint that is violated, and what the command itself
- * raises.  Another try may not meet the others, so they are always raised.
+ * raises.  Any other error may be gone at the next try, so they are always raised.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,9 +36,9 @@
 #include "compat.h"
 #include "errors.h"
 #include "request/fingerprint.h"
+#include "request/request.h"
 #include "settings.h"
 #include "subtransaction.h"
-#include "request/request.h"
 
 PG_FUNCTION_INFO_V1(idem_execute);
 
@@ -83,7 +83,7 @@ idem_execute(PG_FUNCTION_ARGS)
 {
 	text	   *command = ARG_TEXT(1);
 	Jsonb	   *args = ARG_JSONB(2);
-	BeginOptions options = {.takeover = true};
+	BeginOptions options = {.field = "command or args", .takeover = true};
 	Key			key;
 	RequestClaim rc;
 	BeginResult begin;
@@ -98,7 +98,7 @@ idem_execute(PG_FUNCTION_ARGS)
 
 	request_open(&rc, &key);
 	request_begin(&rc, &options, &begin, "idem_execute()");
-	if (begin.outcome == REQUEST_HAS_COMPLETED || begin.outcome == REQUEST_HAS_FAILED)
+	if (begin.outcome == BEGIN_COMPLETED || begin.outcome == BEGIN_FAILED)
 	{
 		Request    *row = &begin.row;
 

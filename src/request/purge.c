@@ -32,13 +32,13 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "table/catalog.h"
 #include "compat.h"
 #include "request/clock.h"
 #include "request/purge.h"
 #include "request/row.h"
-#include "table/store.h"
 #include "subtransaction.h"
+#include "table/catalog.h"
+#include "table/store.h"
 #include "xactlock.h"
 
 PG_FUNCTION_INFO_V1(idem_purge);
@@ -200,7 +200,7 @@ all_expired(CatalogTable table)
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	store_open(&store, table);
-	expired = store_find_expired(&store, DT_NOEND, BackwardScanDirection) &&
+	expired = store_find_until(&store, DT_NOEND, BackwardScanDirection) &&
 		DatumGetTimestampTz(store_get(&store, Anum_request_expires_at)) <= GetCurrentTimestamp();
 	store_close(&store);
 	PopActiveSnapshot();
@@ -226,7 +226,7 @@ delete_some(void *arg)
 		bool		found;
 
 		store_prepare_write(&store);
-		for (found = store_find_expired(&store, now, ForwardScanDirection);
+		for (found = store_find_until(&store, now, ForwardScanDirection);
 			 found && n < DELETE_AT_ONCE;
 			 found = store_find_next(&store))
 		{
@@ -251,7 +251,7 @@ is_stuck(Store *store, TimestampTz now)
 	TimestampTz created;
 	TimestampTz expires;
 
-	if (!store_find_expired(store, now, ForwardScanDirection))
+	if (!store_find_until(store, now, ForwardScanDirection))
 		return false;
 	created = DatumGetTimestampTz(store_get(store, Anum_request_created_at));
 	expires = DatumGetTimestampTz(store_get(store, Anum_request_expires_at));

@@ -38,15 +38,15 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "request/begun.h"
 #include "bytes.h"
 #include "call.h"
 #include "compat.h"
 #include "errors.h"
+#include "request/begun.h"
 #include "request/clock.h"
 #include "request/fingerprint.h"
-#include "request/row.h"
 #include "request/request.h"
+#include "request/row.h"
 
 PG_FUNCTION_INFO_V1(idem_begin);
 PG_FUNCTION_INFO_V1(idem_checkpoint);
@@ -62,8 +62,8 @@ static void begin_unanswered(RequestClaim *rc, const BeginOptions *options,
 static bool resume(RequestClaim *rc, const BeginOptions *options,
 				   BeginResult *result, TimestampTz lease_now, Request *next);
 static void start(RequestClaim *rc, const BeginOptions *options, Request *next);
-pg_noreturn static void leased_to_another(RequestClaim *rc, int attempt,
-										  TimestampTz until);
+pg_noreturn static void raise_leased(RequestClaim *rc, int attempt,
+									 TimestampTz until);
 static void insert_leased(RequestClaim *rc, Request *row);
 static Datum begin_row(FunctionCallInfo fcinfo, const BeginResult *result);
 static void end_call(FunctionCallInfo fcinfo, RequestStatus status,
@@ -73,11 +73,11 @@ static void end_leased(RequestClaim *rc, RequestStatus status, text *response,
 static bool take_started(RequestClaim *rc, int attempt, Request *row,
 						 const char *command);
 static bool is_same_end(const Request *row, RequestStatus status, text *response);
-pg_noreturn static void has_ended(RequestClaim *rc, const Request *row,
-								  bool same_status);
+pg_noreturn static void raise_ended(RequestClaim *rc, const Request *row,
+									bool same_status);
 static void check_begun(RequestClaim *rc, const Begun *begun, int attempt);
 static void check_attempt(RequestClaim *rc, int given, int current);
-pg_noreturn static void no_request(RequestClaim *rc);
+pg_noreturn static void raise_no_request(RequestClaim *rc);
 
 /*
  * idem_begin: begin a request, or get its answer.
@@ -100,6 +100,7 @@ idem_begin(PG_FUNCTION_ARGS)
 	text	   *request = ARG_JSON(1);
 	BeginOptions options = {
 		.fingerprint = request ? fingerprint_make("request", request) : NULL,
+		.field = "request",
 		.lease = ARG_IS_NULL(2) ? 0 : call_duration(PG_GETARG_INTERVAL_P(2), "lease"),
 		.takeover = ARG_IS_NULL(3) ? true : PG_GETARG_BOOL(3),
 	};
@@ -147,7 +148,7 @@ idem_checkpoint(PG_FUNCTION_ARGS)
 	request_open(&rc, &key);
 	if (!take_started(&rc, ARG_IS_NULL(3) ? 0 : PG_GETARG_INT32(3), &started,
 					  "idem_checkpoint()"))
-		has_ended(&rc, &started, false);
+		raise_ended(&rc, &started, false);
 	request_follow(&row, &started);
 	request_date(&row, &rc, REQUEST_STARTED);
 	request_set(&row, checkpoint, PointerGetDatum(name));
@@ -224,7 +225,7 @@ idem_release(PG_FUNCTION_ARGS)
 		Request		row;
 
 		if (!take_started(&rc, attempt, &started, "idem_release()"))
-			has_ended(&rc, &started, false);
+			raise_ended(&rc, &started, false);
 		request_follow(&row, &started);
 		request_date(&row, &rc, REQUEST_RELEASED);
 		request_set_null(&row, lease_until);
@@ -254,10 +255,11 @@ request_begin(RequestClaim *rc, const BeginOptions *options, BeginResult *result
 
 	result->found = request_last(rc, &result->row);
 	refusal_raise(request_check_access(&result->row));
-	refusal_raise(request_check_fingerprint(&result->row, options->fingerprint));
+	refusal_raise(request_check_fingerprint(&result->row, options->fingerprint,
+											options->field));
 	result->attempt = DatumGetInt32(request_value(&result->row, attempt));
 	result->outcome = request_is(&result->row, REQUEST_FAILED)
-		? REQUEST_HAS_FAILED : REQUEST_HAS_COMPLETED;
+		? BEGIN_FAILED : BEGIN_COMPLETED;
 }
 
 void
@@ -302,7 +304,7 @@ begin_unanswered(RequestClaim *rc, const BeginOptions *options, BeginResult *res
 
 	request_set(&next, attempt, request_next_number(request_value(&next, attempt)));
 	result->attempt = DatumGetInt32(request_value(&next, attempt));
-	result->outcome = result->found ? REQUEST_RESUMED : REQUEST_NEW;
+	result->outcome = result->found ? BEGIN_RESUMED : BEGIN_NEW;
 
 	if (options->lease > 0)
 	{
@@ -336,16 +338,16 @@ resume(RequestClaim *rc, const BeginOptions *options, BeginResult *result,
 	bool		has_lease = request_is(row, REQUEST_STARTED);
 
 	refusal_raise(request_check_access(row));
-	refusal_raise(request_check_fingerprint(row, options->fingerprint));
+	refusal_raise(request_check_fingerprint(row, options->fingerprint, options->field));
 	result->attempt = DatumGetInt32(request_value(row, attempt));
 	if (has_lease && lease_until > lease_now)
-		leased_to_another(rc, result->attempt, lease_until);
+		raise_leased(rc, result->attempt, lease_until);
 	if (has_lease && !options->takeover)
 	{
 		request_copy(row, row); /* the page is released, and may change */
 		claim_give_up(&rc->claim);
-		request_note_read(rc);
-		result->outcome = REQUEST_UNKNOWN;
+		request_predicate_lock(rc);
+		result->outcome = BEGIN_UNKNOWN;
 		return false;
 	}
 	request_follow(next, row);
@@ -378,9 +380,9 @@ start(RequestClaim *rc, const BeginOptions *options, Request *next)
  * Raise ID409: another attempt has a lease until this time.
  */
 static void
-leased_to_another(RequestClaim *rc, int attempt, TimestampTz until)
+raise_leased(RequestClaim *rc, int attempt, TimestampTz until)
 {
-	request_note_read(rc);
+	request_predicate_lock(rc);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_IN_FLIGHT),
 			 errmsg("request is in flight"),
@@ -406,11 +408,11 @@ static Datum
 begin_row(FunctionCallInfo fcinfo, const BeginResult *result)
 {
 	static const char *const outcomes[] = {
-		[REQUEST_NEW] = "new",
-		[REQUEST_RESUMED] = "resumed",
-		[REQUEST_HAS_COMPLETED] = "completed",
-		[REQUEST_HAS_FAILED] = "failed",
-		[REQUEST_UNKNOWN] = "unknown",
+		[BEGIN_NEW] = "new",
+		[BEGIN_RESUMED] = "resumed",
+		[BEGIN_COMPLETED] = "completed",
+		[BEGIN_FAILED] = "failed",
+		[BEGIN_UNKNOWN] = "unknown",
 	};
 	enum
 	{
@@ -484,7 +486,7 @@ end_leased(RequestClaim *rc, RequestStatus status, text *response, int attempt,
 	{
 		/* the caller may not have heard that it has ended */
 		if (!is_same_end(&started, status, response))
-			has_ended(rc, &started, request_is(&started, status));
+			raise_ended(rc, &started, request_is(&started, status));
 		return;
 	}
 	request_follow(&row, &started);
@@ -513,11 +515,11 @@ take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
 
 	rc->expiry_now = request_expiry_now();
 	if (!(ended ? request_last(rc, row) : request_found(rc, row)))
-		no_request(rc);
+		raise_no_request(rc);
 	refusal_raise(request_check_access(row));
 	if (attempt == 0 && !ended)
 	{
-		request_note_read(rc);
+		request_predicate_lock(rc);
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("attempt must not be null"),
@@ -550,11 +552,11 @@ is_same_end(const Request *row, RequestStatus status, text *response)
  * ended as the caller wants it to, but with another response.
  */
 static void
-has_ended(RequestClaim *rc, const Request *row, bool same_status)
+raise_ended(RequestClaim *rc, const Request *row, bool same_status)
 {
 	char	   *status = text_to_cstring(DatumGetTextPP(request_value(row, status)));
 
-	request_note_read(rc);
+	request_predicate_lock(rc);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_STATE),
 			 errmsg("request has already ended"),
@@ -586,7 +588,7 @@ check_attempt(RequestClaim *rc, int given, int current)
 {
 	if (given == current)
 		return;
-	request_note_read(rc);
+	request_predicate_lock(rc);
 	if (given > current)
 		ereport(ERROR,
 				(errcode(ERRCODE_IDEM_STATE),
@@ -603,11 +605,13 @@ check_attempt(RequestClaim *rc, int given, int current)
  * Raise ID404: there is no request with this key.
  */
 static void
-no_request(RequestClaim *rc)
+raise_no_request(RequestClaim *rc)
 {
-	request_note_read(rc);
+	request_predicate_lock(rc);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_NOT_FOUND),
 			 errmsg("no request was begun with this key"),
-			 errhint("Call idem_begin() first.")));
+			 errdetail("No request in scope \"%s\" has this key, or it has expired.",
+					   text_to_cstring(rc->key->scope)),
+			 errhint("Call idem_begin() first, with the same scope.")));
 }

@@ -14,25 +14,26 @@
 /* How to begin. */
 typedef struct BeginOptions
 {
+	const char *field;			/* what is compared, for messages */
 	bytea	   *fingerprint;	/* of what is asked for, or NULL */
 	int64		lease;			/* in microseconds; 0: none */
 	bool		takeover;		/* resume the request if its lease has lapsed? */
 } BeginOptions;
 
 /* The outcome of beginning a request.  The names are in request.c. */
-typedef enum RequestOutcome
+typedef enum BeginOutcome
 {
-	REQUEST_NEW,				/* it has begun */
-	REQUEST_RESUMED,			/* it has begun again, as another attempt */
-	REQUEST_HAS_COMPLETED,		/* it has its answer */
-	REQUEST_HAS_FAILED,			/* its answer is a failure */
-	REQUEST_UNKNOWN				/* its lease has lapsed, and it is not resumed */
-} RequestOutcome;
+	BEGIN_NEW,					/* it has begun */
+	BEGIN_RESUMED,				/* it has begun again, as another attempt */
+	BEGIN_COMPLETED,			/* it has its answer */
+	BEGIN_FAILED,				/* its answer is a failure */
+	BEGIN_UNKNOWN				/* its lease has lapsed, and it is not resumed */
+} BeginOutcome;
 
 /* The outcome, and what is known of the request. */
 typedef struct BeginResult
 {
-	RequestOutcome outcome;
+	BeginOutcome outcome;
 	int			attempt;		/* the current one */
 	bool		found;			/* was there a row that had not expired, or an
 								 * answer? */

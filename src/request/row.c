@@ -35,13 +35,13 @@
 #include "settings.h"
 
 static int	turn(TimestampTz now);
-static bool is_answer(TupleTableSlot *slot, bool waited);
+static bool request_answers(TupleTableSlot *slot, bool waited);
 static void expire_not_before(Request *row, TimestampTz at);
 static void request_from_slot(Request *row, TupleTableSlot *slot);
 static bool request_has_expired(const Request *row, TimestampTz now);
 
 /* The names of RequestStatus, as they are in the table. */
-static const char *const status_names[] = {
+static const char *const request_status_names[] = {
 	[REQUEST_STARTED] = "started",
 	[REQUEST_RELEASED] = "released",
 	[REQUEST_COMPLETED] = "completed",
@@ -55,7 +55,7 @@ request_open(RequestClaim *rc, const Key *key)
 		.stores = rc->stores,
 		.nstores = N_REQUEST_TABLES,
 		.seq = Anum_request_seq,
-		.is_answer = is_answer,
+		.is_answer = request_answers,
 	};
 
 	for (int i = 0; i < N_REQUEST_TABLES; i++)
@@ -131,7 +131,7 @@ request_look_up(RequestClaim *rc, Request *row, TupleTableSlot **slot)
 }
 
 void
-request_note_read(RequestClaim *rc)
+request_predicate_lock(RequestClaim *rc)
 {
 	Request		row;
 	TupleTableSlot *slot;
@@ -186,7 +186,7 @@ request_date(Request *row, RequestClaim *rc, RequestStatus status)
 {
 	request_set(row, created_at, TimestampTzGetDatum(rc->expiry_now));
 	expire_not_before(row, rc->expiry_now + (int64) setting_retention * USECS_PER_SEC);
-	request_set(row, status, CStringGetTextDatum(status_names[status]));
+	request_set(row, status, CStringGetTextDatum(request_status_names[status]));
 }
 
 void
@@ -203,13 +203,7 @@ bool
 request_is(const Request *row, RequestStatus status)
 {
 	return bytes_equal_cstring(DatumGetTextPP(request_value(row, status)),
-							   status_names[status]);
-}
-
-bool
-request_is_answer(const Request *row)
-{
-	return request_is(row, REQUEST_COMPLETED) || request_is(row, REQUEST_FAILED);
+							   request_status_names[status]);
 }
 
 Refusal *
@@ -220,11 +214,12 @@ request_check_access(const Request *row)
 }
 
 Refusal *
-request_check_fingerprint(const Request *row, const bytea *asked)
+request_check_fingerprint(const Request *row, const bytea *asked,
+						  const char *field)
 {
 	return bytes_equal(request_is_null(row, fingerprint)
 					   ? NULL : DatumGetByteaPP(request_value(row, fingerprint)), asked)
-		? NULL : refusal_different("request", NULL, NULL);
+		? NULL : refusal_different(field, NULL, NULL);
 }
 
 /*
@@ -233,12 +228,12 @@ request_check_fingerprint(const Request *row, const bytea *asked)
  * longer than the retention.
  */
 static bool
-is_answer(TupleTableSlot *slot, bool waited)
+request_answers(TupleTableSlot *slot, bool waited)
 {
 	Request		row;
 
 	request_from_slot(&row, slot);
-	return request_is_answer(&row) &&
+	return (request_is(&row, REQUEST_COMPLETED) || request_is(&row, REQUEST_FAILED)) &&
 		(waited || !request_has_expired(&row, request_expiry_now()));
 }
 

@@ -108,7 +108,7 @@ extern bool request_look_up(RequestClaim *rc, Request *row,
  * At SERIALIZABLE, leave predicate locks on the state of the request, before it is
  * acted upon without a write.  Rows that were found are not valid any more.
  */
-extern void request_note_read(RequestClaim *rc);
+extern void request_predicate_lock(RequestClaim *rc);
 
 /*
  * Make the first row of a request.  It has number 1, attempt 1 and the current role.
@@ -154,16 +154,14 @@ extern void request_insert(RequestClaim *rc, Request *row);
 /* Has the row this status?  A row that was written by hand may have another. */
 extern bool request_is(const Request *row, RequestStatus status);
 
-/* Is it completed or failed? */
-extern bool request_is_answer(const Request *row);
-
 /* May the current role act on the row?  Result: NULL, or a refusal, ID403. */
 extern Refusal *request_check_access(const Request *row);
 
 /*
- * Has the row this fingerprint, which may be NULL?  Result: NULL, or a refusal,
- * ID422.
+ * Has the row this fingerprint, which may be NULL?  field: what that is of, for the
+ * message.  Result: NULL, or a refusal, ID422.
  */
-extern Refusal *request_check_fingerprint(const Request *row, const bytea *asked);
+extern Refusal *request_check_fingerprint(const Request *row, const bytea *asked,
+										  const char *field);
 
 #endif							/* IDEM_ROW_H */

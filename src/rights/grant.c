@@ -48,7 +48,7 @@ static GrantStmt *make_statement(GrantCommand command, const GrantObject *object
 static Node *make_function_name(Oid function, char *schema, char *name);
 
 bool
-grant_object(const ObjectAddress *address, GrantObject *object)
+grant_look_up(const ObjectAddress *address, GrantObject *object)
 {
 	Oid			classid = address->classId;
 	int			cache;
@@ -75,7 +75,7 @@ grant_object(const ObjectAddress *address, GrantObject *object)
 }
 
 AclMode
-grant_use(const GrantObject *object)
+grant_usual_right(const GrantObject *object)
 {
 	switch (object->address.classId)
 	{
@@ -144,8 +144,8 @@ grant_read(const GrantObject *object, Oid role, AclItem **items)
 }
 
 void
-grant_execute(Oid giver, GrantCommand command, const GrantObject *object,
-			  AclMode privileges, Oid role)
+grant_run(Oid giver, GrantCommand command, const GrantObject *object,
+		  AclMode privileges, Oid role)
 {
 	GrantStmt  *statement = make_statement(command, object, privileges, role);
 	Oid			caller;

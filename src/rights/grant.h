@@ -19,7 +19,7 @@ typedef struct GrantObject
 	char	   *name;			/* not qualified */
 } GrantObject;
 
-/* What grant_execute() does. */
+/* What grant_run() does. */
 typedef enum GrantCommand
 {
 	GRANT_PLAIN,
@@ -31,10 +31,10 @@ typedef enum GrantCommand
  * Look an object up, into *object.  False: it is of another kind, or it does not
  * exist any more.
  */
-extern bool grant_object(const ObjectAddress *address, GrantObject *object);
+extern bool grant_look_up(const ObjectAddress *address, GrantObject *object);
 
 /* The right to use an object: EXECUTE, SELECT or USAGE. */
-extern AclMode grant_use(const GrantObject *object);
+extern AclMode grant_usual_right(const GrantObject *object);
 
 /* Does the current role have the grant option for all these rights? */
 extern bool grant_has_options(const GrantObject *object, AclMode privileges);
@@ -61,7 +61,7 @@ extern int	grant_read(const GrantObject *object, Oid role, AclItem **items);
  *
  * Error: 2BP01 if the role has granted to others what is to be revoked.
  */
-extern void grant_execute(Oid giver, GrantCommand command, const GrantObject *object,
-						  AclMode privileges, Oid role);
+extern void grant_run(Oid giver, GrantCommand command, const GrantObject *object,
+					  AclMode privileges, Oid role);
 
 #endif							/* IDEM_GRANT_H */

@@ -55,10 +55,10 @@
 #include "utils/syscache.h"
 
 #include "call.h"
-#include "table/catalog.h"
 #include "compat.h"
 #include "rights/grant.h"
 #include "rights/initprivs.h"
+#include "table/catalog.h"
 
 PG_FUNCTION_INFO_V1(idem_grant);
 PG_FUNCTION_INFO_V1(idem_revoke);
@@ -73,7 +73,7 @@ typedef enum RightsKind
 } RightsKind;
 
 /* The words for the kinds, as idem_grant() takes them. */
-static const char *const kind_names[] = {
+static const char *const rights_kind_names[] = {
 	[RIGHTS_APPLICATION] = "application",
 	[RIGHTS_MAINTENANCE] = "maintenance",
 	[RIGHTS_AUDITOR] = "auditor",
@@ -84,7 +84,7 @@ typedef struct Right
 {
 	RightsKind	kind;
 	Oid			classid;
-	const char *name;			/* with all functions of that name */
+	const char *name;			/* of a function: all of that name */
 } Right;
 
 /* What idem_grant() gives for each kind. */
@@ -118,7 +118,7 @@ static const Right rights[] = {
 
 static void set_rights_on_function(const GrantObject *object, Oid installer);
 static void grant_to_database_owner(const GrantObject *object, AclMode privileges);
-static Oid	check_role(FunctionCallInfo fcinfo, int n);
+static Oid	role_argument(FunctionCallInfo fcinfo, int n);
 static RightsKind kind_by_name(const char *name);
 static List *find_members(Oid called_function);
 static Oid	lock_extension(Oid called_function);
@@ -148,7 +148,7 @@ Datum
 idem_grant(PG_FUNCTION_ARGS)
 {
 	Oid			self = fcinfo->flinfo->fn_oid;
-	Oid			role = check_role(fcinfo, 0);
+	Oid			role = role_argument(fcinfo, 0);
 	RightsKind	kind = RIGHTS_APPLICATION;
 	List	   *members;
 	List	   *objects;
@@ -169,7 +169,7 @@ idem_grant(PG_FUNCTION_ARGS)
 	{
 		GrantObject *object = lfirst(lc);
 
-		grant_execute(object->owner, GRANT_PLAIN, object, grant_use(object), role);
+		grant_run(object->owner, GRANT_PLAIN, object, grant_usual_right(object), role);
 		take_duplicates(object, role);
 	}
 	forget_missing_roles(members);
@@ -193,7 +193,7 @@ idem_grant(PG_FUNCTION_ARGS)
 Datum
 idem_revoke(PG_FUNCTION_ARGS)
 {
-	Oid			role = check_role(fcinfo, 0);
+	Oid			role = role_argument(fcinfo, 0);
 	List	   *members;
 	ListCell   *lc;
 
@@ -234,7 +234,7 @@ idem_revoke(PG_FUNCTION_ARGS)
 Datum
 idem_set_rights(PG_FUNCTION_ARGS)
 {
-	Oid			installer = check_role(fcinfo, 0);
+	Oid			installer = role_argument(fcinfo, 0);
 	List	   *members = find_members(fcinfo->flinfo->fn_oid);
 	ListCell   *lc;
 
@@ -258,9 +258,9 @@ set_rights_on_function(const GrantObject *object, Oid installer)
 {
 	Oid			schema = get_object_namespace(&object->address);
 
-	grant_execute(object->owner, GRANT_REVOKE, object, ACL_EXECUTE, ACL_ID_PUBLIC);
+	grant_run(object->owner, GRANT_REVOKE, object, ACL_EXECUTE, ACL_ID_PUBLIC);
 	if (strcmp(get_namespace_name(schema), IDEM_SCHEMA) != 0)
-		grant_execute(object->owner, GRANT_WITH_OPTION, object, ACL_EXECUTE, installer);
+		grant_run(object->owner, GRANT_WITH_OPTION, object, ACL_EXECUTE, installer);
 }
 
 /*
@@ -271,10 +271,10 @@ grant_to_database_owner(const GrantObject *object, AclMode privileges)
 {
 	if (privileges == ACL_NO_RIGHTS)
 		return;
-	grant_execute(object->owner, GRANT_PLAIN, object, privileges, ROLE_PG_DATABASE_OWNER);
+	grant_run(object->owner, GRANT_PLAIN, object, privileges, ROLE_PG_DATABASE_OWNER);
 	if (!superuser_arg(database_owner()))
-		grant_execute(object->owner, GRANT_WITH_OPTION, object, privileges,
-					  database_owner());
+		grant_run(object->owner, GRANT_WITH_OPTION, object, privileges,
+				  database_owner());
 }
 
 /*
@@ -283,7 +283,7 @@ grant_to_database_owner(const GrantObject *object, AclMode privileges)
  * Errors: 22004 if it is NULL; 42704 if it does not exist.
  */
 static Oid
-check_role(FunctionCallInfo fcinfo, int n)
+role_argument(FunctionCallInfo fcinfo, int n)
 {
 	Oid			role;
 
@@ -304,9 +304,9 @@ check_role(FunctionCallInfo fcinfo, int n)
 static RightsKind
 kind_by_name(const char *name)
 {
-	for (int i = 0; i < lengthof(kind_names); i++)
+	for (int i = 0; i < lengthof(rights_kind_names); i++)
 	{
-		if (strcmp(name, kind_names[i]) == 0)
+		if (strcmp(name, rights_kind_names[i]) == 0)
 			return i;
 	}
 	ereport(ERROR,
@@ -334,7 +334,7 @@ find_members(Oid called_function)
 	HeapTuple	tuple;
 
 	ObjectAddressSet(address, ProcedureRelationId, called_function);
-	if (!grant_object(&address, &self))
+	if (!grant_look_up(&address, &self))
 		elog(ERROR, "cache lookup failed for function %u", called_function);
 
 	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
@@ -349,7 +349,7 @@ find_members(Oid called_function)
 		GrantObject *member = palloc(sizeof(GrantObject));
 
 		ObjectAddressSet(address, form->classid, form->objid);
-		if (form->deptype == DEPENDENCY_EXTENSION && grant_object(&address, member) &&
+		if (form->deptype == DEPENDENCY_EXTENSION && grant_look_up(&address, member) &&
 			member->owner == self.owner)
 			members = lappend(members, member);
 	}
@@ -433,11 +433,12 @@ find_right(const GrantObject *object, RightsKind kind)
 static void
 check_may_give(const GrantObject *object)
 {
-	if (!may_give(object, grant_use(object)))
+	if (!may_give(object, grant_usual_right(object)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to grant rights on %s",
-						getObjectDescription(&object->address, false)),
+				 errmsg("permission denied to grant rights on the extension"),
+				 errdetail("The caller may not grant rights on %s.",
+						   getObjectDescription(&object->address, false)),
 				 errhint("Ask the owner of the database or a superuser to call idem_grant().")));
 }
 
@@ -467,7 +468,7 @@ open_schema(Oid schema, Oid role)
 	if (compat_aclcheck(NamespaceRelationId, schema, role, ACL_USAGE) == ACLCHECK_OK)
 		return;
 	ObjectAddressSet(address, NamespaceRelationId, schema);
-	if (!grant_object(&address, &object))
+	if (!grant_look_up(&address, &object))
 		elog(ERROR, "cache lookup failed for schema %u", schema);
 	if (!grant_has_options(&object, ACL_USAGE))
 		ereport(ERROR,
@@ -476,7 +477,7 @@ open_schema(Oid schema, Oid role)
 				 errhint("The owner of the schema must first run GRANT USAGE ON SCHEMA %s TO %s.",
 						 quote_identifier(object.name),
 						 quote_identifier(GetUserNameFromId(role, false)))));
-	grant_execute(GetUserId(), GRANT_PLAIN, &object, ACL_USAGE, role);
+	grant_run(GetUserId(), GRANT_PLAIN, &object, ACL_USAGE, role);
 }
 
 /*
@@ -494,10 +495,10 @@ take_duplicates(const GrantObject *object, Oid role)
 	{
 		Oid			giver = items[i].ai_grantor;
 
-		if (giver != object->owner && ACLITEM_GET_PRIVS(items[i]) == grant_use(object) &&
+		if (giver != object->owner && ACLITEM_GET_PRIVS(items[i]) == grant_usual_right(object) &&
 			ACLITEM_GET_GOPTIONS(items[i]) == ACL_NO_RIGHTS &&
 			has_privs_of_role(GetUserId(), giver) && grant_can_name(object, giver))
-			grant_execute(giver, GRANT_REVOKE, object, ACL_NO_RIGHTS, role);
+			grant_run(giver, GRANT_REVOKE, object, ACL_NO_RIGHTS, role);
 	}
 }
 
@@ -533,7 +534,7 @@ take_all(const GrantObject *object, Oid role)
 							   getObjectDescription(&object->address, false)),
 					 errhint("Ask that role or a superuser to call idem_revoke().")));
 		if (grant_can_name(object, giver))
-			grant_execute(giver, GRANT_REVOKE, object, ACL_NO_RIGHTS, role);
+			grant_run(giver, GRANT_REVOKE, object, ACL_NO_RIGHTS, role);
 	}
 
 	/*

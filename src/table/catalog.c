@@ -124,9 +124,9 @@ catalog_key_index(CatalogTable table)
 }
 
 CatalogIndex
-catalog_expiry_index(CatalogTable table)
+catalog_time_index(CatalogTable table)
 {
-	return table_shapes[table].expiry_index;
+	return table_shapes[table].time_index;
 }
 
 LOCKMODE

@@ -133,7 +133,7 @@ extern CatalogIndex catalog_key_index(CatalogTable table);
  * The index of a table whose first column is a time, or INDEX_NONE: when a request
  * expires, a hold is due, or a purge was.
  */
-extern CatalogIndex catalog_expiry_index(CatalogTable table);
+extern CatalogIndex catalog_time_index(CatalogTable table);
 
 /*
  * The lock on a table that a reader releases when it has read.  NoLock: the reader

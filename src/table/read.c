@@ -79,13 +79,13 @@ store_find_payment(Store *store, const text *scope, const pg_uuid_t *payment_id,
 }
 
 bool
-store_find_expired(Store *store, TimestampTz until, ScanDirection direction)
+store_find_until(Store *store, TimestampTz until, ScanDirection direction)
 {
 	ScanKeyData key;
 
 	ScanKeyInit(&key, 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(until));
-	return store_find(store, catalog_expiry_index(store->table), &key, 1, direction);
+	return store_find(store, catalog_time_index(store->table), &key, 1, direction);
 }
 
 bool

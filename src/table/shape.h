@@ -25,7 +25,7 @@ typedef struct TableShape
 	int			natts;
 	const ColumnShape *columns; /* in their order */
 	CatalogIndex key_index;		/* see catalog_key_index() */
-	CatalogIndex expiry_index;	/* see catalog_expiry_index() */
+	CatalogIndex time_index;	/* see catalog_time_index() */
 	LOCKMODE	readers_lock;	/* see catalog_readers_lock() */
 } TableShape;
 

@@ -20,8 +20,8 @@
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
-#include "table/catalog.h"
 #include "key.h"
+#include "table/catalog.h"
 
 /* Where a row stands, as this transaction sees it. */
 typedef enum RowState
@@ -118,11 +118,11 @@ extern bool store_find_payment(Store *store, const text *scope,
 							   ScanDirection direction);
 
 /*
- * The rows whose time (see catalog_expiry_index()) is this one or earlier, in the
+ * The rows whose time (see catalog_time_index()) is this one or earlier, in the
  * order of that time: the first, or backward the last.
  */
-extern bool store_find_expired(Store *store, TimestampTz until,
-							   ScanDirection direction);
+extern bool store_find_until(Store *store, TimestampTz until,
+							 ScanDirection direction);
 
 /* The next row of the look-up, in its direction. */
 extern bool store_find_next(Store *store);
@@ -167,7 +167,7 @@ extern TransactionId store_get_writer(Store *store);
  */
 
 /*
- * Take the lock of an INSERT, which all functions below need.  It is kept to the
+ * Take the lock of an INSERT, which store_insert(), store_insert_many() and store_delete() need.  It is kept to the
  * end of the (sub)transaction.
  *
  * Errors: 55P03, 40P01 and 57014 from waiting.
@@ -175,7 +175,7 @@ extern TransactionId store_get_writer(Store *store);
 extern void store_prepare_write(Store *store);
 
 /* Release that lock again: nothing will be written. */
-extern void store_no_write(Store *store);
+extern void store_unprepare_write(Store *store);
 
 /*
  * Insert a row and its index entries.  values and nulls have an entry for each

@@ -70,7 +70,7 @@ store_prepare_write(Store *store)
 }
 
 void
-store_no_write(Store *store)
+store_unprepare_write(Store *store)
 {
 	Assert(store->writer == NULL);
 	xactlock_release_relation(RelationGetRelid(store->heap), RowExclusiveLock);
