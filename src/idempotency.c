@@ -6,11 +6,13 @@
  * The map of src: a folder for each subject, a line for each file, from the lowest
  * floor up.  A file includes headers of its own folder and of lower floors only;
  * test/bin/floors checks that.  A header stands with the .c file of its name.
+ * sql/idempotency.sql says which C function is behind a function of SQL: the one of
+ * the same name, or the one that stands there.
  *
  * for all: the lowest floor, in src itself
  *	key.c		what a key and a scope may be
  *	call.c		reading the arguments of a call; leaving some out when it is planned
- *	access.c	which roles may see a row
+ *	access.c	which roles may see a row, and act on it
  *	refusal.c	why a request is not carried out
  *	settings.c	the configuration parameters
  *	subtransaction.c	running what may fail
@@ -37,7 +39,7 @@
  *	settle.c	making a stored row as durable as the session's own commits
  *
  * money: amounts.  On the floor of claim
- *	money.c		what an amount may be
+ *	money.c		what an amount may be; giving it the decimals of its currency
  *	currency.c	which currencies there are, and how many decimals they have
  *
  * rights: who may do what.  On the floor of claim
@@ -46,7 +48,8 @@
  *	initprivs.c	what the install script has granted, as pg_dump finds it
  *
  * request: an application's own keyed work
- *	request.c	idem_begin, idem_checkpoint, idem_complete, idem_fail, idem_release
+ *	request.c	idem_begin, idem_checkpoint, idem_complete, idem_fail, idem_release;
+ *				whether a lease has lapsed
  *	execute.c	idem_execute
  *	lookup.c	idem_lookup_request
  *	purge.c		idem_purge
@@ -59,11 +62,12 @@
  *	payment.c	idem_pay, idem_authorize: what starts a payment
  *	followup.c	idem_capture, idem_void, idem_refund: what goes on with one
  *	cancel.c	idem_cancel
- *	hold.c		idem_expire, and the list of holds
+ *	hold.c		idem_expire: releasing holds that have expired, and the list of them
  *	batch.c		idem_pay_batch
  *	batch_args.c	its arguments
  *	lookup.c	idem_lookup, idem_payment, idem_history: what only reads
- *	operation.c	the row of an operation: totals, comparison with what is asked for
+ *	operation.c	the row of an operation: totals, status, whether its hold has expired;
+ *				comparison with what is asked for
  *	operation_assert.c	what must be true of it, in builds with assertions
  *	receipt.c	what all of these return
  *	state.c		what a payment's state allows: the rules of capture, refund, expiry
