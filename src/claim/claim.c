@@ -86,6 +86,8 @@ static bool take_payment(Claim *claim, const text *scope,
 						 const pg_uuid_t *payment_id);
 static void wait_for_payment(Claim *claim);
 pg_noreturn static void payment_not_in_snapshot(void);
+static void prepare_write(Claim *claim);
+static void unprepare_write(Claim *claim);
 static void let_go(Claim *claim);
 static void settle_found(Claim *claim);
 
@@ -108,6 +110,7 @@ claim_init_tables(Claim *claim, const ClaimTables *tables, const Key *key)
 	claim->state = ROW_ABSENT;
 	claim->answered = false;
 	claim->waited_for = InvalidTransactionId;
+	claim->writes = false;
 	claim->locked = false;
 	claim->payment_locked = false;
 	claim->payment_found = false;
@@ -140,7 +143,7 @@ claim_take(Claim *claim, const char *command)
 	PreventCommandIfReadOnly(command);
 	PreventCommandDuringRecovery(command);
 
-	store_prepare_write(claim->tables.target);
+	prepare_write(claim);
 
 	for (;;)
 	{
@@ -166,7 +169,7 @@ claim_take(Claim *claim, const char *command)
 		{
 			if (claim->state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
 				claim_raise_not_in_snapshot();
-			store_unprepare_write(claim->tables.target);
+			unprepare_write(claim);
 			settle_found(claim);
 			return false;
 		}
@@ -197,7 +200,7 @@ claim_idle_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id,
 	PreventCommandIfReadOnly(command);
 	PreventCommandDuringRecovery(command);
 
-	store_prepare_write(claim->tables.target);
+	prepare_write(claim);
 	return take_payment(claim, scope, payment_id);
 }
 
@@ -231,9 +234,15 @@ claim_insert(Claim *claim, Datum *values, bool *nulls)
 void
 claim_give_up(Claim *claim)
 {
-	claim_release(claim);
-	store_unprepare_write(claim->tables.target);
+	claim_withdraw(claim);
 	settle(&claim->no_answer);
+}
+
+void
+claim_withdraw(Claim *claim)
+{
+	claim_release(claim);
+	unprepare_write(claim);
 }
 
 void
@@ -420,6 +429,25 @@ payment_not_in_snapshot(void)
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("could not serialize access due to concurrent use of a payment"),
 			 errhint("The transaction might succeed if retried.")));
+}
+
+/*
+ * Take the lock of an INSERT on the target, unless the claim has it; and release it.
+ */
+static void
+prepare_write(Claim *claim)
+{
+	if (!claim->writes)
+		store_prepare_write(claim->tables.target);
+	claim->writes = true;
+}
+
+static void
+unprepare_write(Claim *claim)
+{
+	Assert(claim->writes);
+	store_unprepare_write(claim->tables.target);
+	claim->writes = false;
 }
 
 /*

@@ -46,6 +46,7 @@ typedef struct Claim
 	bool		answered;		/* did the last probe find an answer? */
 	TransactionId waited_for;	/* the last transaction that was waited for,
 								 * or invalid */
+	bool		writes;			/* is the target locked for an INSERT? */
 	LOCKTAG		tag;			/* the key's lock */
 	bool		locked;			/* is it held? */
 	LOCKTAG		payment_tag;	/* the payment's lock */
@@ -155,6 +156,9 @@ extern void claim_insert(Claim *claim, Datum *values, bool *nulls);
  * Errors: those of settle().
  */
 extern void claim_give_up(Claim *claim);
+
+/* The key is ours, but nothing will be inserted: release the key. */
+extern void claim_withdraw(Claim *claim);
 
 /*
  * At SERIALIZABLE, leave a predicate lock on the payment's newest row, before a

@@ -268,6 +268,7 @@ insert_portion(Portion *portion, int nkeys)
 	}
 
 	claim_many_let_go(&portion->many);	/* what may refuse rows may wait, too */
+	store_end_write(store);		/* begun before the table was altered */
 	error = subtransaction_try(insert_and_end, portion);
 	if (error == NULL)
 		return;

@@ -168,6 +168,7 @@ hold_expire(int most)
 	};
 	ErrorData  *error;
 
+	PreventCommandIfParallelMode(COMMAND);
 	PreventCommandIfReadOnly(COMMAND);
 	PreventCommandDuringRecovery(COMMAND);
 

@@ -91,6 +91,7 @@ purge_requests(bool *more)
 	bool		deleted = false;
 
 	*more = false;
+	PreventCommandIfParallelMode(COMMAND);
 	PreventCommandIfReadOnly(COMMAND);
 	PreventCommandDuringRecovery(COMMAND);
 

@@ -532,7 +532,7 @@ take_started(RequestClaim *rc, int attempt, Request *row, const char *command)
 		return false;
 	if (request_is(row, REQUEST_STARTED))
 		return true;
-	claim_release(&rc->claim);	/* the request was released */
+	claim_withdraw(&rc->claim); /* the request was released */
 	return false;
 }
 

@@ -156,6 +156,7 @@ idem_grant(PG_FUNCTION_ARGS)
 
 	if (!PG_ARGISNULL(1))
 		kind = kind_by_name(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	PreventCommandIfParallelMode("idem_grant()");
 	PreventCommandIfReadOnly("idem_grant()");
 	PreventCommandDuringRecovery("idem_grant()");
 
@@ -197,6 +198,7 @@ idem_revoke(PG_FUNCTION_ARGS)
 	List	   *members;
 	ListCell   *lc;
 
+	PreventCommandIfParallelMode("idem_revoke()");
 	PreventCommandIfReadOnly("idem_revoke()");
 	PreventCommandDuringRecovery("idem_revoke()");
 

@@ -131,7 +131,22 @@ ok(Client::wait_until(sub { $observer->value(q(SELECT count(*) FROM pg_locks WHE
 	'no lock is left');
 unlike(slurp_file($node->logfile), qr/deadlock detected|duplicate key/, 'the server saw no deadlock and no duplicate key');
 
+# Two wait for the payment with the same key. One of them captures; the other replays, and keeps no lock of a writer.
+my ($busy, @same) = map { Client->new($node) } 1 .. 3;
+my $payment = $busy->value(q(SELECT payment_id FROM idem_authorize('locks', 100)));
+$busy->do('BEGIN');
+$busy->value(q(SELECT key FROM idem_capture('locks 1', $1, 1, false)), $payment);
+for my $client (@same)
+{
+	$client->send("SELECT replayed || ' ' || (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()
+			AND relation = 'idempotency.operation'::regclass AND mode = 'RowExclusiveLock')
+		FROM idem_capture('locks 2', '$payment', 1, false)");
+	ok(Client::wait_till_blocked($observer, $client), 'a capture waits for another one');
+}
+$busy->do('COMMIT');
+is_deeply([ sort map { $_->answer } @same ], [ 'false 1', 'true 0' ], 'one captures, and the other only reads');
 $node->stop;
+
 done_testing();
 
 # The amount that belongs to a key: 0.25 to 2.00, by the number at the key's end.

@@ -87,6 +87,29 @@ for my $outcome ('new', 'replayed')
 	$c->close;
 }
 
+# An index is being made when a batch goes on after a wait: from then on, the table may refuse rows.
+$observer->do('CREATE ROLE other');
+$observer->do(q(SELECT idem_grant('other')));
+my $holder = Client->new($node);
+$holder->do('SET ROLE other');
+$holder->do('BEGIN');
+$holder->pay('index 0100', 1);
+$c = Client->new($node);
+$c->send(q(SELECT string_agg(format('%s %s', n, outcome), ', ' ORDER BY outcome) FROM (
+	SELECT outcome, count(*) AS n FROM (
+		SELECT array_agg('index ' || lpad(i::text, 4, '0')) AS keys, array_agg(1) AS amounts FROM generate_series(1, 200) i) s,
+	idem_pay_batch(keys, amounts) GROUP BY outcome) o));
+ok(Client::wait_till_blocked($observer, $c), 'a batch waits for one of its keys');
+my $builder = Client->new($node);
+$builder->send('CREATE INDEX CONCURRENTLY made_meanwhile ON idempotency.operation (reference)');
+ok(Client::wait_till_blocked($observer, $builder), 'an index is made meanwhile');
+$holder->do('COMMIT');
+is($c->answer, '199 new, 1 replayed', 'the batch pays the rest');
+$builder->rows;
+unlike(slurp_file($node->logfile), qr/reference leak|was not closed/, 'and leaves nothing open');
+$observer->do('DROP INDEX idempotency.made_meanwhile');
+$_->close for $holder, $builder, $c;
+
 # A batch that is cancelled in the middle leaves nothing.
 $c = Client->new($node);
 $c->do('BEGIN');
