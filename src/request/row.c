@@ -52,7 +52,6 @@ void
 request_open(RequestClaim *rc, const Key *key)
 {
 	ClaimTables tables = {
-		.stores = rc->stores,
 		.nstores = N_REQUEST_TABLES,
 		.seq = Anum_request_seq,
 		.is_answer = request_answers,
@@ -63,6 +62,7 @@ request_open(RequestClaim *rc, const Key *key)
 
 	/* the tables are locked, so no purge is truncating one */
 	rc->expiry_now = request_expiry_now();
+	tables.stores = rc->stores;
 	rc->target = tables.target = &rc->stores[turn(rc->expiry_now)];
 	rc->key = key;
 	claim_init_tables(&rc->claim, &tables, key);
