@@ -124,6 +124,8 @@ my $control = Client->new($primary, set => { synchronous_commit => 'local' });
 my $old = Client->new($primary);
 my ($old_receipt) = $old->pay('old', 1);
 is_deeply([ $old->pay('old', 1) ], [ $old_receipt, 't' ], 'with its standby, a replay is answered');
+# All WAL there is gets to the standby, and so does what the session has noted: the next replay is the last that looks.
+Client->new($primary)->row("SELECT pg_logical_emit_message(true, 'test', '')");
 $old->pay('old', 1);
 
 # The standby goes away. A payment waits for it, and the server crashes meanwhile.

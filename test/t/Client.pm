@@ -168,6 +168,16 @@ sub cut
 	return;
 }
 
+# If a test dies while a query is under way, DBI would wait for its answer, maybe for ever.
+sub DESTROY
+{
+	my ($self) = @_;
+	return if ${^GLOBAL_PHASE} eq 'DESTRUCT';
+	local ($@, $!, $?);
+	eval { $self->cut } if $self->{sth};
+	return;
+}
+
 # Waits until the condition holds. False: that took longer than $limit seconds (WAIT_LIMIT by default).
 sub wait_until
 {
