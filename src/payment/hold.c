@@ -142,8 +142,8 @@ hold_add(const Operation *op)
  * nothing left.  If releases raised an error, a warning has their number and the
  * error of the first.
  *
- * Errors: 22023 if max_holds is not above zero; 25006 in a read-only transaction
- * or on a standby; 40001 at REPEATABLE READ and SERIALIZABLE; 55P03, 40P01 and
+ * Errors: 22023 if max_holds is not above zero; 25000 in a parallel operation;
+ * 25006 in a read-only transaction or on a standby; 40001 at REPEATABLE READ and SERIALIZABLE; 55P03, 40P01 and
  * 57014 from waiting; those of catalog_open().
  */
 Datum

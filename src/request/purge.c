@@ -72,8 +72,8 @@ static bool is_stuck(Store *store, TimestampTz now);
  *
  * Result: how many tables have been emptied.
  *
- * Errors: 25001 above READ COMMITTED; 25006 in a read-only transaction or on a
- * standby; those of store_open() and request_note_purge().
+ * Errors: 25000 in a parallel operation; 25001 above READ COMMITTED; 25006 in a
+ * read-only transaction or on a standby; those of store_open() and request_note_purge().
  */
 Datum
 idem_purge(PG_FUNCTION_ARGS)

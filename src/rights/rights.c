@@ -140,8 +140,8 @@ static void forget_missing_roles(List *members);
  * role: not NULL.  kind: NULL means "application".
  *
  * Errors: 22004 if the role is NULL; 42704 if it does not exist; 22023 if there is
- * no such kind; 42501 if the caller may not give the rights; 25006 in a read-only
- * transaction or on a standby; 55000 if an object is missing that the kind has
+ * no such kind; 42501 if the caller may not give the rights; 25000 in a parallel
+ * operation; 25006 in a read-only transaction or on a standby; 55000 if an object is missing that the kind has
  * rights on.
  */
 Datum
@@ -188,8 +188,8 @@ idem_grant(PG_FUNCTION_ARGS)
  *
  * Errors: 22004 if the role is NULL; 42704 if it does not exist; 42501 if the
  * caller may not revoke a right; 2BP01 if the role has granted one to others; 0LP01
- * if a right cannot be revoked in the name of the role that gave it; 25006 in a
- * read-only transaction or on a standby; 55000 of find_members().
+ * if a right cannot be revoked in the name of the role that gave it; 25000 in a
+ * parallel operation; 25006 in a read-only transaction or on a standby; 55000 of find_members().
  */
 Datum
 idem_revoke(PG_FUNCTION_ARGS)

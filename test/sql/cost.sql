@@ -66,6 +66,16 @@ COMMIT;
 -- in a parallel plan, a known key is answered, and a new key is an error
 CREATE FUNCTION pay_in_parallel(key text) RETURNS boolean LANGUAGE sql PARALLEL SAFE AS
 	'SELECT replayed FROM public.idem_pay(key, 50)';
+CREATE FUNCTION maintain_in_parallel(what text, key text) RETURNS boolean LANGUAGE plpgsql PARALLEL SAFE AS $$
+BEGIN
+	CASE what
+		WHEN 'expire' THEN PERFORM public.idem_expire();
+		WHEN 'purge' THEN PERFORM public.idem_purge();
+		WHEN 'grant' THEN PERFORM public.idem_grant(current_user::regrole);
+		WHEN 'revoke' THEN PERFORM public.idem_revoke(current_user::regrole);
+	END CASE;
+	RETURN true;
+END $$;
 BEGIN;
 CREATE TABLE cost_parallel AS SELECT 'cost-1' AS key FROM generate_series(1, 10);
 SET LOCAL parallel_setup_cost = 0;
@@ -74,7 +84,17 @@ SET LOCAL min_parallel_table_scan_size = 0;
 SELECT count(*) FROM cost_parallel WHERE pay_in_parallel(key);
 UPDATE cost_parallel SET key = 'cost-parallel';
 \set VERBOSITY sqlstate
+SAVEPOINT s;
 SELECT count(*) FROM cost_parallel WHERE pay_in_parallel(key);
+-- so are the functions of maintenance and rights
+ROLLBACK TO s;
+SELECT count(*) FROM cost_parallel WHERE maintain_in_parallel('expire', key);
+ROLLBACK TO s;
+SELECT count(*) FROM cost_parallel WHERE maintain_in_parallel('purge', key);
+ROLLBACK TO s;
+SELECT count(*) FROM cost_parallel WHERE maintain_in_parallel('grant', key);
+ROLLBACK TO s;
+SELECT count(*) FROM cost_parallel WHERE maintain_in_parallel('revoke', key);
 \set VERBOSITY default
 ROLLBACK;
 
