@@ -64,6 +64,7 @@ ORDER BY relation::regclass::text;
 COMMIT;
 
 -- in a parallel plan, a known key is answered, and a new key is an error
+BEGIN;
 CREATE FUNCTION pay_in_parallel(key text) RETURNS boolean LANGUAGE sql PARALLEL SAFE AS
 	'SELECT replayed FROM public.idem_pay(key, 50)';
 CREATE FUNCTION maintain_in_parallel(what text, key text) RETURNS boolean LANGUAGE plpgsql PARALLEL SAFE AS $$
@@ -76,7 +77,6 @@ BEGIN
 	END CASE;
 	RETURN true;
 END $$;
-BEGIN;
 CREATE TABLE cost_parallel AS SELECT 'cost-1' AS key FROM generate_series(1, 10);
 SET LOCAL parallel_setup_cost = 0;
 SET LOCAL parallel_tuple_cost = 0;
