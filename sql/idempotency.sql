@@ -290,12 +290,12 @@ CREATE FUNCTION @extschema@.idem_pay(
 	from_account text DEFAULT NULL,
 	to_account text DEFAULT NULL,
 	reference text DEFAULT NULL,
-	metadata jsonb DEFAULT NULL,
+	metadata anycompatible DEFAULT NULL::text,
 	scope text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, jsonb, text) IS
+COMMENT ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, anycompatible, text) IS
 	'pays an amount, once per key; a repeated call returns the same receipt';
 
 CREATE FUNCTION @extschema@.idem_authorize(
@@ -306,12 +306,12 @@ CREATE FUNCTION @extschema@.idem_authorize(
 	to_account text DEFAULT NULL,
 	expires_in interval DEFAULT '7 days',
 	reference text DEFAULT NULL,
-	metadata jsonb DEFAULT NULL,
+	metadata anycompatible DEFAULT NULL::text,
 	scope text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, jsonb, text) IS
+COMMENT ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, anycompatible, text) IS
 	'holds an amount to be captured before the hold expires, once per key';
 
 CREATE FUNCTION @extschema@.idem_capture(
@@ -320,24 +320,24 @@ CREATE FUNCTION @extschema@.idem_capture(
 	amount numeric DEFAULT NULL,
 	final boolean DEFAULT true,
 	reference text DEFAULT NULL,
-	metadata jsonb DEFAULT NULL,
+	metadata anycompatible DEFAULT NULL::text,
 	scope text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_capture(text, uuid, numeric, boolean, text, jsonb, text) IS
+COMMENT ON FUNCTION @extschema@.idem_capture(text, uuid, numeric, boolean, text, anycompatible, text) IS
 	'captures all or part of a payment''s hold, once per key, and releases the rest unless final is false';
 
 CREATE FUNCTION @extschema@.idem_void(
 	key text,
 	payment_id uuid,
 	reference text DEFAULT NULL,
-	metadata jsonb DEFAULT NULL,
+	metadata anycompatible DEFAULT NULL::text,
 	scope text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_void(text, uuid, text, jsonb, text) IS
+COMMENT ON FUNCTION @extschema@.idem_void(text, uuid, text, anycompatible, text) IS
 	'releases what is left of a payment''s hold, once per key';
 
 CREATE FUNCTION @extschema@.idem_refund(
@@ -345,12 +345,12 @@ CREATE FUNCTION @extschema@.idem_refund(
 	payment_id uuid,
 	amount numeric DEFAULT NULL,
 	reference text DEFAULT NULL,
-	metadata jsonb DEFAULT NULL,
+	metadata anycompatible DEFAULT NULL::text,
 	scope text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, jsonb, text) IS
+COMMENT ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, anycompatible, text) IS
 	'refunds all or part of what a payment captured, once per key';
 
 CREATE FUNCTION @extschema@.idem_cancel(
@@ -468,7 +468,7 @@ COMMENT ON FUNCTION @extschema@.idem_expire(integer) IS
 
 CREATE FUNCTION @extschema@.idem_begin(
 	key text,
-	request json DEFAULT NULL,
+	request anycompatible DEFAULT NULL::text,
 	lease interval DEFAULT NULL,
 	takeover boolean DEFAULT true,
 	scope text DEFAULT NULL,
@@ -479,41 +479,41 @@ CREATE FUNCTION @extschema@.idem_begin(
 	OUT checkpoint_data json)
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_begin(text, json, interval, boolean, text) IS
+COMMENT ON FUNCTION @extschema@.idem_begin(text, anycompatible, interval, boolean, text) IS
 	'begins a request or returns its answer; the outcome is new, resumed, completed, failed or unknown';
 
 CREATE FUNCTION @extschema@.idem_checkpoint(
 	key text,
 	name text,
-	data json,
+	data anycompatible,
 	attempt integer,
 	scope text DEFAULT NULL)
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_checkpoint(text, text, json, integer, text) IS
+COMMENT ON FUNCTION @extschema@.idem_checkpoint(text, text, anycompatible, integer, text) IS
 	'records how far a request with a lease has come, for a worker that takes it over';
 
 CREATE FUNCTION @extschema@.idem_complete(
 	key text,
-	response json,
+	response anycompatible,
 	attempt integer DEFAULT NULL,
 	scope text DEFAULT NULL)
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_complete(text, json, integer, text) IS
+COMMENT ON FUNCTION @extschema@.idem_complete(text, anycompatible, integer, text) IS
 	'ends a request and stores its answer';
 
 CREATE FUNCTION @extschema@.idem_fail(
 	key text,
-	response json,
+	response anycompatible,
 	attempt integer DEFAULT NULL,
 	scope text DEFAULT NULL)
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_fail(text, json, integer, text) IS
+COMMENT ON FUNCTION @extschema@.idem_fail(text, anycompatible, integer, text) IS
 	'ends a request and stores a failure as its answer';
 
 CREATE FUNCTION @extschema@.idem_release(
@@ -529,7 +529,7 @@ COMMENT ON FUNCTION @extschema@.idem_release(text, integer, text) IS
 CREATE FUNCTION @extschema@.idem_execute(
 	key text,
 	command text,
-	args jsonb DEFAULT NULL,
+	args anycompatible DEFAULT NULL::text,
 	scope text DEFAULT NULL,
 	OUT replayed boolean,
 	OUT rows json,
@@ -537,7 +537,7 @@ CREATE FUNCTION @extschema@.idem_execute(
 	OUT message text)
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text) IS
+COMMENT ON FUNCTION @extschema@.idem_execute(text, text, anycompatible, text) IS
 	'runs an SQL command with the caller''s rights, once per key; a repeated call returns the same rows';
 
 CREATE TYPE @extschema@.idem_request AS (

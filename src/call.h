@@ -10,7 +10,6 @@
 
 #include "fmgr.h"
 #include "utils/array.h"
-#include "utils/jsonb.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -27,7 +26,6 @@
 #define ARG_OR_NULL(get, n)		(ARG_IS_NULL(n) ? NULL : get(n))
 #define ARG_TEXT(n)				ARG_OR_NULL(PG_GETARG_TEXT_PP, n)
 #define ARG_NUMERIC(n)			ARG_OR_NULL(PG_GETARG_NUMERIC, n)
-#define ARG_JSONB(n)			ARG_OR_NULL(PG_GETARG_JSONB_P, n)
 #define ARG_UUID(n)				ARG_OR_NULL(PG_GETARG_UUID_P, n)
 #define ARG_ARRAY(n)			ARG_OR_NULL(PG_GETARG_ARRAYTYPE_P, n)
 

@@ -12,6 +12,7 @@
  * for all: the lowest floor, in src itself
  *	key.c		what a key and a scope may be
  *	call.c		reading the arguments of a call; leaving some out when it is planned
+ *	json_arg.c	reading an argument that is text, json or jsonb
  *	access.c	which roles may see a row, and act on it
  *	refusal.c	why a request is not carried out
  *	settings.c	the configuration parameters

@@ -19,6 +19,7 @@
 #include "call.h"
 #include "claim/claim.h"
 #include "errors.h"
+#include "json_arg.h"
 #include "key.h"
 #include "money/money.h"
 #include "payment/operation.h"
@@ -57,7 +58,7 @@ idem_capture(PG_FUNCTION_ARGS)
 		.amount = ARG_NUMERIC(2),
 		.final = ARG_IS_NULL(3) ? true : PG_GETARG_BOOL(3),
 		.reference = ARG_TEXT(4),
-		.metadata = ARG_JSONB(5),
+		.metadata = json_arg_jsonb(fcinfo, 5, "metadata"),
 	};
 
 	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(6), &args, "idem_capture()");
@@ -79,7 +80,7 @@ idem_void(PG_FUNCTION_ARGS)
 		.kind = OPERATION_VOID,
 		.payment_id = ARG_UUID(1),
 		.reference = ARG_TEXT(2),
-		.metadata = ARG_JSONB(3),
+		.metadata = json_arg_jsonb(fcinfo, 3, "metadata"),
 	};
 
 	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(4), &args, "idem_void()");
@@ -103,7 +104,7 @@ idem_refund(PG_FUNCTION_ARGS)
 		.payment_id = ARG_UUID(1),
 		.amount = ARG_NUMERIC(2),
 		.reference = ARG_TEXT(3),
-		.metadata = ARG_JSONB(4),
+		.metadata = json_arg_jsonb(fcinfo, 4, "metadata"),
 	};
 
 	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(5), &args, "idem_refund()");

@@ -28,6 +28,7 @@
 #include "call.h"
 #include "claim/claim.h"
 #include "errors.h"
+#include "json_arg.h"
 #include "key.h"
 #include "money/currency.h"
 #include "money/money.h"
@@ -68,7 +69,7 @@ idem_pay(PG_FUNCTION_ARGS)
 		.from_account = ARG_TEXT(3),
 		.to_account = ARG_TEXT(4),
 		.reference = ARG_TEXT(5),
-		.metadata = ARG_JSONB(6),
+		.metadata = json_arg_jsonb(fcinfo, 6, "metadata"),
 	};
 
 	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(7), &args, "idem_pay()");
@@ -96,7 +97,7 @@ idem_authorize(PG_FUNCTION_ARGS)
 		.to_account = ARG_TEXT(4),
 		.expires_in = ARG_IS_NULL(5) ? 7 * USECS_PER_DAY : call_duration(PG_GETARG_INTERVAL_P(5), "expires_in"),
 		.reference = ARG_TEXT(6),
-		.metadata = ARG_JSONB(7),
+		.metadata = json_arg_jsonb(fcinfo, 7, "metadata"),
 	};
 
 	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(8), &args, "idem_authorize()");

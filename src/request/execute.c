@@ -35,6 +35,7 @@
 #include "call.h"
 #include "compat.h"
 #include "errors.h"
+#include "json_arg.h"
 #include "request/fingerprint.h"
 #include "request/request.h"
 #include "settings.h"
@@ -82,7 +83,7 @@ Datum
 idem_execute(PG_FUNCTION_ARGS)
 {
 	text	   *command = ARG_TEXT(1);
-	Jsonb	   *args = ARG_JSONB(2);
+	Jsonb	   *args = json_arg_jsonb(fcinfo, 2, "args");
 	BeginOptions options = {.field = "command or args", .takeover = true};
 	Key			key;
 	RequestClaim rc;

@@ -42,6 +42,7 @@
 #include "call.h"
 #include "compat.h"
 #include "errors.h"
+#include "json_arg.h"
 #include "request/begun.h"
 #include "request/clock.h"
 #include "request/fingerprint.h"
@@ -53,9 +54,6 @@ PG_FUNCTION_INFO_V1(idem_checkpoint);
 PG_FUNCTION_INFO_V1(idem_complete);
 PG_FUNCTION_INFO_V1(idem_fail);
 PG_FUNCTION_INFO_V1(idem_release);
-
-/* Argument n, a json: it is stored like a text. */
-#define ARG_JSON(n)		ARG_TEXT(n)
 
 static void begin_unanswered(RequestClaim *rc, const BeginOptions *options,
 							 BeginResult *result);
@@ -97,7 +95,7 @@ pg_noreturn static void raise_no_request(RequestClaim *rc);
 Datum
 idem_begin(PG_FUNCTION_ARGS)
 {
-	text	   *request = ARG_JSON(1);
+	text	   *request = json_arg_text(fcinfo, 1, "request");
 	BeginOptions options = {
 		.fingerprint = request ? fingerprint_make("request", request) : NULL,
 		.field = "request",
@@ -131,7 +129,7 @@ Datum
 idem_checkpoint(PG_FUNCTION_ARGS)
 {
 	text	   *name = ARG_TEXT(1);
-	text	   *data = ARG_JSON(2);
+	text	   *data = json_arg_text(fcinfo, 2, "data");
 	Key			key;
 	RequestClaim rc;
 	Request		started;
@@ -451,7 +449,7 @@ begin_row(FunctionCallInfo fcinfo, const BeginResult *result)
 static void
 end_call(FunctionCallInfo fcinfo, RequestStatus status, const char *command)
 {
-	text	   *response = ARG_JSON(1);
+	text	   *response = json_arg_text(fcinfo, 1, "response");
 	int			attempt = ARG_IS_NULL(2) ? 0 : PG_GETARG_INT32(2);
 	Key			key;
 	RequestClaim rc;

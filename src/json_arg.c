@@ -1,0 +1,135 @@
+/*-------------------------------------------------------------------------
+ *
+ * json_arg.c
+ *		Reading a JSON argument, given as text, json or jsonb.
+ *
+ * Drivers send JSON with a type of their choice, or with none.  PostgreSQL casts
+ * neither json to jsonb nor the other way round in a call.  So these arguments are
+ * declared "anycompatible", and take any type.  A literal, a parameter or a null
+ * without a type resolves to text, as the documentation of polymorphic types says.
+ *
+ * Overloads would not do.  An argument that follows one with a default needs a
+ * default of its own, and then a call that leaves it out fits all overloads.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type_d.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+
+#include "call.h"
+#include "json_arg.h"
+
+static Oid	type_of(FunctionCallInfo fcinfo, int n);
+static char *as_string(FunctionCallInfo fcinfo, int n);
+
+JsonArgType
+json_arg_type(FunctionCallInfo fcinfo, int n)
+{
+	Oid			type;
+	char		category;
+	bool		preferred;
+
+	if (ARG_IS_NULL(n))
+		return JSON_ARG_NULL;
+	type = type_of(fcinfo, n);
+	switch (type)
+	{
+		case InvalidOid:
+			return JSON_ARG_OTHER;
+		case TEXTOID:
+			return JSON_ARG_TEXT;
+		case JSONOID:
+			return JSON_ARG_JSON;
+		case JSONBOID:
+			return JSON_ARG_JSONB;
+		case BYTEAOID:
+			return JSON_ARG_BYTES;
+		default:
+			get_type_category_preferred(type, &category, &preferred);
+			return category == TYPCATEGORY_STRING ? JSON_ARG_TEXT : JSON_ARG_OTHER;
+	}
+}
+
+text *
+json_arg_text(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	char	   *s;
+
+	switch (json_arg_type(fcinfo, n))
+	{
+		case JSON_ARG_NULL:
+			return NULL;
+		case JSON_ARG_JSON:
+			return PG_GETARG_TEXT_PP(n);
+		case JSON_ARG_TEXT:
+			s = as_string(fcinfo, n);
+			return DatumGetTextPP(DirectFunctionCall1(json_in, CStringGetDatum(s)));
+		case JSON_ARG_JSONB:
+			return cstring_to_text(as_string(fcinfo, n));
+		case JSON_ARG_BYTES:
+		case JSON_ARG_OTHER:
+			break;
+	}
+	json_arg_refuse_type(fcinfo, n, name, "text, json or jsonb");
+	return NULL;
+}
+
+Jsonb *
+json_arg_jsonb(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	switch (json_arg_type(fcinfo, n))
+	{
+		case JSON_ARG_NULL:
+			return NULL;
+		case JSON_ARG_JSONB:
+			return PG_GETARG_JSONB_P(n);
+		case JSON_ARG_JSON:
+		case JSON_ARG_TEXT:
+			return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+													  CStringGetDatum(as_string(fcinfo, n))));
+		case JSON_ARG_BYTES:
+		case JSON_ARG_OTHER:
+			break;
+	}
+	json_arg_refuse_type(fcinfo, n, name, "text, json or jsonb");
+	return NULL;
+}
+
+void
+json_arg_refuse_type(FunctionCallInfo fcinfo, int n, const char *name,
+					 const char *types)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("%s must be of type %s", name, types),
+			 errdetail("It is of type %s.", format_type_be(type_of(fcinfo, n)))));
+}
+
+/*
+ * The type of argument n, as the call has it; that of its values, if it is a domain.
+ * Invalid if a C function calls ours without an expression.
+ */
+static Oid
+type_of(FunctionCallInfo fcinfo, int n)
+{
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, n);
+
+	return OidIsValid(type) ? getBaseType(type) : InvalidOid;
+}
+
+/*
+ * Argument n, as its type writes it.
+ */
+static char *
+as_string(FunctionCallInfo fcinfo, int n)
+{
+	Oid			output;
+	bool		is_varlena;
+
+	getTypeOutputInfo(type_of(fcinfo, n), &output, &is_varlena);
+	return OidOutputFunctionCall(output, PG_GETARG_DATUM(n));
+}
