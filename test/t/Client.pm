@@ -7,11 +7,20 @@ package Client;
 use strict;
 use warnings;
 
+# The last END of the program, as it is compiled first. It leaves out what would follow: Perl destroys what is left in no
+# order, and DBD::Pg may then crash, or wait for ever for a query under way.
+BEGIN { die "use Client before Test::More\n" if $INC{'Test/Builder.pm'} }
+END
+{
+	STDOUT->flush;
+	POSIX::_exit($?);
+}
+
 use Carp;
 use DBD::Pg qw(:async);
 use DBI;
+use IO::Handle ();
 use POSIX ();
-use Scalar::Util ();
 use PostgreSQL::Test::Utils ();
 use Socket qw(SHUT_RDWR);
 use Storable ();
@@ -25,9 +34,6 @@ use constant PROCESS_LIMIT => 120;
 
 # Connections that were cut. DBI must not close them, as that would send a message to the server.
 my @cut;
-
-# The clients with a query under way, by their addresses.
-my %asking;
 
 # Client->new($node, dbname => ..., user => ..., set => { name => value, ... }). $node: a server, or an object whose
 # conninfo() says where to connect.
@@ -125,7 +131,6 @@ sub send
 	my $sth = $self->{dbh}->prepare($sql, { pg_async => PG_ASYNC, pg_server_prepare => 0 });
 	$sth->execute;
 	$self->{sth} = $sth;
-	Scalar::Util::weaken($asking{ Scalar::Util::refaddr($self) } = $self);
 	return;
 }
 
@@ -173,21 +178,13 @@ sub cut
 	return;
 }
 
-# If a client goes away while a query is under way, DBI would wait for its answer, maybe for ever. At the end of the program
-# it is END that cuts: Perl destroys what is left in no order, and DBD::Pg may crash then.
+# If a client goes away while a query is under way, DBI would wait for its answer, maybe for ever.
 sub DESTROY
 {
 	my ($self) = @_;
-	return if ${^GLOBAL_PHASE} eq 'DESTRUCT';
 	local ($@, $!, $?);
 	eval { $self->cut } if $self->{sth};
 	return;
-}
-
-END
-{
-	local ($@, $!, $?);
-	eval { $_->cut } for grep { $_ && $_->{sth} } values %asking;
 }
 
 # Waits until the condition holds. False: that took longer than $limit seconds (WAIT_LIMIT by default).
