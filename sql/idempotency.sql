@@ -25,6 +25,7 @@ CREATE TABLE idempotency.operation (
 	whole			boolean NOT NULL DEFAULT false,
 	final			boolean,
 	expired			boolean,
+	prolonged		boolean,
 	scope			text COLLATE "C" NOT NULL,
 	key				text COLLATE "C" NOT NULL,
 	kind			text COLLATE "C" NOT NULL,
@@ -55,17 +56,19 @@ COMMENT ON COLUMN idempotency.operation.created_at IS
 COMMENT ON COLUMN idempotency.operation.seq IS
 	'number of the operation within its payment, from 1';
 COMMENT ON COLUMN idempotency.operation.whole IS
-	'true if the request had no amount and so meant all that was left';
+	'true if the request meant all that was left, and so had no amount of its own';
 COMMENT ON COLUMN idempotency.operation.final IS
 	'of a capture: true if the request was to release the rest of the hold';
 COMMENT ON COLUMN idempotency.operation.expired IS
 	'true if this operation or an earlier one released the hold because it had expired';
+COMMENT ON COLUMN idempotency.operation.prolonged IS
+	'of an increase: true if the request was to let the hold expire later';
 COMMENT ON COLUMN idempotency.operation.scope IS
 	'namespace of the key, empty by default';
 COMMENT ON COLUMN idempotency.operation.key IS
 	'idempotency key, unique in its scope';
 COMMENT ON COLUMN idempotency.operation.kind IS
-	'kind of the operation: pay, authorize, capture, void, refund or expire; cancel if the key was cancelled before it was used';
+	'kind of the operation: pay, authorize, increase, capture, void, refund, reversal or expire; cancel if the key was cancelled before it was used';
 COMMENT ON COLUMN idempotency.operation.amount IS
 	'amount of the operation in the major unit of the currency; the requested amount if the operation was declined';
 COMMENT ON COLUMN idempotency.operation.currency IS
@@ -257,7 +260,7 @@ COMMENT ON TYPE @extschema@.idem_receipt IS
 COMMENT ON COLUMN @extschema@.idem_receipt.key IS 'idempotency key';
 COMMENT ON COLUMN @extschema@.idem_receipt.payment_id IS 'ID of the payment that the operation belongs to';
 COMMENT ON COLUMN @extschema@.idem_receipt.seq IS 'number of the operation within its payment, from 1';
-COMMENT ON COLUMN @extschema@.idem_receipt.kind IS 'kind of the operation: pay, authorize, capture, void, refund or expire; cancel if the key was cancelled before it was used';
+COMMENT ON COLUMN @extschema@.idem_receipt.kind IS 'kind of the operation: pay, authorize, increase, capture, void, refund, reversal or expire; cancel if the key was cancelled before it was used';
 COMMENT ON COLUMN @extschema@.idem_receipt.status IS 'state of the payment after the operation: authorized, partially_captured, succeeded, voided, expired, partially_refunded or refunded; or of the operation: declined or cancelled';
 COMMENT ON COLUMN @extschema@.idem_receipt.amount IS 'amount of the operation, in the major unit of the currency';
 COMMENT ON COLUMN @extschema@.idem_receipt.currency IS 'code of the currency';
@@ -314,18 +317,36 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, anycompatible, text) IS
 	'holds an amount to be captured before the hold expires, once per key';
 
-CREATE FUNCTION @extschema@.idem_capture(
+CREATE FUNCTION @extschema@.idem_increase(
 	key text,
 	payment_id uuid,
-	amount numeric DEFAULT NULL,
-	final boolean DEFAULT true,
+	amount numeric DEFAULT 0,
+	expires_in interval DEFAULT NULL,
 	reference text DEFAULT NULL,
 	metadata anycompatible DEFAULT NULL::text,
-	scope text DEFAULT NULL)
+	scope text DEFAULT NULL,
+	currency text DEFAULT NULL,
+	declines text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_capture(text, uuid, numeric, boolean, text, anycompatible, text) IS
+COMMENT ON FUNCTION @extschema@.idem_increase(text, uuid, numeric, interval, text, anycompatible, text, text, text) IS
+	'raises a payment''s hold by an amount, lets it expire later, or both, once per key';
+
+CREATE FUNCTION @extschema@.idem_capture(
+	key text,
+	payment_id uuid,
+	amount numeric DEFAULT 'Infinity',
+	final boolean DEFAULT true,
+	reference text DEFAULT NULL,
+	metadata anycompatible DEFAULT NULL::text,
+	scope text DEFAULT NULL,
+	currency text DEFAULT NULL,
+	declines text DEFAULT NULL)
+RETURNS @extschema@.idem_receipt
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.idem_capture(text, uuid, numeric, boolean, text, anycompatible, text, text, text) IS
 	'captures all or part of a payment''s hold, once per key, and releases the rest unless final is false';
 
 CREATE FUNCTION @extschema@.idem_void(
@@ -333,24 +354,28 @@ CREATE FUNCTION @extschema@.idem_void(
 	payment_id uuid,
 	reference text DEFAULT NULL,
 	metadata anycompatible DEFAULT NULL::text,
-	scope text DEFAULT NULL)
+	scope text DEFAULT NULL,
+	currency text DEFAULT NULL,
+	declines text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_void(text, uuid, text, anycompatible, text) IS
+COMMENT ON FUNCTION @extschema@.idem_void(text, uuid, text, anycompatible, text, text, text) IS
 	'releases what is left of a payment''s hold, once per key';
 
 CREATE FUNCTION @extschema@.idem_refund(
 	key text,
 	payment_id uuid,
-	amount numeric DEFAULT NULL,
+	amount numeric DEFAULT 'Infinity',
 	reference text DEFAULT NULL,
 	metadata anycompatible DEFAULT NULL::text,
-	scope text DEFAULT NULL)
+	scope text DEFAULT NULL,
+	currency text DEFAULT NULL,
+	declines text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, anycompatible, text) IS
+COMMENT ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, anycompatible, text, text, text) IS
 	'refunds all or part of what a payment captured, once per key';
 
 CREATE FUNCTION @extschema@.idem_cancel(
@@ -410,6 +435,7 @@ COMMENT ON FUNCTION @extschema@.idem_history(uuid, text) IS
 	'returns the receipts of all operations of a payment, in their order';
 
 CREATE FUNCTION idempotency.payment_status(
+	kind text,
 	authorized numeric,
 	captured numeric,
 	released numeric,
@@ -420,8 +446,8 @@ CREATE FUNCTION idempotency.payment_status(
 RETURNS text
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'idem_payment_status';
-COMMENT ON FUNCTION idempotency.payment_status(numeric, numeric, numeric, numeric, timestamptz, boolean, timestamptz) IS
-	'computes the status of a payment with these totals at a time; reads no table, so anyone may call it';
+COMMENT ON FUNCTION idempotency.payment_status(text, numeric, numeric, numeric, numeric, timestamptz, boolean, timestamptz) IS
+	'computes the status of a payment with these totals, and a newest operation of this kind, at a time; reads no table, so anyone may call it';
 
 -- A condition on scope and payment_id reaches the index, because they are the columns
 -- of DISTINCT ON.
@@ -430,7 +456,7 @@ SELECT n.scope,
 	n.payment_id,
 	f.key,
 	f.reference,
-	idempotency.payment_status(n.authorized, n.captured, n.released, n.refunded,
+	idempotency.payment_status(n.kind, n.authorized, n.captured, n.released, n.refunded,
 		n.expires_at, n.expired, pg_catalog.statement_timestamp()) AS status,
 	n.currency,
 	n.authorized,
@@ -653,17 +679,18 @@ AS $$
 			(1, 'a key has one operation',
 				s.uses = 1),
 			(2, 'keys and scopes are well formed',
-				octet_length(s.key) BETWEEN 1 AND CASE WHEN s.key ^@ 'idem_cancel:' OR s.key ^@ 'idem_expire:' THEN 267 ELSE 255 END
+				octet_length(s.key) BETWEEN 1 AND CASE WHEN s.key ^@ 'idem_cancel:' OR s.key ^@ 'idem_expire:' THEN 279 ELSE 255 END
 					AND octet_length(s.scope) <= 255 AND s.key !~ '[[:cntrl:]]' AND s.scope !~ '[[:cntrl:]]'
-					AND (NOT s.key ^@ 'idem_cancel:' OR s.kind IN ('void', 'refund'))
+					AND (NOT s.key ^@ 'idem_cancel:' OR s.kind IN ('void', 'refund', 'reversal'))
+					AND (s.key ^@ 'idem_cancel:' OR s.kind <> 'reversal')
 					AND (s.key ^@ 'idem_expire:') = (s.kind = 'expire')),
 			(3, 'the operations of a payment are numbered from 1 without a gap',
 				s.seq = coalesce(s.old_seq, 0) + 1),
 			(4, '0 <= refunded <= captured, and captured + released <= authorized',
 				0 <= s.refunded AND s.refunded <= s.captured AND s.captured + s.released <= s.authorized
 					AND 0 <= s.released AND s.authorized <> 'NaN' AND s.authorized < 1e18),
-			(5, 'amounts are above zero and have the decimals of their payment',
-				CASE WHEN s.kind = 'cancel' OR s.declined OR s.key ^@ 'idem_cancel:' THEN s.amount >= 0 ELSE s.amount > 0 END
+			(5, 'amounts are not negative and have the decimals of their payment',
+				CASE WHEN s.kind IN ('pay', 'cancel', 'increase') OR s.declined OR s.key ^@ 'idem_cancel:' THEN s.amount >= 0 ELSE s.amount > 0 END
 					AND scale(s.authorized) <= 18 AND (s.declined OR scale(s.amount) = scale(s.authorized))
 					AND scale(s.captured) = scale(s.authorized) AND scale(s.released) = scale(s.authorized)
 					AND scale(s.refunded) = scale(s.authorized)),
@@ -671,12 +698,14 @@ AS $$
 				s.declined = (s.message IS NOT NULL)
 					AND (s.kind = 'cancel') = (s.currency IS NULL)
 					AND (s.kind = 'capture') = (s.final IS NOT NULL)
-					AND (NOT s.declined OR s.kind IN ('capture', 'void', 'refund'))
+					AND (s.kind = 'increase') = (s.prolonged IS NOT NULL)
+					AND (NOT s.declined OR s.kind IN ('increase', 'capture', 'void', 'refund'))
 					AND (s.kind NOT IN ('pay', 'authorize', 'cancel') OR NOT s.whole AND s.owner IS NULL)
+					AND (s.kind NOT IN ('increase', 'reversal') OR NOT s.whole)
 					AND (s.kind NOT IN ('pay', 'cancel') OR s.expires_at IS NULL)
 					AND isfinite(s.created_at) AND isfinite(coalesce(s.expires_at, s.created_at))),
 			(7, 'the operations of a payment agree in currency, accounts, expiry and owner',
-				s.old_seq IS NULL OR ROW(s.currency, s.expires_at, s.from_account, s.to_account, coalesce(s.owner, s.role))
+				s.old_seq IS NULL OR ROW(s.currency, CASE WHEN s.prolonged AND NOT s.declined THEN s.old_expires_at ELSE s.expires_at END, s.from_account, s.to_account, coalesce(s.owner, s.role))
 					IS NOT DISTINCT FROM ROW(s.old_currency, s.old_expires_at, s.old_from_account, s.old_to_account, s.old_owner)),
 			(8, 'totals follow from the amounts of the operations',
 				CASE
@@ -689,6 +718,11 @@ AS $$
 						AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(0, 0, 0, 0)
 					WHEN s.declined THEN ROW(s.authorized, s.captured, s.released, s.refunded)
 						= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded)
+					WHEN s.kind = 'increase' THEN s.created_at < s.old_expires_at AND s.expires_at >= s.old_expires_at
+						AND (s.amount > 0 OR s.prolonged)
+						AND ROW(s.authorized, s.captured, s.released, s.refunded)
+							= ROW(s.old_authorized + s.amount, s.old_captured, s.old_released, s.old_refunded)
+						AND s.old_authorized > s.old_captured + s.old_released
 					WHEN s.kind = 'capture' THEN s.created_at < s.expires_at
 						AND ROW(s.authorized, s.captured, s.refunded)
 							= ROW(s.old_authorized, s.old_captured + s.amount, s.old_refunded)
@@ -697,10 +731,10 @@ AS $$
 					WHEN s.key ^@ 'idem_cancel:' AND s.amount = 0 THEN
 						ROW(s.authorized, s.captured, s.released, s.refunded)
 							= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded)
-					WHEN s.kind = 'void' THEN s.created_at < s.expires_at AND s.whole
+					WHEN s.kind = 'void' THEN s.created_at < s.expires_at AND (s.whole OR s.key ^@ 'idem_cancel:')
 						AND ROW(s.authorized, s.captured, s.released, s.refunded)
 							= ROW(s.old_authorized, s.old_captured, s.old_released + s.amount, s.old_refunded)
-						AND s.amount = s.old_authorized - s.old_captured - s.old_released
+						AND (NOT s.whole OR s.amount = s.old_authorized - s.old_captured - s.old_released)
 					WHEN s.kind = 'expire' THEN s.created_at >= s.expires_at AND s.whole AND s.expired
 						AND ROW(s.authorized, s.captured, s.released, s.refunded)
 							= ROW(s.old_authorized, s.old_captured, s.old_released + s.amount, s.old_refunded)
@@ -709,6 +743,9 @@ AS $$
 						ROW(s.authorized, s.captured, s.released, s.refunded)
 							= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded + s.amount)
 						AND (NOT s.whole OR s.amount = s.old_captured - s.old_refunded)
+					WHEN s.kind = 'reversal' THEN
+						ROW(s.authorized, s.captured, s.released, s.refunded)
+							= ROW(s.old_authorized, s.old_captured, s.old_released, s.old_refunded - s.amount)
 					ELSE false
 				END),
 			(9, 'only an expire operation marks a payment as expired',

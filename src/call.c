@@ -11,10 +11,10 @@
  * null.
  *
  * The planner may simplify a call twice.  The second time, it fills in the defaults
- * of the arguments that are missing.  So an argument without a default is never cut
- * off, and every default must mean what null means.  Where null has to mean
- * something else, that argument must have no default, and so none before it has one: what has no default is never cut off.  Otherwise
- * a null that asks for nothing would become a default that asks for all.
+ * of the arguments that are missing.  So only an argument whose default is null may
+ * be cut off.  Otherwise a null would become a default that asks for more: for all
+ * that is left, say.  Texts, JSON and arrays have no default but null.  Numbers,
+ * booleans and intervals may have another, and are never cut off.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,6 +22,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type_d.h"
 #include "datatype/timestamp.h"
 #include "nodes/makefuncs.h"
 #include "nodes/supportnodes.h"
@@ -34,6 +35,7 @@
 PG_FUNCTION_INFO_V1(idem_shorten_call);
 
 static int	without_default(Oid function);
+static bool may_be_cut_off(const Node *arg);
 
 /*
  * idempotency.shorten_call(internal) returns internal: the planner support function.
@@ -57,9 +59,7 @@ idem_shorten_call(PG_FUNCTION_ARGS)
 	least = without_default(call->funcid);
 	for (n = list_length(call->args); n > least; n--)
 	{
-		Node	   *arg = list_nth(call->args, n - 1);
-
-		if (!IsA(arg, Const) || !((Const *) arg)->constisnull)
+		if (!may_be_cut_off(list_nth(call->args, n - 1)))
 			break;
 	}
 	if (n == list_length(call->args))
@@ -91,6 +91,19 @@ without_default(Oid function)
 	return n;
 }
 
+/*
+ * Is it a null, of a type whose arguments have no default but null?
+ */
+static bool
+may_be_cut_off(const Node *arg)
+{
+	const Const *constant = (const Const *) arg;
+
+	return IsA(arg, Const) && constant->constisnull &&
+		constant->consttype != NUMERICOID && constant->consttype != INT4OID &&
+		constant->consttype != BOOLOID && constant->consttype != INTERVALOID;
+}
+
 void
 call_not_null(bool is_null, const char *name)
 {
@@ -108,9 +121,11 @@ call_duration(const Interval *interval, const char *name)
 	 * hold
 	 */
 	const int64 limit = INT64CONST(100) * 365 * USECS_PER_DAY;
-	double		us = (double) interval->time +
-		((double) interval->day + (double) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
+	double		us;
 
+	call_not_null(interval == NULL, name);
+	us = (double) interval->time +
+		((double) interval->day + (double) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
 	if (us <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

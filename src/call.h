@@ -27,6 +27,7 @@
 #define ARG_TEXT(n)				ARG_OR_NULL(PG_GETARG_TEXT_PP, n)
 #define ARG_NUMERIC(n)			ARG_OR_NULL(PG_GETARG_NUMERIC, n)
 #define ARG_UUID(n)				ARG_OR_NULL(PG_GETARG_UUID_P, n)
+#define ARG_INTERVAL(n)			ARG_OR_NULL(PG_GETARG_INTERVAL_P, n)
 #define ARG_ARRAY(n)			ARG_OR_NULL(PG_GETARG_ARRAYTYPE_P, n)
 
 /*
@@ -40,9 +41,9 @@ extern void call_not_null(bool is_null, const char *name);
  * An interval in microseconds.  A day has 24 hours and a month 30 days.  So the
  * result is the same in every time zone and at every time of the year.
  *
- * interval: not NULL.  name: the argument's, for messages.
+ * name: the argument's, for messages.
  *
- * Errors: 22023 if it is not above zero, or is above 36500 days (100 years).
+ * Errors: 22004 if it is NULL; 22023 if it is not above zero, or is above 36500 days (100 years).
  */
 extern int64 call_duration(const Interval *interval, const char *name);
 

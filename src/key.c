@@ -77,14 +77,14 @@ key_check(text *key, text *scope, Key *result)
 Refusal *
 key_check_lookup(text *key, text *scope, Key *result)
 {
-	const ReservedPrefix *reserved = key ? reserved_prefix(key) : NULL;
 	Refusal    *refusal;
 
-	if (reserved == NULL)
+	if (key == NULL || !key_is_reserved(key))
 		return key_check(key, scope, result);
 
+	/* what a cancellation has done may be cancelled, too */
 	refusal = check_text(key, key_too_long, key_unprintable,
-						 KEY_MAX_BYTES + strlen(reserved->prefix), ERRCODE_IDEM_BAD_KEY);
+						 KEY_MAX_BYTES + 2 * strlen(KEY_CANCEL_PREFIX), ERRCODE_IDEM_BAD_KEY);
 	if (refusal)
 		return refusal;
 	result->key = key;
@@ -98,6 +98,12 @@ key_check_scope(text *scope, text **result)
 	return check_text(*result, "scope is too long",
 					  "scope contains a control character", KEY_MAX_BYTES,
 					  ERRCODE_INVALID_PARAMETER_VALUE);
+}
+
+bool
+key_is_reserved(const text *key)
+{
+	return reserved_prefix(key) != NULL;
 }
 
 Key

@@ -24,8 +24,8 @@
 typedef struct Key
 {
 	text	   *scope;			/* 0 to KEY_MAX_BYTES bytes */
-	text	   *key;			/* 1 to KEY_MAX_BYTES bytes, after one of the
-								 * prefixes above if it has one */
+	text	   *key;			/* 1 to KEY_MAX_BYTES bytes, after the
+								 * prefixes above if it has any */
 } Key;
 
 /*
@@ -55,9 +55,12 @@ extern Refusal *key_check_scope(text *scope, text **result);
 
 /*
  * Check a key to look up.  It is key_check(), but a key may begin with one of the
- * prefixes, and is then longer by that.
+ * prefixes, or with two, and is then longer by that.
  */
 extern Refusal *key_check_lookup(text *key, text *scope, Key *result);
+
+/* Does a key begin with one of the prefixes? */
+extern bool key_is_reserved(const text *key);
 
 /*
  * A key made of one of the prefixes and a client's key, in the same scope.  It is in

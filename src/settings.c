@@ -19,6 +19,7 @@
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
+#include "bytes.h"
 #include "compat.h"
 #include "settings.h"
 
@@ -110,6 +111,21 @@ settings_define(void)
 							NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("idempotency");
+}
+
+Declines
+setting_declines_of_call(const text *declines)
+{
+	if (declines == NULL)
+		return setting_declines;
+	for (const struct config_enum_entry *option = declines_options; option->name; option++)
+	{
+		if (bytes_equal_cstring(declines, option->name))
+			return option->val;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("declines must be \"raise\" or \"record\"")));
 }
 
 text *

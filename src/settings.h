@@ -38,6 +38,14 @@ extern int	setting_naptime;	/* idempotency.naptime, in seconds */
 extern void settings_define(void);
 
 /*
+ * What an argument "declines" asks for: "raise" or "record".  NULL means the setting
+ * idempotency.declines.
+ *
+ * Errors: 22023 if it is another word.
+ */
+extern Declines setting_declines_of_call(const text *declines);
+
+/*
  * A setting's value as text, in the current memory context.  name: the setting's,
  * for the message.
  *

@@ -40,6 +40,7 @@ static Numeric limit = NULL;
 #define SHORT_WEIGHT_NEGATIVE	0x0040
 #define SHORT_WEIGHT_MASK		0x003F	/* the first digit's power of 10,000 */
 
+static Refusal *check(Numeric amount, bool or_zero);
 static int	read_header(Datum amount, uint16 *header);
 static bool is_plain(Datum amount);
 static Numeric set_decimals(Numeric amount, int n);
@@ -47,6 +48,29 @@ static Numeric set_decimals(Numeric amount, int n);
 Refusal *
 money_check(Numeric amount)
 {
+	return check(amount, false);
+}
+
+Refusal *
+money_check_or_zero(Numeric amount)
+{
+	return check(amount, true);
+}
+
+bool
+money_is_all_that_is_left(Numeric amount)
+{
+	return numeric_is_inf(amount) && money_compare(amount, money_zero(0)) > 0;
+}
+
+/*
+ * Check an amount for money_check() and money_check_or_zero().
+ */
+static Refusal *
+check(Numeric amount, bool or_zero)
+{
+	int			order;
+
 	if (amount == NULL)
 		return refusal_make(ERRCODE_NULL_VALUE_NOT_ALLOWED,
 							"amount must not be null", NULL, NULL);
@@ -55,9 +79,11 @@ money_check(Numeric amount)
 	if (numeric_is_nan(amount) || numeric_is_inf(amount))
 		return refusal_make(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
 							"amount must be a finite number", NULL, NULL);
-	if (money_compare(amount, money_zero(0)) <= 0)
+	order = money_compare(amount, money_zero(0));
+	if (order < 0 || (order == 0 && !or_zero))
 		return refusal_make(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
-							"amount must be greater than zero", NULL, NULL);
+							or_zero ? "amount must not be negative" : "amount must be greater than zero",
+							NULL, NULL);
 
 	if (limit == NULL)
 	{

@@ -25,6 +25,12 @@
  */
 extern Refusal *money_check(Numeric amount);
 
+/* The same, but zero is allowed. */
+extern Refusal *money_check_or_zero(Numeric amount);
+
+/* Is it Infinity, which asks for all that is left?  amount: not NULL. */
+extern bool money_is_all_that_is_left(Numeric amount);
+
 /*
  * Give an amount as many decimals as its currency has: 50 USD is 50.00.  Zeros at
  * the end are cut off.  An amount is never rounded.

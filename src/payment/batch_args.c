@@ -135,7 +135,7 @@ check_item(Batch *batch, BatchItem *item, text *key, text *scope)
 	Refusal    *refusal = key_check(key, scope, &item->key);
 
 	if (refusal == NULL)
-		refusal = money_check(item->amount);
+		refusal = money_check_or_zero(item->amount);
 	if (refusal == NULL)
 		batch->sorted[batch->nsorted++] = item;
 	else

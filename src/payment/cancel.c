@@ -13,11 +13,17 @@
  *
  * If the key was used, what its operation did is undone.  A hold is voided; a
  * capture or a pay is refunded.  A refund belongs to the payment, not to one of its
- * captures.  So at most what the payment has left is refunded.
+ * captures.  So at most what the payment has left is refunded.  Of an increase, the
+ * amount is released; the time that it has added stays.
+ *
+ * A refund is cancelled if it has reached nobody: the bank has sent it back, since
+ * the account is closed, say.  That is a reversal.  The money can be refunded again,
+ * in another way.
  *
  * What undoes it is an operation like any other, under a key of its own.  That key
  * is made from the one that is cancelled.  So the next cancellation of the same key
- * finds the operation, and replays it.
+ * finds the operation, and replays it.  If it is a refund, it can be cancelled by that
+ * key.
  *
  * A cancellation claims the key, as every use of a key does.  So it waits for a
  * request that is in flight, or raises ID409, and a later request finds the key
@@ -53,6 +59,7 @@ static Datum undo(FunctionCallInfo fcinfo, Store *store, const Key *own_key,
 static void undoing_operation(Operation *op, const Operation *newest,
 							  const Operation *original, Claim *claim,
 							  const Key *own_key);
+static Numeric at_most(const Operation *op, Numeric left);
 pg_noreturn static void cannot_cancel_captured(Claim *claim, const Operation *newest,
 											   const Operation *original);
 pg_noreturn static void cannot_cancel(const Operation *original);
@@ -67,8 +74,8 @@ pg_noreturn static void cannot_cancel(const Operation *original);
  * - The key was never used: of the row that keeps it from being used.
  * - The operation was declined: of that operation.
  *
- * Errors: those of key_check(), claim_find(), claim_take_with_payment(),
- * operation_follow() and store_insert(); ID403 if the operation or the payment is
+ * Errors: those of key_check() and key_check_lookup(), claim_find(),
+ * claim_take_with_payment(), operation_follow() and store_insert(); ID403 if the operation or the payment is
  * another role's; ID412 if the operation cannot be undone; ID404 if the payment's
  * rows were deleted by hand; 55000 of receipt_make().
  */
@@ -82,7 +89,7 @@ idem_cancel(PG_FUNCTION_ARGS)
 	Operation	op;
 	Datum		receipt;
 
-	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(1), &key));
+	refusal_raise(key_check_lookup(ARG_TEXT(0), ARG_TEXT(1), &key));
 	own_key = key_with_prefix(KEY_CANCEL_PREFIX, &key);
 
 	store_open(&store, TABLE_OPERATION);
@@ -91,6 +98,11 @@ idem_cancel(PG_FUNCTION_ARGS)
 		receipt = replay(fcinfo, &claim);
 	else if (take_unused(&claim, &store, &key))
 	{
+		if (key_is_reserved(key.key))	/* not a client's key */
+		{
+			claim_withdraw(&claim);
+			refusal_raise(key_check(key.key, key.scope, &key));
+		}
 		operation_make_cancelled(&op, &key);
 		claim_insert(&claim, op.values, op.nulls);
 		claim_release(&claim);
@@ -186,15 +198,23 @@ undoing_operation(Operation *op, const Operation *newest,
 		case OPERATION_PAY:
 		case OPERATION_CAPTURE:
 			args.kind = OPERATION_REFUND;
+			args.amount = at_most(original, operation_refundable(newest));
+			break;
+
+		case OPERATION_INCREASE:
+			args.kind = OPERATION_VOID;
+			args.amount = at_most(original, operation_capturable(newest));
+			break;
+
+		case OPERATION_REFUND:
+			args.kind = OPERATION_REVERSAL;
 			args.amount = operation_numeric(original, amount);
-			if (money_compare(args.amount, operation_refundable(newest)) > 0)
-				args.amount = operation_refundable(newest);
 			break;
 
 		case OPERATION_VOID:
-		case OPERATION_REFUND:
-		case OPERATION_EXPIRE:	/* this and the next: written by hand */
-		case OPERATION_UNKNOWN:
+		case OPERATION_REVERSAL:
+		case OPERATION_EXPIRE:
+		case OPERATION_UNKNOWN: /* written by hand */
 			cannot_cancel(original);
 
 		case OPERATION_CANCEL:
@@ -207,6 +227,17 @@ undoing_operation(Operation *op, const Operation *newest,
 	if (refusal)				/* the hold was voided, or has expired */
 		operation_set(op, amount, operation_zero(op));
 	operation_assert_valid(op, newest);
+}
+
+/*
+ * The amount of an operation, but at most what is left.
+ */
+static Numeric
+at_most(const Operation *op, Numeric left)
+{
+	Numeric		amount = operation_numeric(op, amount);
+
+	return money_compare(amount, left) > 0 ? left : amount;
 }
 
 /*
@@ -243,11 +274,11 @@ cannot_cancel(const Operation *original)
 				(errcode(ERRCODE_IDEM_STATE),
 				 errmsg("cannot cancel a void"),
 				 errdetail("A hold that was released cannot be restored.")));
-	if (operation_is(original, OPERATION_REFUND))
+	if (operation_is(original, OPERATION_REVERSAL))
 		ereport(ERROR,
 				(errcode(ERRCODE_IDEM_STATE),
-				 errmsg("cannot cancel a refund"),
-				 errdetail("Money that was refunded cannot be taken back.")));
+				 errmsg("cannot cancel a reversal"),
+				 errhint("Use idem_refund() to refund the money again.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_STATE),
 			 errmsg("cannot cancel an operation of kind \"%s\"",

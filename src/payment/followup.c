@@ -3,24 +3,35 @@
  * followup.c
  *		The functions that continue a payment.
  *
- * idem_capture(key, payment_id, amount, final, reference, metadata, scope)
- * idem_void(key, payment_id, reference, metadata, scope)
- * idem_refund(key, payment_id, amount, reference, metadata, scope)
+ * idem_increase(key, payment_id, amount, expires_in, reference, metadata, scope,
+ *			currency, declines)
+ * idem_capture(key, payment_id, amount, final, reference, metadata, scope,
+ *			currency, declines)
+ * idem_void(key, payment_id, reference, metadata, scope, currency, declines)
+ * idem_refund(key, payment_id, amount, reference, metadata, scope, currency,
+ *			declines)
  *
  * The steps are those of payment.c.  Once the key is ours, the payment is claimed,
  * too (claim.c).  state.c says what the payment's state allows.  If the state
- * forbids the operation, the setting idempotency.declines decides: the refusal is
- * raised, or a declined operation is stored.
+ * forbids the operation, the argument declines decides: the refusal is raised, or a
+ * declined operation is stored.
+ *
+ * An amount is never left to a null.  The default is Infinity, all that is left, or
+ * zero.  So an amount that was lost on its way here moves nothing.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
+
+#include "bytes.h"
 #include "call.h"
 #include "claim/claim.h"
 #include "errors.h"
 #include "json_arg.h"
 #include "key.h"
+#include "money/currency.h"
 #include "money/money.h"
 #include "payment/operation.h"
 #include "payment/payment.h"
@@ -29,25 +40,58 @@
 #include "settings.h"
 #include "table/store.h"
 
+PG_FUNCTION_INFO_V1(idem_increase);
 PG_FUNCTION_INFO_V1(idem_capture);
 PG_FUNCTION_INFO_V1(idem_void);
 PG_FUNCTION_INFO_V1(idem_refund);
 
 static Datum follow(FunctionCallInfo fcinfo, text *key, text *scope,
-					OperationArgs *args, const char *command);
+					OperationArgs *args, text *declines, const char *command);
+static Refusal *check_amount(OperationArgs *args);
 static void next_operation(Operation *op, Claim *claim, const Key *key,
-						   OperationArgs *args);
+						   OperationArgs *args, Declines declines);
+static Refusal *check_against_payment(const Operation *newest, OperationArgs *args);
+
+/*
+ * idem_increase: raise a hold, let it expire later, or both.
+ *
+ * key, payment_id: not NULL.  amount: by how much the hold is raised, in the major
+ * unit of the payment's currency; not NULL.  Zero leaves it as it is, if expires_in
+ * is not NULL.  expires_in: how long from now until the hold expires; NULL leaves
+ * that as it is.  reference, metadata: may be NULL.  scope: NULL means the setting
+ * idempotency.scope.  currency: if not NULL, it must be the payment's.  declines:
+ * NULL means the setting idempotency.declines.
+ *
+ * Result: the receipt.
+ *
+ * Errors: those of follow(); those of call_duration() for expires_in.
+ */
+Datum
+idem_increase(PG_FUNCTION_ARGS)
+{
+	OperationArgs args = {
+		.kind = OPERATION_INCREASE,
+		.payment_id = ARG_UUID(1),
+		.amount = ARG_NUMERIC(2),
+		.expires_in = ARG_IS_NULL(3) ? 0 : call_duration(ARG_INTERVAL(3), "expires_in"),
+		.reference = ARG_TEXT(4),
+		.metadata = json_arg_jsonb(fcinfo, 5, "metadata"),
+		.currency = ARG_TEXT(7),
+	};
+
+	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(6), &args, ARG_TEXT(8), "idem_increase()");
+}
 
 /*
  * idem_capture: capture all or part of a hold.
  *
- * key, payment_id: not NULL.  amount: in the major unit of the payment's currency;
- * NULL means all that is left.  final: NULL or true releases the rest.  reference,
- * metadata: may be NULL.  scope: NULL means the setting idempotency.scope.
+ * amount: in the major unit of the payment's currency, not NULL; Infinity means all
+ * that is left.  final: not NULL; true releases the rest.  The other arguments are
+ * those of idem_increase.
  *
  * Result: the receipt.
  *
- * Errors: those of follow().
+ * Errors: those of follow(); 22004 if final is NULL.
  */
 Datum
 idem_capture(PG_FUNCTION_ARGS)
@@ -56,12 +100,14 @@ idem_capture(PG_FUNCTION_ARGS)
 		.kind = OPERATION_CAPTURE,
 		.payment_id = ARG_UUID(1),
 		.amount = ARG_NUMERIC(2),
-		.final = ARG_IS_NULL(3) ? true : PG_GETARG_BOOL(3),
 		.reference = ARG_TEXT(4),
 		.metadata = json_arg_jsonb(fcinfo, 5, "metadata"),
+		.currency = ARG_TEXT(7),
 	};
 
-	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(6), &args, "idem_capture()");
+	call_not_null(ARG_IS_NULL(3), "final");
+	args.final = PG_GETARG_BOOL(3);
+	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(6), &args, ARG_TEXT(8), "idem_capture()");
 }
 
 /*
@@ -81,16 +127,16 @@ idem_void(PG_FUNCTION_ARGS)
 		.payment_id = ARG_UUID(1),
 		.reference = ARG_TEXT(2),
 		.metadata = json_arg_jsonb(fcinfo, 3, "metadata"),
+		.currency = ARG_TEXT(5),
 	};
 
-	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(4), &args, "idem_void()");
+	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(4), &args, ARG_TEXT(6), "idem_void()");
 }
 
 /*
  * idem_refund: refund all or part of what was captured.
  *
- * amount: in the major unit of the payment's currency; NULL means all that is left.
- * The other arguments are those of idem_capture.
+ * The arguments are those of idem_capture, without final.
  *
  * Result: the receipt.
  *
@@ -105,25 +151,27 @@ idem_refund(PG_FUNCTION_ARGS)
 		.amount = ARG_NUMERIC(2),
 		.reference = ARG_TEXT(3),
 		.metadata = json_arg_jsonb(fcinfo, 4, "metadata"),
+		.currency = ARG_TEXT(6),
 	};
 
-	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(5), &args, "idem_refund()");
+	return follow(fcinfo, ARG_TEXT(0), ARG_TEXT(5), &args, ARG_TEXT(7), "idem_refund()");
 }
 
 /*
  * Continue a payment, or replay the operation that is stored under the key.
  * Returns the receipt.
  *
- * Errors: those of key_check(), money_check(), money_set_decimals(), claim_find(),
- * claim_take_with_payment(), operation_follow() and store_insert(); 22004 if
- * payment_id is NULL; ID404 if there is no such payment; ID403 if it is another
- * role's; ID412 of state_apply(), unless it is recorded; ID403 and ID422 of a
- * replay; 55000 of receipt_make().
+ * Errors: those of key_check(), check_amount(), setting_declines_of_call(),
+ * claim_find(), claim_take_with_payment(), operation_follow() and store_insert();
+ * 22004 if payment_id is NULL; ID404 if there is no such payment; ID403 if it is
+ * another role's; those of check_against_payment(); ID412 of state_apply(), unless it
+ * is recorded; ID403 and ID422 of a replay; 55000 of receipt_make().
  */
 static Datum
 follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
-	   OperationArgs *args, const char *command)
+	   OperationArgs *args, text *declines_arg, const char *command)
 {
+	Declines	declines;
 	Key			key;
 	Store		store;
 	Claim		claim;
@@ -131,8 +179,9 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 
 	refusal_raise(key_check(key_arg, scope_arg, &key));
 	call_not_null(args->payment_id == NULL, "payment_id");
-	if (args->amount)
-		refusal_raise(money_check(args->amount));
+	if (args->kind != OPERATION_VOID)
+		refusal_raise(check_amount(args));
+	declines = setting_declines_of_call(declines_arg);
 
 	store_open(&store, TABLE_OPERATION);
 	claim_init(&claim, &store, &key);
@@ -141,7 +190,7 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	{
 		Operation	op;
 
-		next_operation(&op, &claim, &key, args);
+		next_operation(&op, &claim, &key, args, declines);
 		claim_insert(&claim, op.values, op.nulls);
 		claim_release(&claim);
 		receipt = receipt_make(fcinfo, &op, false);
@@ -154,10 +203,38 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 }
 
 /*
+ * Check an amount, as far as that does not depend on the payment.  Infinity becomes
+ * NULL, all that is left, where there is something left.
+ *
+ * Refusals: those of money_check(); 22023 if an increase asks for nothing.
+ */
+static Refusal *
+check_amount(OperationArgs *args)
+{
+	if (args->kind == OPERATION_INCREASE)
+	{
+		Refusal    *refusal = money_check_or_zero(args->amount);
+
+		if (refusal == NULL && args->expires_in == 0 && money_is_zero(args->amount))
+			return refusal_make(ERRCODE_INVALID_PARAMETER_VALUE,
+								"amount must be greater than zero if expires_in is null",
+								NULL, NULL);
+		return refusal;
+	}
+	if (args->amount && money_is_all_that_is_left(args->amount))
+	{
+		args->amount = NULL;
+		return NULL;
+	}
+	return money_check(args->amount);
+}
+
+/*
  * Make the operation to be stored.  The key and the payment are claimed.
  */
 static void
-next_operation(Operation *op, Claim *claim, const Key *key, OperationArgs *args)
+next_operation(Operation *op, Claim *claim, const Key *key, OperationArgs *args,
+			   Declines declines)
 {
 	Operation	newest;
 	Refusal    *refusal;
@@ -172,15 +249,11 @@ next_operation(Operation *op, Claim *claim, const Key *key, OperationArgs *args)
 	if (operation_is(&newest, OPERATION_CANCEL))
 		payment_not_found(args->payment_id, key->scope);
 
-	/* the payment's decimals: those of its currency may have changed since */
-	if (args->amount)
-		refusal_raise(money_set_decimals(&args->amount,
-										 operation_currency(&newest),
-										 money_decimals(operation_numeric(&newest, authorized))));
+	refusal_raise(check_against_payment(&newest, args));
 
 	operation_follow(op, &newest, key, args);
 	refusal = state_apply(op, args);
-	if (refusal && setting_declines == DECLINES_RAISE)
+	if (refusal && declines == DECLINES_RAISE)
 	{
 		claim_predicate_lock_payment(claim, key->scope, args->payment_id);
 		refusal_raise(refusal);
@@ -188,4 +261,33 @@ next_operation(Operation *op, Claim *claim, const Key *key, OperationArgs *args)
 	if (refusal)
 		operation_decline(op, refusal);
 	operation_assert_valid(op, &newest);
+}
+
+/*
+ * Check what is asked for against the payment.  The amount gets the payment's
+ * decimals: those of its currency may have changed since.
+ *
+ * Refusals: 22023 if a currency is named and is not the payment's; 22003 if the
+ * amount has more decimals, or makes the total too large.
+ */
+static Refusal *
+check_against_payment(const Operation *newest, OperationArgs *args)
+{
+	text	   *currency = operation_currency(newest);
+	Refusal    *refusal;
+
+	if (args->currency && !bytes_equal(args->currency, currency))
+		return refusal_make(ERRCODE_INVALID_PARAMETER_VALUE,
+							"currency is not that of the payment",
+							psprintf("The request is in \"%s\", but the payment is in \"%s\".",
+									 text_to_cstring(currency_clip(args->currency)),
+									 text_to_cstring(currency)),
+							NULL);
+	if (args->amount == NULL)
+		return NULL;
+	refusal = money_set_decimals(&args->amount, currency,
+								 money_decimals(operation_numeric(newest, authorized)));
+	if (refusal == NULL && args->kind == OPERATION_INCREASE)
+		refusal = money_check(money_add(operation_numeric(newest, authorized), args->amount));
+	return refusal;
 }

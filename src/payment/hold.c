@@ -136,21 +136,23 @@ hold_add(const Operation *op)
 /*
  * idem_expire: release what expired authorizations still hold.
  *
- * max_holds: how many to look at, at most, above zero; NULL means 1000.
+ * max_holds: how many to look at, at most; not NULL, and above zero.
  *
  * Result: how many holds it has looked at.  Each was released, put off, or had
  * nothing left.  If releases raised an error, a warning has their number and the
  * error of the first.
  *
- * Errors: 22023 if max_holds is not above zero; 25000 in a parallel operation;
+ * Errors: 22004 if max_holds is NULL; 22023 if it is not above zero; 25000 in a parallel operation;
  * 25006 in a read-only transaction or on a standby; 40001 at REPEATABLE READ and SERIALIZABLE; 55P03, 40P01 and
  * 57014 from waiting; those of catalog_open().
  */
 Datum
 idem_expire(PG_FUNCTION_ARGS)
 {
-	int			most = ARG_IS_NULL(0) ? 1000 : PG_GETARG_INT32(0);
+	int			most;
 
+	call_not_null(ARG_IS_NULL(0), "max_holds");
+	most = PG_GETARG_INT32(0);
 	if (most <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -180,10 +180,10 @@ idem_history(PG_FUNCTION_ARGS)
 }
 
 /*
- * idempotency.payment_status(authorized, captured, released, refunded, expires_at,
- * expired, at): the status, at this time, of a payment with these totals.
+ * idempotency.payment_status(kind, authorized, captured, released, refunded,
+ * expires_at, expired, at): the status, at this time, of a payment with these totals.
  *
- * expires_at, expired: may be NULL.  If another argument is NULL, the result is
+ * kind: of its newest operation.  expires_at, expired: may be NULL.  If another argument is NULL, the result is
  * NULL.
  */
 Datum
@@ -192,23 +192,23 @@ idem_payment_status(PG_FUNCTION_ARGS)
 	Operation	op;
 	PaymentState state;
 
-	for (int i = 0; i < 7; i++)
+	for (int i = 0; i < 8; i++)
 	{
-		if (ARG_IS_NULL(i) && i != 4 && i != 5)
+		if (ARG_IS_NULL(i) && i != 5 && i != 6)
 			PG_RETURN_NULL();
 	}
 	memset(op.nulls, true, sizeof(op.nulls));
-	operation_set(&op, kind, CStringGetTextDatum(operation_kind_name(OPERATION_PAY)));
-	operation_set(&op, authorized, PG_GETARG_DATUM(0));
-	operation_set(&op, captured, PG_GETARG_DATUM(1));
-	operation_set(&op, released, PG_GETARG_DATUM(2));
-	operation_set(&op, refunded, PG_GETARG_DATUM(3));
-	if (!ARG_IS_NULL(4))
-		operation_set(&op, expires_at, PG_GETARG_DATUM(4));
+	operation_set(&op, kind, PointerGetDatum(PG_GETARG_TEXT_PP(0)));
+	operation_set(&op, authorized, PG_GETARG_DATUM(1));
+	operation_set(&op, captured, PG_GETARG_DATUM(2));
+	operation_set(&op, released, PG_GETARG_DATUM(3));
+	operation_set(&op, refunded, PG_GETARG_DATUM(4));
 	if (!ARG_IS_NULL(5))
-		operation_set(&op, expired, PG_GETARG_DATUM(5));
+		operation_set(&op, expires_at, PG_GETARG_DATUM(5));
+	if (!ARG_IS_NULL(6))
+		operation_set(&op, expired, PG_GETARG_DATUM(6));
 
-	state = operation_payment_state(&op, PG_GETARG_TIMESTAMPTZ(6));
+	state = operation_payment_state(&op, PG_GETARG_TIMESTAMPTZ(7));
 	PG_RETURN_TEXT_P(cstring_to_text(payment_status_name(state.status)));
 }
 

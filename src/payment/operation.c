@@ -24,6 +24,9 @@
  *							it has been released or not
  *		authorized			nothing is captured yet
  *
+ * A payment of zero, for an order that is free, has succeeded from the start.  It is
+ * refunded once its pay is cancelled, which makes a refund of zero.
+ *
  * A declined operation changes nothing.  Its row repeats the totals, and its
  * receipt has the status "declined".  A key that was cancelled before it was used
  * has a row in a payment of its own.  All totals of that payment are zero, and its
@@ -54,6 +57,8 @@ static const char *const operation_kind_names[] = {
 	[OPERATION_CAPTURE] = "capture",
 	[OPERATION_VOID] = "void",
 	[OPERATION_REFUND] = "refund",
+	[OPERATION_INCREASE] = "increase",
+	[OPERATION_REVERSAL] = "reversal",
 	[OPERATION_CANCEL] = "cancel",
 	[OPERATION_EXPIRE] = "expire",
 };
@@ -80,6 +85,7 @@ static Datum capturable(const Operation *op);
 static Datum refundable(const Operation *op);
 static Datum owner_or_role(const Operation *op);
 static bool same_text(const Operation *op, int column, const text *asked);
+static Refusal *check_expires_in(const Operation *op, int64 asked);
 static bool same_metadata(const Operation *op, Jsonb *asked);
 static char *duration_text(int64 us);
 
@@ -292,6 +298,7 @@ Refusal *
 operation_check_args(const Operation *op, const OperationArgs *args)
 {
 	bool		whole = DatumGetBool(operation_value(op, whole));
+	Refusal    *refusal;
 
 	if (operation_is(op, OPERATION_CANCEL))
 		return NULL;
@@ -311,8 +318,8 @@ operation_check_args(const Operation *op, const OperationArgs *args)
 	if (whole != (args->amount == NULL) ||
 		(!whole && !money_stored_equal(operation_value(op, amount), NumericGetDatum(args->amount))))
 		return refusal_different("amount",
-								 whole ? "null" : money_digits(operation_numeric(op, amount)),
-								 args->amount ? money_digits(args->amount) : "null");
+								 whole ? "Infinity" : money_digits(operation_numeric(op, amount)),
+								 args->amount ? money_digits(args->amount) : "Infinity");
 
 	if (args->currency &&
 		!same_text(op, Anum_operation_currency, args->currency))
@@ -325,13 +332,9 @@ operation_check_args(const Operation *op, const OperationArgs *args)
 		return refusal_different("final", args->final ? "false" : "true",
 								 args->final ? "true" : "false");
 
-	if (args->expires_in != 0 && !operation_is_null(op, expires_at) &&
-		DatumGetTimestampTz(operation_value(op, expires_at)) !=
-		DatumGetTimestampTz(operation_value(op, created_at)) + args->expires_in)
-		return refusal_different("expires_in",
-								 duration_text(DatumGetTimestampTz(operation_value(op, expires_at)) -
-											   DatumGetTimestampTz(operation_value(op, created_at))),
-								 duration_text(args->expires_in));
+	refusal = check_expires_in(op, args->expires_in);
+	if (refusal)
+		return refusal;
 
 	/* free text may be personal, and messages are logged: name it, no more */
 	if (args->payment_id == NULL)
@@ -373,6 +376,8 @@ operation_payment_state(const Operation *op, TimestampTz at)
 
 	if (operation_is(op, OPERATION_CANCEL))
 		state.status = PAYMENT_CANCELLED;
+	else if (money_stored_is_zero(operation_value(op, authorized)))
+		state.status = operation_is(op, OPERATION_REFUND) ? PAYMENT_REFUNDED : PAYMENT_SUCCEEDED;
 	else if (!money_stored_is_zero(operation_value(op, refunded)))
 		state.status = to_capture || !money_stored_is_zero(state.refundable)
 			? PAYMENT_PARTIALLY_REFUNDED : PAYMENT_REFUNDED;
@@ -452,6 +457,8 @@ set_args(Operation *op, const OperationArgs *args)
 	operation_set(op, amount, args->amount ? NumericGetDatum(args->amount) : operation_zero(op));
 	if (args->kind == OPERATION_CAPTURE)
 		operation_set(op, final, BoolGetDatum(args->final));
+	if (args->kind == OPERATION_INCREASE)
+		operation_set(op, prolonged, BoolGetDatum(args->expires_in != 0));
 	operation_set_text(op, Anum_operation_reference, args->reference);
 	if (args->metadata)
 		operation_set(op, metadata, JsonbPGetDatum(args->metadata));
@@ -507,6 +514,31 @@ same_text(const Operation *op, int column, const text *asked)
 	return bytes_equal(operation_column_is_null(op, column) ? NULL
 					   : DatumGetTextPP(operation_column(op, column)),
 					   asked);
+}
+
+/*
+ * Did an authorization or an increase ask for this time until the hold expires?  0:
+ * it asks for none.  A declined increase has left the expiry as it was, so only
+ * whether it asked for a time is known.
+ *
+ * Refusal: ID422.
+ */
+static Refusal *
+check_expires_in(const Operation *op, int64 asked)
+{
+	bool		given = operation_is(op, OPERATION_INCREASE)
+		? !operation_is_null(op, prolonged) && DatumGetBool(operation_value(op, prolonged))
+		: operation_is(op, OPERATION_AUTHORIZE);
+	int64		stored = 0;
+
+	if (given && !operation_is_null(op, expires_at))
+		stored = DatumGetTimestampTz(operation_value(op, expires_at)) -
+			DatumGetTimestampTz(operation_value(op, created_at));
+	if (given && asked != 0 && operation_is_declined(op))
+		return NULL;
+	return stored == asked ? NULL
+		: refusal_different("expires_in", stored ? duration_text(stored) : "null",
+							asked ? duration_text(asked) : "null");
 }
 
 /*

@@ -78,6 +78,8 @@ typedef enum OperationKind
 	OPERATION_CAPTURE,
 	OPERATION_VOID,
 	OPERATION_REFUND,
+	OPERATION_INCREASE,			/* of a hold: its amount, its time or both */
+	OPERATION_REVERSAL,			/* a refund reached nobody, and is undone */
 	OPERATION_CANCEL,			/* a key was cancelled unused */
 	OPERATION_EXPIRE			/* an expired hold was released */
 } OperationKind;
@@ -114,11 +116,12 @@ typedef struct OperationArgs
 	const pg_uuid_t *payment_id;	/* NULL if it starts a payment */
 	Numeric		amount;			/* in the currency's major unit; NULL: all
 								 * that is left */
-	text	   *currency;		/* NULL: the payment's */
+	text	   *currency;		/* NULL: the payment's, whichever that is */
 	bool		default_currency;	/* is it that of the setting? */
 	bool		final;			/* of a capture: release what it leaves */
-	int64		expires_in;		/* of an authorization, in microseconds;
-								 * otherwise 0 */
+	int64		expires_in;		/* of an authorization or an increase, in
+								 * microseconds; otherwise 0.  An increase
+								 * with 0 leaves the expiry as it is */
 	text	   *from_account;	/* this and the next three may be NULL */
 	text	   *to_account;
 	text	   *reference;

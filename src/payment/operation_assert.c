@@ -44,6 +44,7 @@ is_valid(const Operation *op)
 		operation_is_null(op, message) == declined ||
 		operation_is_null(op, currency) != operation_is(op, OPERATION_CANCEL) ||
 		operation_is_null(op, final) == operation_is(op, OPERATION_CAPTURE) ||
+		operation_is_null(op, prolonged) == operation_is(op, OPERATION_INCREASE) ||
 		(operation_expiry_is_stored(op) && operation_is_null(op, expires_at)) ||
 		!totals_are_valid(op))
 		return false;
@@ -56,11 +57,13 @@ is_valid(const Operation *op)
 
 		case OPERATION_AUTHORIZE:
 		case OPERATION_EXPIRE:
+		case OPERATION_REVERSAL:
 			return !declined;
 
 		case OPERATION_CAPTURE:
 		case OPERATION_VOID:
 		case OPERATION_REFUND:
+		case OPERATION_INCREASE:
 			return true;
 
 		case OPERATION_UNKNOWN:
@@ -96,13 +99,14 @@ totals_are_valid(const Operation *op)
 }
 
 /*
- * Is it the next operation of the same payment?  The totals never get less, and a
- * declined operation changes none of them.
+ * Is it the next operation of the same payment?  The totals never get less, except
+ * what is refunded by a reversal.  A declined operation changes none of them.
  */
 static bool
 may_follow(const Operation *op, const Operation *newest)
 {
 	static const int totals[] = {
+		Anum_operation_authorized,
 		Anum_operation_captured,
 		Anum_operation_released,
 		Anum_operation_refunded,
@@ -119,6 +123,8 @@ may_follow(const Operation *op, const Operation *newest)
 		int			change = money_compare(DatumGetNumeric(operation_column(op, totals[i])),
 										   DatumGetNumeric(operation_column(newest, totals[i])));
 
+		if (totals[i] == Anum_operation_refunded && operation_is(op, OPERATION_REVERSAL))
+			change = -change;
 		if (change < 0 || (change > 0 && operation_is_declined(op)))
 			return false;
 	}

@@ -41,13 +41,15 @@
 PG_FUNCTION_INFO_V1(idem_pay);
 PG_FUNCTION_INFO_V1(idem_authorize);
 
+static Refusal *check_amount(const OperationArgs *args);
 static Datum start_payment(FunctionCallInfo fcinfo, text *key, text *scope,
 						   OperationArgs *args, const char *command);
 
 /*
  * idem_pay: authorize and capture an amount in one step.
  *
- * key: not NULL.  amount: in the currency's major unit, not NULL.  currency: NULL
+ * key: not NULL.  amount: in the currency's major unit, not NULL; zero for an order
+ * that is free.  currency: NULL
  * means the setting idempotency.currency.  from_account, to_account: must be NULL.
  * reference, metadata: may be NULL.  scope: NULL means the setting
  * idempotency.scope.
@@ -78,12 +80,13 @@ idem_pay(PG_FUNCTION_ARGS)
 /*
  * idem_authorize: hold an amount, to be captured later.
  *
- * expires_in: for how long; NULL means 7 days.  The other arguments are those of
- * idem_pay.
+ * amount: above zero.  expires_in: for how long, not NULL.  The other arguments are
+ * those of idem_pay.
  *
  * Result: the receipt.
  *
- * Errors: those of idem_pay; those of call_duration() for expires_in.
+ * Errors: those of idem_pay; 22004 if expires_in is NULL, and those of
+ * call_duration().
  */
 Datum
 idem_authorize(PG_FUNCTION_ARGS)
@@ -95,7 +98,7 @@ idem_authorize(PG_FUNCTION_ARGS)
 		.default_currency = ARG_IS_NULL(2),
 		.from_account = ARG_TEXT(3),
 		.to_account = ARG_TEXT(4),
-		.expires_in = ARG_IS_NULL(5) ? 7 * USECS_PER_DAY : call_duration(PG_GETARG_INTERVAL_P(5), "expires_in"),
+		.expires_in = call_duration(ARG_INTERVAL(5), "expires_in"),
 		.reference = ARG_TEXT(6),
 		.metadata = json_arg_jsonb(fcinfo, 7, "metadata"),
 	};
@@ -131,6 +134,23 @@ payment_not_found(const pg_uuid_t *payment_id, const text *scope)
 }
 
 /*
+ * Check the amount of a new payment, as far as that does not depend on the currency.
+ * An order that is free is paid, but nothing is held for it.
+ */
+static Refusal *
+check_amount(const OperationArgs *args)
+{
+	Refusal    *refusal;
+
+	if (args->kind == OPERATION_PAY)
+		return money_check_or_zero(args->amount);
+	refusal = money_check(args->amount);
+	if (refusal && args->amount && money_is_zero(args->amount))
+		refusal->hint = "Use idem_pay() for an order that is free. It needs no hold.";
+	return refusal;
+}
+
+/*
  * Start a payment, or replay the operation that is stored under the key.  Returns
  * the receipt.
  */
@@ -144,7 +164,7 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	Datum		receipt;
 
 	refusal_raise(key_check(key_arg, scope_arg, &key));
-	refusal_raise(money_check(args->amount));
+	refusal_raise(check_amount(args));
 
 	store_open(&store, TABLE_OPERATION);
 	claim_init(&claim, &store, &key);

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * state.c
- *		What the state of a payment allows: the rules of capture, void,
- *		refund and expiry.
+ *		What the state of a payment allows: the rules of whatever goes on with
+ *		it.
  *
  * They keep  0 <= refunded <= captured  and  captured + released <= authorized.
  * A hold has expired if its expires_at is not after the operation's created_at.
@@ -21,8 +21,10 @@
 #include "payment/state.h"
 
 static Refusal *capture(Operation *op, Numeric amount, bool final);
-static Refusal *void_rest(Operation *op);
+static Refusal *void_hold(Operation *op, Numeric amount);
+static Refusal *increase(Operation *op, Numeric amount, int64 expires_in);
 static Refusal *refund(Operation *op, Numeric amount);
+static Refusal *reverse(Operation *op, Numeric amount);
 static Refusal *expire(Operation *op);
 static Refusal *check_hold(const Operation *op, OperationKind kind);
 static Refusal *refuse_expired(const Operation *op, Numeric left,
@@ -45,10 +47,16 @@ state_apply(Operation *op, const OperationArgs *args)
 			return capture(op, args->amount, args->final);
 
 		case OPERATION_VOID:
-			return void_rest(op);
+			return void_hold(op, args->amount);
+
+		case OPERATION_INCREASE:
+			return increase(op, args->amount, args->expires_in);
 
 		case OPERATION_REFUND:
 			return refund(op, args->amount);
+
+		case OPERATION_REVERSAL:
+			return reverse(op, args->amount);
 
 		case OPERATION_EXPIRE:
 			return expire(op);
@@ -95,20 +103,51 @@ capture(Operation *op, Numeric amount, bool final)
 }
 
 /*
- * Release what is held and not captured, before the hold expires.
+ * Release an amount of what is held and not captured, or all of it (NULL), before
+ * the hold expires.  The amount is at most what is left.
  */
 static Refusal *
-void_rest(Operation *op)
+void_hold(Operation *op, Numeric amount)
 {
-	Numeric		left = operation_capturable(op);
 	Refusal    *refusal;
 
-	operation_set(op, amount, NumericGetDatum(left));
+	if (amount == NULL)
+	{
+		amount = operation_capturable(op);
+		operation_set(op, amount, NumericGetDatum(amount));
+	}
 	refusal = check_hold(op, OPERATION_VOID);
 	if (refusal)
 		return refusal;
 
-	add(op, released, left);
+	Assert(money_compare(amount, operation_capturable(op)) <= 0);
+	add(op, released, amount);
+	return NULL;
+}
+
+/*
+ * Raise a hold by an amount, which may be zero, and let it expire later: after
+ * expires_in, in microseconds, unless that is 0.  A hold never expires earlier.
+ */
+static Refusal *
+increase(Operation *op, Numeric amount, int64 expires_in)
+{
+	Refusal    *refusal = check_hold(op, OPERATION_INCREASE);
+	TimestampTz old;
+	TimestampTz new;
+
+	if (refusal)
+		return refusal;
+	old = DatumGetTimestampTz(operation_value(op, expires_at));
+	new = expires_in ? DatumGetTimestampTz(operation_value(op, created_at)) + expires_in : old;
+	if (new < old)
+		return refusal_make(ERRCODE_IDEM_STATE,
+							"hold expires later already",
+							psprintf("The hold expires at %s.", timestamptz_to_str(old)),
+							"An increase can only prolong a hold. Leave expires_in out to keep the time.");
+
+	add(op, authorized, amount);
+	operation_set(op, expires_at, TimestampTzGetDatum(new));
 	return NULL;
 }
 
@@ -147,6 +186,25 @@ refund(Operation *op, Numeric amount)
 }
 
 /*
+ * Take a refund back that reached nobody.
+ */
+static Refusal *
+reverse(Operation *op, Numeric amount)
+{
+	Numeric		refunded = operation_numeric(op, refunded);
+
+	if (money_compare(amount, refunded) > 0)	/* rows were changed by hand */
+		return refusal_make(ERRCODE_IDEM_STATE,
+							"amount is more than was refunded",
+							psprintf("The refund was %s, but %s is refunded.",
+									 money(op, amount), money(op, refunded)),
+							NULL);
+
+	operation_set(op, refunded, NumericGetDatum(money_subtract(refunded, amount)));
+	return NULL;
+}
+
+/*
  * Release what an expired hold still holds.
  */
 static Refusal *
@@ -165,8 +223,8 @@ expire(Operation *op)
 }
 
 /*
- * Refuse a capture or a void (kind) unless something is held, and the hold has not
- * expired.
+ * Refuse a capture, a void or an increase (kind) unless something is held, and the
+ * hold has not expired.
  */
 static Refusal *
 check_hold(const Operation *op, OperationKind kind)
@@ -184,7 +242,9 @@ check_hold(const Operation *op, OperationKind kind)
 		hint = "A capture releases the rest of the hold unless final is false.";
 	if (money_is_zero(left))
 		return refusal_make(ERRCODE_IDEM_STATE,
-							kind == OPERATION_VOID ? "nothing is left to void" : "nothing is left to capture",
+							kind == OPERATION_VOID ? "nothing is left to void"
+							: kind == OPERATION_INCREASE ? "no hold is left to increase"
+							: "nothing is left to capture",
 							psprintf("Of the %s authorized, %s was captured and %s was released.",
 									 money(op, operation_numeric(op, authorized)),
 									 money(op, operation_numeric(op, captured)),

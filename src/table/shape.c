@@ -44,6 +44,7 @@ static const ColumnShape operation_columns[Natts_operation] = {
 	NOT_NULL(operation, whole, BOOLOID),
 	NULLABLE(operation, final, BOOLOID),
 	NULLABLE(operation, expired, BOOLOID),
+	NULLABLE(operation, prolonged, BOOLOID),
 	NOT_NULL(operation, scope, TEXTOID),
 	NOT_NULL(operation, key, TEXTOID),
 	NOT_NULL(operation, kind, TEXTOID),

@@ -16,11 +16,12 @@ SELECT pg_temp.step($$idem_authorize(scope => 'shop-authorize', metadata => '{"c
 	expires_in => '60 minutes', currency => 'EUR', amount => 12.50, key => 'all')$$);
 SELECT reference, metadata, expires_at - created_at AS hold FROM idem_lookup('all', 'shop-authorize');
 
--- the defaults, and NULL for each of them
+-- the defaults, and NULL for each of them that has no default but null; a hold that was to have a time has one
 SELECT pg_temp.step($$idem_authorize('defaults', 5)$$);
-SELECT pg_temp.step($$idem_authorize('defaults', 5, NULL, NULL, NULL, NULL, NULL, NULL, NULL)$$);
+SELECT pg_temp.step($$idem_authorize('defaults', 5, NULL, NULL, NULL, '7 days', NULL, NULL, NULL)$$);
 SELECT pg_temp.step($$idem_authorize('defaults', 5, 'USD', expires_in => '7 days', scope => 'authorize')$$);
 SELECT pg_temp.step($$idem_authorize('defaults', 5, expires_in => '168:00')$$);
+SELECT pg_temp.step($$idem_authorize('defaults', 5, expires_in => NULL)$$);
 SET idempotency.currency = 'JPY';
 SELECT amount, currency FROM idem_authorize('default-jpy', 500);
 SELECT pg_temp.step($$idem_authorize('defaults', 5)$$);

@@ -6,7 +6,7 @@
 SELECT payment_id AS p FROM idem_pay('known', 50, reference => 'r') \gset
 SELECT item, key, outcome, payment_id = :'p' AS same, status, sqlstate, message, detail FROM idem_pay_batch(
 	ARRAY['b-z', 'b-a', 'known', 'b-a', 'b-a', '', NULL, 'bad', 'bad', 'bad', 'yen', 'known', 'no', E'ctl\n', 'idem_cancel:a', 'nan', 'null', 'deep'],
-	ARRAY[1, 2, 50, 2.00, 3, 1, 1, 0, 1.001, 5, 100, 51, 1, 1, 1, 'NaN', NULL, 1.5],
+	ARRAY[1, 2, 50, 2.00, 3, 1, 1, -1, 1.001, 5, 100, 51, 1, 1, 1, 'NaN', NULL, 1.5],
 	ARRAY[NULL, NULL, NULL, 'USD', NULL, NULL, NULL, NULL, NULL, 'USD', 'JPY', NULL, 'XYZ', NULL, NULL, NULL, NULL, 'JPY'],
 	ARRAY[NULL, NULL, 'r', NULL, NULL, NULL, NULL, NULL, NULL, 'ref', NULL, 'r', NULL, NULL, NULL, NULL, NULL, NULL]);
 SELECT key, seq, kind, status, amount, currency, reference, replayed FROM

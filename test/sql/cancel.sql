@@ -21,7 +21,7 @@ SELECT pg_temp.step($$idem_lookup('unused')$$);
 SELECT currency, reference, metadata, expires_at, sqlstate, message FROM idem_lookup('unused');
 SELECT count(*), sum(authorized) FROM idempotency.operation WHERE scope = 'cancel' AND key = 'unused';
 -- a malformed request still raises its error
-SELECT pg_temp.step($$idem_pay('unused', 0)$$);
+SELECT pg_temp.step($$idem_pay('unused', -1)$$);
 SELECT pg_temp.step($$idem_refund('unused', NULL)$$);
 -- a cancelled key has no row in the view of payments
 SELECT status, seq FROM idem_payment(pg_temp.p('unused'));
@@ -92,9 +92,42 @@ SELECT pg_temp.step($$idem_refund('parts-r', pg_temp.p('parts'), 40)$$);
 SELECT pg_temp.step($$idem_cancel('parts-3')$$);
 SELECT pg_temp.step($$idem_cancel('parts-2')$$);
 
--- a void and a refund cannot be undone
+-- a void cannot be undone
 SELECT pg_temp.step($$idem_cancel('voided-v')$$);
-SELECT pg_temp.step($$idem_cancel('part-r')$$);
+
+-- a refund that reached nobody is undone, once; then the money can be refunded in another way
+SELECT pg_temp.step($$idem_pay('failed', 100, 'EUR')$$);
+SELECT pg_temp.step($$idem_refund('failed-r1', pg_temp.p('failed'), 100)$$);
+SELECT pg_temp.step($$idem_cancel('failed-r1')$$);
+SELECT pg_temp.step($$idem_cancel('failed-r1')$$);
+SELECT key FROM idem_cancel('failed-r1');
+SELECT pg_temp.step($$idem_refund('failed-r2', pg_temp.p('failed'))$$);
+SELECT pg_temp.step($$idem_cancel('failed-r1')$$);
+SELECT pg_temp.step($$idem_refund('failed-r1', pg_temp.p('failed'), 100)$$);
+-- of several refunds, one
+SELECT pg_temp.step($$idem_pay('failed-part', 100, 'EUR')$$);
+SELECT pg_temp.step($$idem_refund('failed-part-r1', pg_temp.p('failed-part'), 30)$$);
+SELECT pg_temp.step($$idem_refund('failed-part-r2', pg_temp.p('failed-part'))$$);
+SELECT pg_temp.step($$idem_cancel('failed-part-r1')$$);
+SELECT pg_temp.step($$idem_refund('failed-part-r3', pg_temp.p('failed-part'), 30.01)$$);
+SELECT pg_temp.step($$idem_refund('failed-part-r3', pg_temp.p('failed-part'), 20)$$);
+SELECT pg_temp.step($$idem_cancel('failed-part-r2')$$);
+SELECT pg_temp.step($$idem_cancel('failed-part-r3')$$);
+-- the refund of a cancellation: its own key
+SELECT pg_temp.step($$idem_pay('sent-back', 50, 'EUR')$$);
+SELECT pg_temp.step($$idem_cancel('sent-back')$$);
+SELECT pg_temp.step($$idem_cancel('idem_cancel:sent-back')$$);
+SELECT pg_temp.step($$idem_cancel('idem_cancel:sent-back')$$);
+SELECT key FROM idem_lookup('idem_cancel:idem_cancel:sent-back');
+SELECT pg_temp.step($$idem_cancel('sent-back')$$);
+SELECT pg_temp.step($$idem_refund('sent-back-r', pg_temp.p('sent-back'))$$);
+-- a reversal cannot be undone
+SELECT pg_temp.step($$idem_cancel('idem_cancel:failed-r1')$$);
+SELECT pg_temp.step($$idem_cancel('idem_cancel:idem_cancel:sent-back')$$);
+-- no void is undone by way of its key
+SELECT pg_temp.step($$idem_cancel('idem_cancel:hold')$$);
+SELECT pg_temp.step($$idem_cancel('idem_cancel:never-used')$$);
+SELECT pg_temp.step($$idem_cancel('idem_expire:never-used')$$);
 
 -- a declined operation did nothing, so nothing is undone
 SET idempotency.declines = record;
@@ -108,7 +141,9 @@ SELECT pg_temp.step($$idem_pay(repeat('k', 255), 50, 'EUR')$$);
 SELECT pg_temp.step($$idem_cancel(repeat('k', 255))$$);
 SELECT pg_temp.step($$idem_cancel(repeat('k', 255))$$);
 SELECT octet_length(key), status FROM idem_lookup('idem_cancel:' || repeat('k', 255));
-SELECT pg_temp.step($$idem_lookup('idem_cancel:' || repeat('k', 256))$$);
+SELECT pg_temp.step($$idem_cancel('idem_cancel:' || repeat('k', 255))$$);
+SELECT octet_length(key), kind FROM idem_lookup('idem_cancel:idem_cancel:' || repeat('k', 255));
+SELECT pg_temp.step($$idem_lookup('idem_cancel:' || repeat('k', 268))$$);
 SELECT pg_temp.step($$idem_lookup(repeat('k', 256))$$);
 SELECT pg_temp.step($$idem_cancel(repeat('u', 255))$$);
 SELECT pg_temp.step($$idem_cancel(repeat('k', 256))$$);
@@ -116,7 +151,6 @@ SELECT pg_temp.step($$idem_cancel(NULL)$$);
 SELECT pg_temp.step($$idem_cancel('')$$);
 SELECT pg_temp.step($$idem_cancel(E'\n')$$);
 SELECT pg_temp.step($$idem_cancel('k', E'\n')$$);
-SELECT pg_temp.step($$idem_cancel('idem_cancel:pay')$$);
 SELECT pg_temp.step($$idem_cancel('idem_cancel:')$$);
 SELECT pg_temp.step($$idem_pay('idem_cancel:pay', 50, 'EUR')$$);
 SELECT pg_temp.step($$idem_authorize('idem_cancel:k', 50)$$);

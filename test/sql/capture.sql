@@ -8,7 +8,7 @@ SET idempotency.scope = 'capture';
 SELECT pg_temp.step($$idem_authorize('whole', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_capture('whole-c', pg_temp.p('whole'))$$);
 SELECT pg_temp.step($$idem_capture('whole-c', pg_temp.p('whole'))$$);
-SELECT pg_temp.step($$idem_capture('whole-c', pg_temp.p('whole'), NULL, NULL, NULL, NULL, NULL)$$);
+SELECT pg_temp.step($$idem_capture('whole-c', pg_temp.p('whole'), 'Infinity', true, NULL, NULL, NULL, NULL, NULL)$$);
 SELECT pg_temp.step($$idem_capture('whole-c', pg_temp.p('whole'), final => true, scope => 'capture')$$);
 
 -- a part: what is left of the hold is released
@@ -58,7 +58,7 @@ SELECT pg_temp.step($$idem_refund('mixed-r2', pg_temp.p('mixed'))$$);
 SELECT pg_temp.step($$idem_authorize('void', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_void('void-v', pg_temp.p('void'))$$);
 SELECT pg_temp.step($$idem_void('void-v', pg_temp.p('void'))$$);
-SELECT pg_temp.step($$idem_void('void-v', pg_temp.p('void'), NULL, NULL, NULL)$$);
+SELECT pg_temp.step($$idem_void('void-v', pg_temp.p('void'), NULL, NULL, NULL, NULL, NULL)$$);
 SELECT released FROM idempotency.operation WHERE scope = 'capture' AND key = 'void-v';
 SELECT pg_temp.step($$idem_void('void-v2', pg_temp.p('void'))$$);
 SELECT pg_temp.step($$idem_capture('void-c', pg_temp.p('void'))$$);

@@ -84,13 +84,14 @@ SELECT pg_temp.step($$idem_cancel('idem_expire:untouched')$$);
 SELECT octet_length(key) FROM idem_authorize(repeat('k', 255), 100, expires_in => '1 microsecond');
 SELECT idem_expire();
 SELECT octet_length(key) FROM idem_lookup('idem_expire:' || repeat('k', 255));
-SELECT pg_temp.step($$idem_lookup('idem_expire:' || repeat('k', 256))$$);
+SELECT pg_temp.step($$idem_lookup('idem_expire:' || repeat('k', 268))$$);
 
 -- at most max_holds at a time, the oldest first
 SELECT count(idem_authorize('many ' || i, i, expires_in => '1 microsecond')) FROM generate_series(1, 5) i;
 SELECT idem_expire(2);
 SELECT key FROM idempotency.operation WHERE kind = 'expire' AND key ^@ 'idem_expire:many' ORDER BY key;
-SELECT idem_expire(3), idem_expire(NULL);
+SELECT idem_expire(3), idem_expire();
+SELECT idem_expire(NULL);
 SELECT idem_expire(0);
 SELECT idem_expire(-1);
 

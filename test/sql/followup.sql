@@ -15,10 +15,17 @@ SELECT pg_temp.step($$idem_capture('k', NULL)$$);
 SELECT pg_temp.step($$idem_void('k', NULL)$$);
 SELECT pg_temp.step($$idem_refund('k', NULL)$$);
 SELECT amount, pg_temp.step(format($$idem_capture('k', pg_temp.p('a'), %L)$$, amount))
-FROM unnest('{0,-1,NaN,Infinity,-Infinity,1e18,10.001}'::numeric[]) amount;
+FROM unnest('{NULL,0,-1,NaN,-Infinity,1e18,10.001}'::numeric[]) amount;
 SELECT amount, pg_temp.step(format($$idem_refund('k', pg_temp.p('a'), %L)$$, amount))
-FROM unnest('{0,-1,NaN,Infinity,-Infinity,1e18,10.001}'::numeric[]) amount;
+FROM unnest('{NULL,0,-1,NaN,-Infinity,1e18,10.001}'::numeric[]) amount;
 SELECT pg_temp.step($$idem_capture('k', pg_temp.p('a'), scope => E'\n')$$);
+
+SELECT pg_temp.step($$idem_capture('k', pg_temp.p('a'), final => NULL)$$);
+-- also where the planner knows of the null: it must not become the default
+PREPARE lost AS SELECT * FROM idem_refund('k', pg_temp.p('a'), $1, NULL, NULL::text, NULL, NULL, NULL);
+SET plan_cache_mode = force_custom_plan;
+EXECUTE lost(NULL);
+RESET plan_cache_mode;
 
 -- payments that do not exist: never made, in another scope, or of a key that was cancelled unused
 SELECT pg_temp.step($$idem_capture('k', '00000000-0000-7000-8000-000000000000')$$);
@@ -62,10 +69,10 @@ SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('b'), 10, 'return 7', '{"n": 
 SELECT pg_temp.step($$idem_void('v', '00000000-0000-7000-8000-000000000000', 'order 7', '{"n": 1.0}')$$);
 -- amount: another one; one instead of all that is left, or the other way round, even if both come to the same
 SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 31, false, 'order 7', '{"n": 1.0}')$$);
-SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), NULL, false, 'order 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 'Infinity', false, 'order 7', '{"n": 1.0}')$$);
 SELECT pg_temp.step($$idem_capture('c-all', pg_temp.p('b'), 100)$$);
 SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 10.01, 'return 7', '{"n": 1.0}')$$);
-SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), NULL, 'return 7', '{"n": 1.0}')$$);
+SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 'Infinity', 'return 7', '{"n": 1.0}')$$);
 SELECT pg_temp.step($$idem_refund('ref-all', pg_temp.p('b'), 100)$$);
 SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 10.001, 'return 7', '{"n": 1.0}')$$);
 -- final
@@ -84,6 +91,31 @@ SELECT pg_temp.step($$idem_capture('c', pg_temp.p('b'), 31, true, 'order 8')$$);
 -- the same, written differently
 SELECT pg_temp.step($$idem_capture('c', pg_temp.p('a'), 30.00, false, 'order 7', '{"n": 1}')$$);
 SELECT pg_temp.step($$idem_refund('ref', pg_temp.p('a'), 1e1, 'return 7', '{"n": 1.00}')$$);
+
+-- a currency, if it is named, must be the payment's
+SELECT payment_id AS p FROM idem_pay('inr', 98633, 'INR') \gset
+SELECT pg_temp.step(format($$idem_refund('inr-r', %L, 1000, currency => 'GBP')$$, :'p'));
+SELECT pg_temp.step(format($$idem_refund('inr-r', %L, 1000, currency => 'inr')$$, :'p'));
+SELECT pg_temp.step(format($$idem_refund('inr-r', %L, 1000, currency => repeat('x', 1000))$$, :'p'));
+SELECT pg_temp.step(format($$idem_refund('inr-r', %L, 1000, currency => '')$$, :'p'));
+SELECT pg_temp.step(format($$idem_refund('inr-r', %L, 1000, currency => 'INR')$$, :'p'));
+SELECT pg_temp.step(format($$idem_refund('inr-r', %L, 1000, currency => 'GBP')$$, :'p'));
+SELECT pg_temp.step(format($$idem_refund('inr-r', %L, 1000)$$, :'p'));
+SELECT pg_temp.step(format($$idem_capture('k', %L, currency => 'GBP')$$, :'p'));
+SELECT pg_temp.step(format($$idem_void('k', %L, currency => 'GBP')$$, :'p'));
+SELECT pg_temp.step(format($$idem_increase('k', %L, 5, currency => 'GBP')$$, :'p'));
+
+-- declines: the argument comes before the setting
+SET idempotency.declines = record;
+SELECT pg_temp.step(format($$idem_refund('k', %L, 1e9, declines => 'raise')$$, :'p'));
+SELECT pg_temp.step(format($$idem_void('k', %L, declines => 'raise')$$, :'p'));
+RESET idempotency.declines;
+SELECT pg_temp.step(format($$idem_refund('inr-r2', %L, 1e9, declines => 'record')$$, :'p'));
+SELECT pg_temp.step(format($$idem_refund('inr-r2', %L, 1e9)$$, :'p'));
+SELECT pg_temp.step(format($$idem_void('inr-v', %L, declines => 'record')$$, :'p'));
+SELECT pg_temp.step(format($$idem_capture('inr-c', %L, declines => 'record')$$, :'p'));
+SELECT pg_temp.step(format($$idem_capture('k', %L, declines => 'maybe')$$, :'p'));
+SELECT pg_temp.step(format($$idem_capture('k', %L, declines => '')$$, :'p'));
 
 -- the same key twice in one statement: one effect
 SELECT payment_id AS p FROM idem_pay('twice', 50, 'EUR') \gset

@@ -11,7 +11,7 @@ SELECT pg_temp.step($$idem_refund('pay-r1', pg_temp.p('pay'), 10.0)$$);
 SELECT pg_temp.step($$idem_refund('pay-r2', pg_temp.p('pay'), 10)$$);
 SELECT pg_temp.step($$idem_refund('pay-r3', pg_temp.p('pay'))$$);
 SELECT pg_temp.step($$idem_refund('pay-r3', pg_temp.p('pay'))$$);
-SELECT pg_temp.step($$idem_refund('pay-r3', pg_temp.p('pay'), NULL, NULL, NULL, NULL)$$);
+SELECT pg_temp.step($$idem_refund('pay-r3', pg_temp.p('pay'), 'Infinity', NULL, NULL, NULL, NULL, NULL)$$);
 SELECT pg_temp.step($$idem_refund('pay-r4', pg_temp.p('pay'))$$);
 SELECT pg_temp.step($$idem_refund('pay-r4', pg_temp.p('pay'), 0.01)$$);
 SELECT pg_temp.step($$idem_refund('pay-r1', pg_temp.p('pay'), 10)$$);

@@ -21,7 +21,7 @@ SELECT pg_temp.error($$SELECT idem_pay('plain', 50, metadata => 'null')$$);
 -- several fields: the first that differs
 SELECT pg_temp.error($$SELECT idem_pay('r', 60, 'EUR', reference => 'order 2')$$);
 -- an amount that no currency allows is malformed; too many decimals for this one are a different request
-SELECT pg_temp.error($$SELECT idem_pay('r', 0)$$);
+SELECT pg_temp.error($$SELECT idem_pay('r', -1)$$);
 SELECT pg_temp.error($$SELECT idem_pay('r', 50.001)$$);
 -- the default currency is an abbreviation: the currency that it stands for is compared
 SET idempotency.currency = 'EUR';

@@ -133,7 +133,7 @@ DROP TABLE app.operation;
 RESET ROLE;
 -- a missing object is an error
 BEGIN;
-ALTER EXTENSION idempotency DROP FUNCTION app.idem_void(text, uuid, text, anycompatible, text);
+ALTER EXTENSION idempotency DROP FUNCTION app.idem_void(text, uuid, text, anycompatible, text, text, text);
 SELECT pg_temp.error($$SELECT app.idem_grant('regress_idem_app')$$);
 ROLLBACK;
 
