@@ -94,6 +94,13 @@ key_check_lookup(text *key, text *scope, Key *result)
 Refusal *
 key_check_scope(text *scope, text **result)
 {
+	/* a setting may be another client's, left behind in a pooled session */
+	if (scope == NULL && setting_require_scope)
+		return refusal_make(ERRCODE_NULL_VALUE_NOT_ALLOWED,
+							"scope must not be null or left out",
+							"The setting \"idempotency.require_scope\" is on.",
+							"Pass the argument \"scope\". The setting \"idempotency.scope\" does not count.");
+
 	*result = scope ? scope : setting_text(setting_scope, "idempotency.scope");
 	return check_text(*result, "scope is too long",
 					  "scope contains a control character", KEY_MAX_BYTES,

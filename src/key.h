@@ -35,8 +35,7 @@ typedef struct Key
  * key: NULL is refused.  scope: NULL means the setting idempotency.scope.
  *
  * Result: NULL, or a refusal: ID400 if the key is NULL, empty, too long, has a
- * control character or begins with one of the prefixes; 22023 if the scope is too
- * long or has a control character.
+ * control character or begins with one of the prefixes; those of key_check_scope().
  *
  * Errors: those of setting_text().
  */
@@ -47,7 +46,8 @@ extern Refusal *key_check(text *key, text *scope, Key *result);
  *
  * scope: NULL means the setting idempotency.scope.
  *
- * Result: NULL, or a refusal, 22023, as for key_check().
+ * Result: NULL, or a refusal: 22023 if the scope is too long or has a control
+ * character; 22004 if it is NULL and the setting idempotency.require_scope is on.
  *
  * Errors: those of setting_text().
  */

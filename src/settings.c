@@ -7,6 +7,9 @@
  * set per role, database, session and transaction.  None of them may keep a state
  * of the session: a connection pooler shares sessions between clients.
  *
+ * idempotency.require_scope is for an administrator who does not trust clients with
+ * that.  So a client must not be able to turn it off.
+ *
  * A value that names something (a scope, a currency) is checked where it is used.
  * A bad one must not keep a role from connecting.
  *
@@ -25,6 +28,7 @@
 
 /* For what each means see settings.h, and its text in settings_define(). */
 char	   *setting_scope = NULL;
+bool		setting_require_scope = false;
 char	   *setting_currency = NULL;
 int			setting_in_flight = IN_FLIGHT_WAIT;
 int			setting_declines = DECLINES_RAISE;
@@ -58,6 +62,14 @@ settings_define(void)
 							   "",
 							   PGC_USERSET, 0,
 							   NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("idempotency.require_scope",
+							 "Makes it an error if a call names no scope.",
+							 "Only the argument of the call names a scope. The setting \"idempotency.scope\" does not count.",
+							 &setting_require_scope,
+							 false,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
 
 	DefineCustomStringVariable("idempotency.currency",
 							   "Sets the default currency of amounts.",

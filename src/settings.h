@@ -27,6 +27,7 @@ typedef enum Declines
 
 /* The values.  Once they are defined, no string is NULL. */
 extern char *setting_scope;		/* idempotency.scope; checked when used */
+extern bool setting_require_scope;	/* idempotency.require_scope */
 extern char *setting_currency;	/* idempotency.currency; checked when used */
 extern int	setting_in_flight;	/* idempotency.in_flight, an InFlight */
 extern int	setting_declines;	/* idempotency.declines, a Declines */
