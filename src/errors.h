@@ -12,6 +12,14 @@
  * error of PostgreSQL's own class 22.  Where it is enough to run the transaction
  * again, the error is PostgreSQL's own: 40001, 40P01 or 55P03.
  *
+ * PostgREST answers with an HTTP status of our choice if the class is "PT".  So
+ * idempotency.error_class can be set to that.  Then an error is raised in class PT.
+ * But what is stored, or returned as data, is in class ID all the same, and that is
+ * what the code compares with.
+ *
+ * Only errcode() changes the class, and whoever names one of our SQLSTATEs includes
+ * this header.  So no ereport() has to think of it.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef IDEM_ERRORS_H
@@ -36,5 +44,28 @@
 
 /* The key was used with a different request: a bug in the client. */
 #define ERRCODE_IDEM_DIFFERENT_REQUEST	MAKE_SQLSTATE('I','D','4','2','2')
+
+/* The two classes, and an SQLSTATE of class ID in class PT. */
+#define ERRORS_CLASS_ID		ERRCODE_TO_CATEGORY(MAKE_SQLSTATE('I','D','0','0','0'))
+#define ERRORS_CLASS_PT		ERRCODE_TO_CATEGORY(MAKE_SQLSTATE('P','T','0','0','0'))
+#define ERRORS_AS_PT(sqlstate)	((sqlstate) - ERRORS_CLASS_ID + ERRORS_CLASS_PT)
+
+/*
+ * The SQLSTATE to raise for this one.  It is another only if this one is of class ID
+ * and idempotency.error_class is "PT".
+ */
+extern int	errors_to_raise(int sqlstate);
+
+/*
+ * The SQLSTATE of an error that was caught, to be stored or compared.  If we raised
+ * the error, in whatever class, it is of class ID.
+ */
+extern int	errors_sqlstate(const ErrorData *error);
+
+#define errcode(sqlstate) errcode(errors_to_raise(sqlstate))
+
+/* The domain of the errors that we raise.  So we know them when we catch them. */
+#undef TEXTDOMAIN
+#define TEXTDOMAIN "idempotency"
 
 #endif							/* IDEM_ERRORS_H */

@@ -18,7 +18,7 @@
  *	settings.c	the configuration parameters
  *	subtransaction.c	running what may fail
  *	xactlock.c	locks that belong to the (sub)transaction
- *	errors.h	the SQLSTATEs
+ *	errors.c	the SQLSTATEs, and the class in which they are raised
  *	bytes.h		comparing texts byte by byte
  *	compat.h	what differs between PostgreSQL versions
  *

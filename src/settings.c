@@ -32,6 +32,7 @@ bool		setting_require_scope = false;
 char	   *setting_currency = NULL;
 int			setting_in_flight = IN_FLIGHT_WAIT;
 int			setting_declines = DECLINES_RAISE;
+int			setting_error_class = ERROR_CLASS_ID;
 int			setting_retention = 24 * 60 * 60;
 char	   *setting_databases = NULL;
 int			setting_naptime = 60;
@@ -49,6 +50,13 @@ static const struct config_enum_entry in_flight_options[] = {
 static const struct config_enum_entry declines_options[] = {
 	{"raise", DECLINES_RAISE, false},
 	{"record", DECLINES_RECORD, false},
+	{NULL, 0, false}
+};
+
+/* The values of idempotency.error_class. */
+static const struct config_enum_entry error_class_options[] = {
+	{"ID", ERROR_CLASS_ID, false},
+	{"PT", ERROR_CLASS_PT, false},
 	{NULL, 0, false}
 };
 
@@ -95,6 +103,15 @@ settings_define(void)
 							 &setting_declines,
 							 DECLINES_RAISE,
 							 declines_options,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("idempotency.error_class",
+							 "Sets the class of the SQLSTATEs that are raised.",
+							 "With \"PT\", PostgREST answers with the HTTP status in the last three characters. What is stored keeps the class \"ID\".",
+							 &setting_error_class,
+							 ERROR_CLASS_ID,
+							 error_class_options,
 							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
 

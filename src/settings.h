@@ -25,12 +25,20 @@ typedef enum Declines
 	DECLINES_RECORD				/* store it as the key's answer */
 } Declines;
 
+/* The class of the SQLSTATEs that are raised, in place of "ID". */
+typedef enum ErrorClass
+{
+	ERROR_CLASS_ID,
+	ERROR_CLASS_PT				/* of which PostgREST makes an HTTP status */
+} ErrorClass;
+
 /* The values.  Once they are defined, no string is NULL. */
 extern char *setting_scope;		/* idempotency.scope; checked when used */
 extern bool setting_require_scope;	/* idempotency.require_scope */
 extern char *setting_currency;	/* idempotency.currency; checked when used */
 extern int	setting_in_flight;	/* idempotency.in_flight, an InFlight */
 extern int	setting_declines;	/* idempotency.declines, a Declines */
+extern int	setting_error_class;	/* idempotency.error_class, an ErrorClass */
 extern int	setting_retention;	/* idempotency.retention, in seconds */
 extern char *setting_databases; /* idempotency.databases: a list of names */
 extern int	setting_naptime;	/* idempotency.naptime, in seconds */

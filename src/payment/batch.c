@@ -315,7 +315,7 @@ insert_key(Portion *portion, int k)
 		store_forget_write(&batch->store);
 		if (!subtransaction_own_error(error))
 			ReThrowError(error);
-		batch_refuse(batch, item, refusal_make(error->sqlerrcode,
+		batch_refuse(batch, item, refusal_make(errors_sqlstate(error),
 											   error->message ? error->message : "missing error text",
 											   error->detail, error->hint));
 		FreeErrorData(error);

@@ -59,6 +59,7 @@
 
 #include "call.h"
 #include "claim/claim.h"
+#include "errors.h"
 #include "key.h"
 #include "money/money.h"
 #include "payment/hold.h"
@@ -292,7 +293,7 @@ note_failure(Sweep *s, const Hold *hold, const ErrorData *error)
 	if (s->failed++ > 0)
 		return;
 	s->payment_id = hold->payment_id;
-	s->sqlstate = error->sqlerrcode;
+	s->sqlstate = errors_sqlstate(error);
 	s->message = MemoryContextStrdup(s->context,
 									 error->message ? error->message : "");
 }

@@ -201,9 +201,9 @@ run_or_refuse(const char *command, Jsonb *args, Refusal **refusal)
 
 	if (error == NULL)
 		return r.rows;
-	if (!is_final(error->sqlerrcode))
+	if (!is_final(errors_sqlstate(error)))
 		ReThrowError(error);
-	*refusal = refusal_make(error->sqlerrcode,
+	*refusal = refusal_make(errors_sqlstate(error),
 							error->message ? error->message : "missing error text",
 							NULL, NULL);
 	return NULL;
@@ -262,8 +262,11 @@ is_final(int sqlstate)
 			/* the command itself raises it */
 		case ERRCODE_TO_CATEGORY(ERRCODE_PLPGSQL_ERROR):
 			return true;
-		case ERRCODE_TO_CATEGORY(ERRCODE_IDEM_STATE):
+		case ERRORS_CLASS_ID:
 			return sqlstate != ERRCODE_IDEM_IN_FLIGHT;
+		case ERRORS_CLASS_PT:
+			/* our ID409, which the command has caught and raised itself */
+			return sqlstate != ERRORS_AS_PT(ERRCODE_IDEM_IN_FLIGHT);
 		case ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR):
 			return false;
 		default:

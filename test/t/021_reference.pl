@@ -150,6 +150,12 @@ cmp_ok(scalar keys %raised, '>', 5, 'there are errors of our own');
 my %listed = map { $_ => 1 } grep { /^ID/ } map { split /, /, $_->[0] } @{ table(section('Errors')) };
 is_deeply([ sort keys %listed ], [ sort keys %raised ], 'the errors of class ID are listed');
 
+# The class that they are raised in is a setting. errcode() sees to that in each file that includes errors.h, which has their
+# names. What is stored of an error that was caught must not depend on the class.
+
+is_deeply([ $sources =~ /MAKE_SQLSTATE\('I','D'.*/g ], [], 'our SQLSTATEs are named only in errors.h');
+is_deeply([ $sources =~ /(?:refusal_make\(|[^=!]=\s*)\w+->sqlerrcode\b.*/g ], [], 'errors_sqlstate() gives the SQLSTATE to be stored');
+
 # Our names that a page mentions exist, in SQL or as a function in C. (The install script drops some functions again.)
 
 my %known = map { $_ => 1 } @{ query(q(
