@@ -7,6 +7,16 @@
 -- Data
 ------------------------------------------------------------------------------
 
+-- If there is a schema of this name already, the error says what to do. A function in C raises it: no other language
+-- has to be there. The script runs as a superuser, so it must not call a function of somebody else's. It cannot: CREATE
+-- FUNCTION fails if there is the same function, and the call fails if it could also mean another one.
+CREATE FUNCTION @extschema@.idem_check_schema()
+RETURNS void
+LANGUAGE C
+AS 'MODULE_PATHNAME';
+SELECT @extschema@.idem_check_schema();
+DROP FUNCTION @extschema@.idem_check_schema();
+
 CREATE SCHEMA idempotency;
 COMMENT ON SCHEMA idempotency IS
 	'data of the extension idempotency: operations of payments, holds, currencies and requests';

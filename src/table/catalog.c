@@ -69,6 +69,7 @@ static void namespace_callback(Datum arg, int cacheid, uint32 hashvalue);
  */
 static Oid	find_table(CatalogTable table);
 
+PG_FUNCTION_INFO_V1(idem_check_schema);
 PG_FUNCTION_INFO_V1(idem_table_changed);
 
 Relation
@@ -206,6 +207,24 @@ catalog_index(Relation heap, CatalogIndex index)
 
 	index_oids[index] = found;
 	return found;
+}
+
+/*
+ * For the beginning of the install script: is the name of our schema free?
+ *
+ * Errors: 42P06 if it is not.
+ */
+Datum
+idem_check_schema(PG_FUNCTION_ARGS)
+{
+	if (OidIsValid(get_namespace_oid(IDEM_SCHEMA, true)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_SCHEMA),
+				 errmsg("schema \"%s\" already exists", IDEM_SCHEMA),
+				 errdetail("The extension keeps its data in a schema of that name, which it creates."),
+				 errhint("Rename the existing schema with ALTER SCHEMA %s RENAME TO, and change the functions and programs that spell its name. Or drop it if nobody uses it.",
+						 IDEM_SCHEMA)));
+	PG_RETURN_VOID();
 }
 
 /*
