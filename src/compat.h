@@ -21,6 +21,8 @@
 #include "commands/tablecmds.h"
 #include "executor/executor.h"
 #include "fmgr.h"
+#include "nodes/plannodes.h"
+#include "parser/parse_relation.h"
 #include "port/atomics.h"
 #include "replication/syncrep.h"
 #include "replication/walsender_private.h"
@@ -182,6 +184,24 @@ compat_aclcheck(Oid classid, Oid objectid, Oid role, AclMode mode)
 	if (classid == NamespaceRelationId)
 		return pg_namespace_aclcheck(objectid, role, mode);
 	return pg_proc_aclcheck(objectid, role, mode);
+#endif
+}
+
+/*
+ * Let a plan require this permission on a table of its range table, of this role.
+ */
+static inline void
+compat_require_permission(PlannedStmt *plan, RangeTblEntry *rte,
+						  AclMode permission, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	RTEPermissionInfo *info = addRTEPermissionInfo(&plan->permInfos, rte);
+
+	info->requiredPerms = permission;
+	info->checkAsUser = role;
+#else
+	rte->requiredPerms = permission;
+	rte->checkAsUser = role;
 #endif
 }
 

@@ -30,7 +30,8 @@
  *	read.c		looking rows up, and finding out where they stand
  *	walk.c		finding many keys in their order
  *	write.c		inserting, deleting, emptying
- *	store_internal.h	what the last four share
+ *	report.c	reporting that to modules that watch the executor
+ *	store_internal.h	what the last five share
  *
  * claim: one key, one effect
  *	claim.c		finding out, safely, whether a key is new, in flight or answered;

@@ -37,6 +37,7 @@ store_open(Store *store, CatalogTable table)
 	store->descents = 0;
 	store->rounds = 0;
 	store->writer = NULL;
+	store->reported = 0;
 }
 
 void

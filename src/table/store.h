@@ -57,6 +57,7 @@ typedef struct Store
 	int			rounds;			/* how many began after walks did not pay */
 
 	struct StoreWriter *writer; /* what is needed to write, or NULL */
+	int			reported;		/* which writes were reported: 1 << CmdType */
 } Store;
 
 /*

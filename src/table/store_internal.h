@@ -10,6 +10,8 @@
 #ifndef IDEM_STORE_INTERNAL_H
 #define IDEM_STORE_INTERNAL_H
 
+#include "nodes/nodes.h"
+
 #include "table/store.h"
 
 /*
@@ -39,6 +41,14 @@ extern RowState store_row_state(Store *store);
  * begin with these.
  */
 extern void store_key_scan_keys(ScanKey keys, const Key *key);
+
+/*
+ * Report a write to modules that watch the executor, if there are any: CMD_INSERT or
+ * CMD_DELETE, each once for a store.
+ *
+ * Errors: what such a module raises.
+ */
+extern void store_report_write(Store *store, CmdType command);
 
 /*
  * The scan key for "this column of the index equals this value"; it is

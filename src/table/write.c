@@ -83,6 +83,7 @@ store_insert(Store *store, Datum *values, bool *nulls)
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(store->heap),
 													&TTSOpsVirtual);
 
+	store_report_write(store, CMD_INSERT);
 	fill_slot(store, slot, values, nulls);
 	table_tuple_insert(store->heap, slot, writer->cid, 0, NULL);
 	insert_index_entries(writer, slot);
@@ -96,6 +97,7 @@ store_insert_many(Store *store, int n, Datum **values, bool **nulls)
 	MemoryContext old_context;
 
 	Assert(n >= 0 && n <= STORE_MANY);
+	store_report_write(store, CMD_INSERT);
 	old_context = MemoryContextSwitchTo(writer->estate->es_query_cxt);
 	if (writer->bulk == NULL)
 		writer->bulk = GetBulkInsertState();
@@ -163,6 +165,7 @@ store_delete(Store *store)
 	StoreWriter *writer = writer_begin(store);
 
 	Assert(!TTS_EMPTY(store->slot) && ItemPointerIsValid(&store->slot->tts_tid));
+	store_report_write(store, CMD_DELETE);
 	if (compat_tuple_delete(store->heap, &store->slot->tts_tid, writer->cid,
 							GetActiveSnapshot()) != TM_Ok)
 		return false;
