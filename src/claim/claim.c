@@ -80,11 +80,13 @@
 
 static void probe(Claim *claim);
 static bool is_answer(const Claim *claim);
-static void take_lock(Claim *claim);
-static void wait_for_key(Claim *claim);
+static bool take_lock(Claim *claim);
+static bool wait_for_key(Claim *claim);
+static bool refuse_in_flight(Claim *claim, Refusal *refusal);
+static bool refused(Claim *claim);
 static bool take_payment(Claim *claim, const text *scope,
 						 const pg_uuid_t *payment_id);
-static void wait_for_payment(Claim *claim);
+static bool wait_for_payment(Claim *claim);
 pg_noreturn static void payment_not_in_snapshot(void);
 static void prepare_write(Claim *claim);
 static void unprepare_write(Claim *claim);
@@ -105,6 +107,7 @@ claim_init_tables(Claim *claim, const ClaimTables *tables, const Key *key)
 	claim->tables = *tables;
 	claim->key = key;
 	claim->unsettled = NULL;
+	claim->in_flight = NULL;
 	claim->no_answer = (Unsettled) {0};
 	claim->store = tables->target;
 	claim->state = ROW_ABSENT;
@@ -120,6 +123,12 @@ void
 claim_defer_settling(Claim *claim, Unsettled *unsettled)
 {
 	claim->unsettled = unsettled;
+}
+
+void
+claim_defer_refusal(Claim *claim, Refusal **refusal)
+{
+	claim->in_flight = refusal;
 }
 
 bool
@@ -149,7 +158,8 @@ claim_take(Claim *claim, const char *command)
 	{
 		if (claim->state != ROW_IN_PROGRESS && !claim->answered)
 		{
-			take_lock(claim);
+			if (!take_lock(claim))
+				return refused(claim);
 			probe(claim);
 			if (claim->state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
 				claim_raise_not_in_snapshot();
@@ -173,7 +183,8 @@ claim_take(Claim *claim, const char *command)
 			settle_found(claim);
 			return false;
 		}
-		wait_for_key(claim);
+		if (!wait_for_key(claim))
+			return refused(claim);
 		probe(claim);
 	}
 }
@@ -188,7 +199,8 @@ claim_take_with_payment(Claim *claim, const text *scope,
 			return false;
 		if (take_payment(claim, scope, payment_id))
 			return true;
-		wait_for_payment(claim);
+		if (!wait_for_payment(claim))
+			return refused(claim);
 		probe(claim);
 	}
 }
@@ -343,10 +355,10 @@ is_answer(const Claim *claim)
 }
 
 /*
- * Take the key's lock, or raise ID409 if idempotency.in_flight is "fail" and another
- * transaction has it.
+ * Take the key's lock.  False: idempotency.in_flight is "fail", another transaction
+ * has it, and ID409 is deferred.
  */
-static void
+static bool
 take_lock(Claim *claim)
 {
 	Assert(!claim->locked);
@@ -355,23 +367,49 @@ take_lock(Claim *claim)
 		let_go(claim);
 	lock_tag_of_key(&claim->tag, RelationGetRelid(claim->tables.stores[0].heap), claim->key);
 	if (!lock_key(&claim->tag, claim->key, setting_in_flight == IN_FLIGHT_WAIT))
-		refusal_raise(claim_in_flight());
+		return refuse_in_flight(claim, claim_in_flight());
 	claim->locked = true;
+	return true;
 }
 
 /*
- * Wait for the transaction that has the key.  ID409 if idempotency.in_flight is
- * "fail".
+ * Wait for the transaction that has the key.  False: idempotency.in_flight is "fail",
+ * and ID409 is deferred.
  */
-static void
+static bool
 wait_for_key(Claim *claim)
 {
 	Assert(!claim->locked && !claim->payment_locked);
 	if (setting_in_flight == IN_FLIGHT_FAIL)
-		refusal_raise(claim_in_flight());
+		return refuse_in_flight(claim, claim_in_flight());
 	claim->waited_for = claim->store->holder;
 	let_go(claim);
 	store_wait(claim->store);
+	return true;
+}
+
+/*
+ * Raise ID409, or leave it to the caller.  Then the result is false.
+ */
+static bool
+refuse_in_flight(Claim *claim, Refusal *refusal)
+{
+	if (claim->in_flight == NULL)
+		refusal_raise(refusal);
+	*claim->in_flight = refusal;
+	return false;
+}
+
+/*
+ * End a claim whose refusal is the caller's.  Returns false, for claim_take().
+ */
+static bool
+refused(Claim *claim)
+{
+	Assert(!claim->locked && !claim->payment_locked);
+	let_go(claim);
+	unprepare_write(claim);
+	return false;
 }
 
 /*
@@ -403,20 +441,21 @@ take_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
 }
 
 /*
- * Wait for the transaction that has the payment.  ID409 if idempotency.in_flight is
- * "fail".
+ * Wait for the transaction that has the payment.  False: idempotency.in_flight is
+ * "fail", and ID409 is deferred.
  */
-static void
+static bool
 wait_for_payment(Claim *claim)
 {
 	Assert(!claim->locked && !claim->payment_locked);
 	if (setting_in_flight == IN_FLIGHT_FAIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_IDEM_IN_FLIGHT),
-				 errmsg("payment is in flight"),
-				 errdetail("Another transaction that uses the payment has not ended."),
-				 errhint("Retry later with the same key.")));
+		return refuse_in_flight(claim,
+								refusal_make(ERRCODE_IDEM_IN_FLIGHT,
+											 "payment is in flight",
+											 "Another transaction that uses the payment has not ended.",
+											 "Retry later with the same key."));
 	store_wait(claim->store);
+	return true;
 }
 
 /*

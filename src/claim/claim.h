@@ -40,6 +40,7 @@ typedef struct Claim
 	ClaimTables tables;
 	const Key  *key;
 	Unsettled  *unsettled;		/* the caller's to settle, or NULL */
+	Refusal   **in_flight;		/* where ID409 goes; NULL: raise it */
 	Unsettled	no_answer;		/* the row found, if the key is ours */
 	Store	   *store;			/* the one with the row found */
 	RowState	state;			/* of that row, as of the last probe */
@@ -69,6 +70,13 @@ extern void claim_init_tables(Claim *claim, const ClaimTables *tables,
 
 /* Note answers in *unsettled, and leave it to the caller to settle them. */
 extern void claim_defer_settling(Claim *claim, Unsettled *unsettled);
+
+/*
+ * Do not raise ID409 if the key or the payment is in flight.  claim_take() and
+ * claim_take_with_payment() then return false, set *refusal to it, and have found no
+ * answer.  Otherwise *refusal stays as it is.
+ */
+extern void claim_defer_refusal(Claim *claim, Refusal **refusal);
 
 /*
  * Has the key been answered?  True: the row is in claim_slot() and settled.  The key

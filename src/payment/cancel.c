@@ -165,7 +165,7 @@ undo(FunctionCallInfo fcinfo, Store *store, const Key *own_key,
 		!claim_take_with_payment(&claim, scope, payment_id, COMMAND))
 		return replay(fcinfo, &claim);
 	if (!claim_has_payment(&claim))
-		payment_not_found(payment_id, scope);	/* deleted by hand */
+		refusal_raise(payment_not_found(payment_id, scope));	/* deleted by hand */
 
 	operation_from_slot(&newest, claim_slot(&claim));
 	refusal_raise(operation_check_payment_access(&newest));

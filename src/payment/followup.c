@@ -33,6 +33,7 @@
 #include "key.h"
 #include "money/currency.h"
 #include "money/money.h"
+#include "payment/followup.h"
 #include "payment/operation.h"
 #include "payment/payment.h"
 #include "payment/receipt.h"
@@ -47,9 +48,6 @@ PG_FUNCTION_INFO_V1(idem_refund);
 
 static Datum follow(FunctionCallInfo fcinfo, text *key, text *scope,
 					OperationArgs *args, text *declines, const char *command);
-static Refusal *check_amount(OperationArgs *args);
-static void next_operation(Operation *op, Claim *claim, const Key *key,
-						   OperationArgs *args, Declines declines);
 static Refusal *check_against_payment(const Operation *newest, OperationArgs *args);
 
 /*
@@ -161,11 +159,9 @@ idem_refund(PG_FUNCTION_ARGS)
  * Continue a payment, or replay the operation that is stored under the key.
  * Returns the receipt.
  *
- * Errors: those of key_check(), check_amount(), setting_declines_of_call(),
- * claim_find(), claim_take_with_payment(), operation_follow() and store_insert();
- * 22004 if payment_id is NULL; ID404 if there is no such payment; ID403 if it is
- * another role's; those of check_against_payment(); ID412 of state_apply(), unless it
- * is recorded; ID403 and ID422 of a replay; 55000 of receipt_make().
+ * Errors: those of key_check(), followup_check(), setting_declines_of_call(),
+ * claim_find(), claim_take_with_payment(), followup_make() and store_insert(); ID403
+ * and ID422 of a replay; 55000 of receipt_make().
  */
 static Datum
 follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
@@ -178,9 +174,7 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	Datum		receipt;
 
 	refusal_raise(key_check(key_arg, scope_arg, &key));
-	call_not_null(args->payment_id == NULL, "payment_id");
-	if (args->kind != OPERATION_VOID)
-		refusal_raise(check_amount(args));
+	refusal_raise(followup_check(args));
 	declines = setting_declines_of_call(declines_arg);
 
 	store_open(&store, TABLE_OPERATION);
@@ -190,7 +184,7 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	{
 		Operation	op;
 
-		next_operation(&op, &claim, &key, args, declines);
+		refusal_raise(followup_make(&op, &claim, &key, args, declines));
 		claim_insert(&claim, op.values, op.nulls);
 		claim_release(&claim);
 		receipt = receipt_make(fcinfo, &op, false);
@@ -202,19 +196,19 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	return receipt;
 }
 
-/*
- * Check an amount, as far as that does not depend on the payment.  Infinity becomes
- * NULL, all that is left, where there is something left.
- *
- * Refusals: those of money_check(); 22023 if an increase asks for nothing.
- */
-static Refusal *
-check_amount(OperationArgs *args)
+Refusal *
+followup_check(OperationArgs *args)
 {
+	Refusal    *refusal;
+
+	if (args->payment_id == NULL)
+		return refusal_make(ERRCODE_NULL_VALUE_NOT_ALLOWED,
+							"payment_id must not be null", NULL, NULL);
+	if (args->kind == OPERATION_VOID)
+		return NULL;
 	if (args->kind == OPERATION_INCREASE)
 	{
-		Refusal    *refusal = money_check_or_zero(args->amount);
-
+		refusal = money_check_or_zero(args->amount);
 		if (refusal == NULL && args->expires_in == 0 && money_is_zero(args->amount))
 			return refusal_make(ERRCODE_INVALID_PARAMETER_VALUE,
 								"amount must be greater than zero if expires_in is null",
@@ -229,12 +223,9 @@ check_amount(OperationArgs *args)
 	return money_check(args->amount);
 }
 
-/*
- * Make the operation to be stored.  The key and the payment are claimed.
- */
-static void
-next_operation(Operation *op, Claim *claim, const Key *key, OperationArgs *args,
-			   Declines declines)
+Refusal *
+followup_make(Operation *op, Claim *claim, const Key *key, OperationArgs *args,
+			  Declines declines)
 {
 	Operation	newest;
 	Refusal    *refusal;
@@ -242,25 +233,29 @@ next_operation(Operation *op, Claim *claim, const Key *key, OperationArgs *args,
 	if (!claim_has_payment(claim))
 	{
 		claim_predicate_lock_payment(claim, key->scope, args->payment_id);
-		payment_not_found(args->payment_id, key->scope);
+		return payment_not_found(args->payment_id, key->scope);
 	}
 	operation_from_slot(&newest, claim_slot(claim));
-	refusal_raise(operation_check_payment_access(&newest));
+	refusal = operation_check_payment_access(&newest);
+	if (refusal)
+		return refusal;
 	if (operation_is(&newest, OPERATION_CANCEL))
-		payment_not_found(args->payment_id, key->scope);
-
-	refusal_raise(check_against_payment(&newest, args));
+		return payment_not_found(args->payment_id, key->scope);
+	refusal = check_against_payment(&newest, args);
+	if (refusal)
+		return refusal;
 
 	operation_follow(op, &newest, key, args);
 	refusal = state_apply(op, args);
 	if (refusal && declines == DECLINES_RAISE)
 	{
 		claim_predicate_lock_payment(claim, key->scope, args->payment_id);
-		refusal_raise(refusal);
+		return refusal;
 	}
 	if (refusal)
 		operation_decline(op, refusal);
 	operation_assert_valid(op, &newest);
+	return NULL;
 }
 
 /*

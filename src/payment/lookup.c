@@ -116,7 +116,7 @@ idem_payment(PG_FUNCTION_ARGS)
 		found = store_find_next(&store);
 	}
 	if (!found)
-		payment_not_found(payment_id, scope);
+		refusal_raise(payment_not_found(payment_id, scope));
 	refusal_raise(operation_check_payment_access(&op));
 	settle_note(&rows, store.slot);
 	receipt = receipt_make_now(fcinfo, &op);
@@ -151,7 +151,7 @@ idem_history(PG_FUNCTION_ARGS)
 										ALLOCSET_DEFAULT_SIZES);
 	store_open(&store, TABLE_OPERATION);
 	if (!store_find_payment(&store, scope, payment_id, ForwardScanDirection))
-		payment_not_found(payment_id, scope);
+		refusal_raise(payment_not_found(payment_id, scope));
 	do
 	{
 		Operation	op;

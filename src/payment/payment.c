@@ -122,15 +122,15 @@ payment_check(OperationArgs *args)
 	return money_set_decimals(&args->amount, args->currency, exponent);
 }
 
-void
+Refusal *
 payment_not_found(const pg_uuid_t *payment_id, const text *scope)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_IDEM_NOT_FOUND),
-			 errmsg("payment %s does not exist",
-					DatumGetCString(DirectFunctionCall1(uuid_out,
-														UUIDPGetDatum(payment_id)))),
-			 errdetail("No payment in scope \"%s\" has this ID.", text_to_cstring(scope))));
+	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(payment_id)));
+
+	return refusal_make(ERRCODE_IDEM_NOT_FOUND,
+						psprintf("payment %s does not exist", id),
+						psprintf("No payment in scope \"%s\" has this ID.", text_to_cstring(scope)),
+						NULL);
 }
 
 /*

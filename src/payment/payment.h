@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * payment.h
- *		Checking a new payment, and reporting one that does not exist.
+ *		Checking a new payment, and refusing one that does not exist.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,8 +23,7 @@
  */
 extern Refusal *payment_check(OperationArgs *args);
 
-/* Raise ID404: the scope has no such payment. */
-pg_noreturn extern void payment_not_found(const pg_uuid_t *payment_id,
-										  const text *scope);
+/* The refusal: ID404, the scope has no such payment. */
+extern Refusal *payment_not_found(const pg_uuid_t *payment_id, const text *scope);
 
 #endif							/* IDEM_PAYMENT_H */
