@@ -402,6 +402,7 @@ CREATE FUNCTION @extschema@.idem_pay_batch(
 	amounts numeric[],
 	currencies text[] DEFAULT NULL,
 	refs text[] DEFAULT NULL,
+	metadatas anycompatiblearray DEFAULT NULL::text[],
 	scope text DEFAULT NULL)
 RETURNS TABLE (
 	item integer,
@@ -414,7 +415,7 @@ RETURNS TABLE (
 	detail text)
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], text) IS
+COMMENT ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], anycompatiblearray, text) IS
 	'makes many payments, each once per key, and returns the outcome of each in the order given';
 
 CREATE FUNCTION @extschema@.idem_lookup(

@@ -24,18 +24,14 @@
 #include "json_arg.h"
 
 static Oid	type_of(FunctionCallInfo fcinfo, int n);
-static char *as_string(FunctionCallInfo fcinfo, int n);
+static char *as_string(Datum value, Oid type);
 
 JsonArgType
-json_arg_type(FunctionCallInfo fcinfo, int n)
+json_type(Oid type)
 {
-	Oid			type;
 	char		category;
 	bool		preferred;
 
-	if (ARG_IS_NULL(n))
-		return JSON_ARG_NULL;
-	type = type_of(fcinfo, n);
 	switch (type)
 	{
 		case InvalidOid:
@@ -54,6 +50,12 @@ json_arg_type(FunctionCallInfo fcinfo, int n)
 	}
 }
 
+JsonArgType
+json_arg_type(FunctionCallInfo fcinfo, int n)
+{
+	return ARG_IS_NULL(n) ? JSON_ARG_NULL : json_type(type_of(fcinfo, n));
+}
+
 text *
 json_arg_text(FunctionCallInfo fcinfo, int n, const char *name)
 {
@@ -66,10 +68,10 @@ json_arg_text(FunctionCallInfo fcinfo, int n, const char *name)
 		case JSON_ARG_JSON:
 			return PG_GETARG_TEXT_PP(n);
 		case JSON_ARG_TEXT:
-			s = as_string(fcinfo, n);
+			s = as_string(PG_GETARG_DATUM(n), type_of(fcinfo, n));
 			return DatumGetTextPP(DirectFunctionCall1(json_in, CStringGetDatum(s)));
 		case JSON_ARG_JSONB:
-			return cstring_to_text(as_string(fcinfo, n));
+			return cstring_to_text(as_string(PG_GETARG_DATUM(n), JSONBOID));
 		case JSON_ARG_BYTES:
 		case JSON_ARG_OTHER:
 			break;
@@ -86,17 +88,24 @@ json_arg_jsonb(FunctionCallInfo fcinfo, int n, const char *name)
 		case JSON_ARG_NULL:
 			return NULL;
 		case JSON_ARG_JSONB:
-			return PG_GETARG_JSONB_P(n);
 		case JSON_ARG_JSON:
 		case JSON_ARG_TEXT:
-			return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-													  CStringGetDatum(as_string(fcinfo, n))));
+			return json_value_jsonb(PG_GETARG_DATUM(n), type_of(fcinfo, n));
 		case JSON_ARG_BYTES:
 		case JSON_ARG_OTHER:
 			break;
 	}
 	json_arg_refuse_type(fcinfo, n, name, "text, json or jsonb");
 	return NULL;
+}
+
+Jsonb *
+json_value_jsonb(Datum value, Oid type)
+{
+	if (type == JSONBOID)
+		return DatumGetJsonbP(value);
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+											  CStringGetDatum(as_string(value, type))));
 }
 
 void
@@ -122,14 +131,14 @@ type_of(FunctionCallInfo fcinfo, int n)
 }
 
 /*
- * Argument n, as its type writes it.
+ * A value, as its type writes it.
  */
 static char *
-as_string(FunctionCallInfo fcinfo, int n)
+as_string(Datum value, Oid type)
 {
 	Oid			output;
 	bool		is_varlena;
 
-	getTypeOutputInfo(type_of(fcinfo, n), &output, &is_varlena);
-	return OidOutputFunctionCall(output, PG_GETARG_DATUM(n));
+	getTypeOutputInfo(type, &output, &is_varlena);
+	return OidOutputFunctionCall(output, value);
 }

@@ -22,6 +22,9 @@ typedef enum JsonArgType
 	JSON_ARG_OTHER				/* as another type */
 } JsonArgType;
 
+/* How is JSON of this type given?  The type is no domain.  The result is not NULL. */
+extern JsonArgType json_type(Oid type);
+
 /* How was argument n given?  OTHER is for the caller to refuse, or to read. */
 extern JsonArgType json_arg_type(FunctionCallInfo fcinfo, int n);
 
@@ -41,6 +44,15 @@ extern text *json_arg_text(FunctionCallInfo fcinfo, int n, const char *name);
  * Errors: those of json_arg_text(); those of jsonb's input, such as 22P05 for U+0000.
  */
 extern Jsonb *json_arg_jsonb(FunctionCallInfo fcinfo, int n, const char *name);
+
+/*
+ * A value as jsonb.
+ *
+ * type: its type, for which json_type() is TEXT, JSON or JSONB.
+ *
+ * Errors: 22P02 if it is no JSON; those of jsonb's input.
+ */
+extern Jsonb *json_value_jsonb(Datum value, Oid type);
 
 /* Raise 42804: argument n is of a type that is not in this list. */
 extern void json_arg_refuse_type(FunctionCallInfo fcinfo, int n,

@@ -3,7 +3,7 @@
  * batch.c
  *		Many payments in one call.
  *
- * idem_pay_batch(keys, amounts, currencies, refs, scope)
+ * idem_pay_batch(keys, amounts, currencies, refs, metadatas, scope)
  *
  * Each item is answered as idem_pay() would answer it.  An error that concerns one
  * item only is reported in the row of that item, and does not undo the others.
@@ -30,8 +30,8 @@
  * the table, a portion is inserted in a subtransaction.  If that fails, its items
  * are inserted one by one, each in a subtransaction of its own.
  *
- * Little memory is kept for each item of the batch.  All other memory is freed
- * with each portion.
+ * Little memory is kept for each item of the batch, besides its metadata.  All other
+ * memory is freed with each portion.
  *
  *-------------------------------------------------------------------------
  */
@@ -96,9 +96,9 @@ static void put_rows(Batch *batch, ReturnSetInfo *rsinfo);
  * idem_pay_batch: pay many times.
  *
  * keys, amounts: not NULL, with one element for each item.  An item whose key or
- * amount is NULL fails.  currencies, refs: NULL, or with one element for each item.
- * A currency that is NULL means the setting idempotency.currency.  scope: of all
- * keys; NULL means the setting idempotency.scope.
+ * amount is NULL fails.  currencies, refs, metadatas: NULL, or with one element for
+ * each item.  A currency that is NULL means the setting idempotency.currency.  scope:
+ * of all keys; NULL means the setting idempotency.scope.
  *
  * Result: a row for each item, in the order given, with its outcome: new, replayed
  * or failed.  The row of an item that failed has the SQLSTATE, the message and the
@@ -313,12 +313,7 @@ insert_key(Portion *portion, int k)
 			continue;
 		}
 		store_forget_write(&batch->store);
-		if (!subtransaction_own_error(error))
-			ReThrowError(error);
-		batch_refuse(batch, item, refusal_make(errors_sqlstate(error),
-											   error->message ? error->message : "missing error text",
-											   error->detail, error->hint));
-		FreeErrorData(error);
+		batch_refuse_error(batch, item, error);
 	}
 }
 
@@ -377,6 +372,7 @@ item_args(const BatchItem *item)
 		.currency = item->currency,
 		.default_currency = item->default_currency,
 		.reference = item->reference,
+		.metadata = item->metadata,
 	};
 
 	return args;
@@ -451,6 +447,17 @@ batch_refuse(Batch *batch, BatchItem *item, const Refusal *refusal)
 	item->message = batch->last_message;
 	item->detail = refusal->detail
 		? MemoryContextStrdup(batch->result_context, refusal->detail) : NULL;
+}
+
+void
+batch_refuse_error(Batch *batch, BatchItem *item, ErrorData *error)
+{
+	if (!subtransaction_own_error(error))
+		ReThrowError(error);
+	batch_refuse(batch, item, refusal_make(errors_sqlstate(error),
+										   error->message ? error->message : "missing error text",
+										   error->detail, error->hint));
+	FreeErrorData(error);
 }
 
 /*

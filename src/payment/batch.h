@@ -9,6 +9,7 @@
 #define IDEM_BATCH_H
 
 #include "fmgr.h"
+#include "utils/jsonb.h"
 #include "utils/numeric.h"
 #include "utils/palloc.h"
 #include "utils/uuid.h"
@@ -36,9 +37,10 @@ typedef struct BatchItem
 	text	   *currency;		/* not NULL */
 	bool		default_currency;	/* is it that of the setting? */
 	text	   *reference;		/* may be NULL */
+	Jsonb	   *metadata;		/* may be NULL */
 	BatchOutcome outcome;
 	PaymentStatus status;		/* unless it failed */
-	int			sqlstate;		/* why it failed; 0 if it did not */
+	int			sqlstate;		/* why it failed; 0 if it has not */
 	const char *message;		/* if it failed */
 	const char *detail;			/* if it failed; may be NULL */
 	pg_uuid_t	payment_id;		/* unless it failed */
@@ -50,7 +52,7 @@ typedef struct Batch
 	int			nitems;
 	BatchItem  *items;			/* in the order given */
 	int			nsorted;
-	BatchItem **sorted;			/* those with a good key and amount, by key */
+	BatchItem **sorted;			/* those with good arguments, by key */
 	Store		store;
 	Unsettled	unsettled;		/* answers from other transactions */
 	MemoryContext result_context;	/* for the whole call */
@@ -61,15 +63,22 @@ typedef struct Batch
 
 /*
  * Read the arguments of idem_pay_batch() into the batch's items.  Items with a
- * valid key and amount are sorted; the others have failed.
+ * valid key, amount and metadata are sorted; the others have failed.
  *
  * Errors: 22004 if keys or amounts is NULL; 2202E if an array does not have one
- * element for each key; 54000 if there are too many items; 22023 for the scope;
- * 22021 of setting_text().
+ * element for each key; 42804 if metadatas is of a wrong type; 54000 if there are
+ * too many items; 22023 for the scope; 22021 of setting_text(); 25000 in a parallel
+ * operation, if there are metadatas to be parsed.
  */
 extern void batch_read_items(Batch *batch, FunctionCallInfo fcinfo);
 
 /* Mark an item as failed, with the SQLSTATE, message and DETAIL of a refusal. */
 extern void batch_refuse(Batch *batch, BatchItem *item, const Refusal *refusal);
+
+/*
+ * Mark an item as failed, with an error that was caught.  Raises the error if it is
+ * not the item's own: see subtransaction_own_error().
+ */
+extern void batch_refuse_error(Batch *batch, BatchItem *item, ErrorData *error);
 
 #endif							/* IDEM_BATCH_H */

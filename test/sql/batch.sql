@@ -43,7 +43,7 @@ FROM idem_pay_batch('{batch-cancelled,batch-held,idem_cancel:batch-held}', '{1,1
 
 -- empty arrays, and arrays that do not match
 SELECT count(*) FROM idem_pay_batch('{}', '{}');
-SELECT count(*) FROM idem_pay_batch('{}', '{}', '{}', '{}', 'scope');
+SELECT count(*) FROM idem_pay_batch('{}', '{}', '{}', '{}', '{}', 'scope');
 SELECT pg_temp.error($$SELECT idem_pay_batch(NULL, '{}')$$);
 SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', NULL)$$);
 SELECT pg_temp.error($$SELECT idem_pay_batch('{a,b}', '{1}')$$);
@@ -54,6 +54,73 @@ SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', scope => E'\n')$$);
 SELECT pg_temp.error($$SELECT idem_pay_batch(array_fill('k'::text, ARRAY[100001]), array_fill(1.0, ARRAY[100001]))$$);
 -- arrays may begin at an index other than 1
 SELECT item, key, outcome FROM idem_pay_batch('[7:8]={lower-7,lower-8}', '[0:1]={1,2}');
+
+-- metadata: text, json and jsonb are taken alike, and so is a literal without a type; null is none, JSON's null is some
+SELECT item, outcome FROM idem_pay_batch('{meta-1,meta-2,meta-3,meta-4}', '{1,1,1,1}', metadatas => ARRAY['{"a": [1, "x"]}', NULL, 'null', '"s"']);
+SELECT key, metadata, metadata IS NULL AS none FROM unnest('{meta-1,meta-2,meta-3,meta-4}'::text[]) k, idem_lookup(k);
+SELECT t, array_agg(outcome ORDER BY item) FROM unnest('{text,varchar,json,jsonb}'::text[]) t,
+	LATERAL (SELECT item, outcome FROM idem_pay_batch('{meta-1,meta-2,meta-3,meta-4}', '{1,1,1,1}', NULL, NULL, '{"{\"a\":[1,\"x\"]}",NULL,"null","\"s\""}'::text[]) WHERE t = 'text'
+		UNION ALL SELECT item, outcome FROM idem_pay_batch('{meta-1,meta-2,meta-3,meta-4}', '{1,1,1,1}', NULL, NULL, '{"{\"a\":[1,\"x\"]}",NULL,"null","\"s\""}'::varchar[]) WHERE t = 'varchar'
+		UNION ALL SELECT item, outcome FROM idem_pay_batch('{meta-1,meta-2,meta-3,meta-4}', '{1,1,1,1}', NULL, NULL, '{"{\"a\":[1,\"x\"]}",NULL,"null","\"s\""}'::json[]) WHERE t = 'json'
+		UNION ALL SELECT item, outcome FROM idem_pay_batch('{meta-1,meta-2,meta-3,meta-4}', '{1,1,1,1}', NULL, NULL, '{"{\"a\":[1,\"x\"]}",NULL,"null","\"s\""}'::jsonb[]) WHERE t = 'jsonb') b
+GROUP BY t ORDER BY t;
+PREPARE untyped AS SELECT item, outcome FROM idem_pay_batch($1, $2, metadatas => $3);
+EXECUTE untyped('{meta-4,meta-1}', '{1,1}', '{"\"s\"","{\"a\": [1, \"x\"]}"}');
+SELECT parameter_types FROM pg_prepared_statements WHERE name = 'untyped';
+DEALLOCATE untyped;
+CREATE DOMAIN json_object AS jsonb CHECK (jsonb_typeof(VALUE) = 'object');
+CREATE DOMAIN json_list AS json[];
+SELECT item, outcome FROM idem_pay_batch('{meta-1}', '{1}', metadatas => ARRAY['{"a":[1,"x"]}'::json_object]);
+SELECT item, outcome FROM idem_pay_batch('{meta-1}', '{1}', metadatas => ARRAY['{"a":[1,"x"]}']::json_list);
+DROP DOMAIN json_object;
+DROP DOMAIN json_list;
+-- single calls and batches replay each other's; other metadata is another request, and so is none
+SELECT replayed FROM idem_pay('meta-1', 1, metadata => '{"a":[1,"x"]}');
+SELECT FROM idem_pay('meta-5', 1, metadata => '{"b": 1.0, "c": 2}');
+SELECT item, outcome, sqlstate, detail FROM idem_pay_batch('{meta-5,meta-1,meta-2,meta-3}', '{1,1,1,1}',
+	metadatas => ARRAY['{"c": 2, "b": 1}', '{"a": [1]}', '{}', NULL]);
+SELECT item, outcome, sqlstate, detail FROM idem_pay_batch('{meta-1,meta-2}', '{1,1}');
+-- what is no JSON fails its item, and leaves the others: before, between and after them, and for known keys
+SELECT item, key, outcome, sqlstate, message FROM idem_pay_batch(
+	ARRAY['no-1', 'no-2', 'no-3', 'no-4', 'no-5', 'no-6', 'no-7', NULL, 'meta-1', 'no-9', 'no-9', 'no-10'],
+	ARRAY[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0.001],
+	metadatas => ARRAY['{"a": ', '1', '', '{}', '{"a": "\u0000"}', '[1] 2', '{"n": 1e200000}', 'x', '{a}', '{', '{"again": 1}', '"y"']);
+SELECT key, metadata FROM unnest('{no-1,no-2,no-3,no-4,no-5,no-6,no-7,no-9,no-10}'::text[]) k, idem_lookup(k);
+-- nested too deeply to be parsed: also an error of that item only
+SET max_stack_depth = '200kB';
+SELECT item, outcome, sqlstate FROM idem_pay_batch('{deep-1,deep-2,deep-3}', '{1,1,1}',
+	metadatas => ARRAY['1', repeat('[', 100000) || repeat(']', 100000), '3']);
+RESET max_stack_depth;
+-- a large batch, of which every seventh item is no JSON; and large metadata
+SELECT outcome, sqlstate, count(*) FROM idem_pay_batch(
+	(SELECT array_agg('sevenths-' || g ORDER BY g) FROM generate_series(1, 700) g),
+	(SELECT array_agg(g ORDER BY g) FROM generate_series(1, 700) g),
+	metadatas => (SELECT array_agg(CASE WHEN g % 7 = 0 THEN '{' ELSE format('{"g": %s}', g) END ORDER BY g) FROM generate_series(1, 700) g))
+GROUP BY outcome, sqlstate ORDER BY outcome;
+SELECT count(*), bool_and(metadata ->> 'g' = amount::int::text) AS own FROM idempotency.operation WHERE key LIKE 'sevenths-%';
+SELECT item, outcome FROM idem_pay_batch('{wide-1,wide-2}', '{1,2}', metadatas => ARRAY[jsonb_build_object('w', repeat('w', 100000)),
+	(SELECT jsonb_object_agg(g, g) FROM generate_series(1, 5000) g)]);
+SELECT key, length(metadata::text) FROM unnest('{wide-1,wide-2}'::text[]) k, idem_lookup(k);
+SELECT replayed FROM idem_pay('wide-2', 2, metadata => (SELECT json_object_agg(g, g) FROM generate_series(1, 5000) g));
+-- a failed item leaves nothing behind in the transaction
+BEGIN;
+SELECT item, outcome FROM idem_pay_batch('{bad-json}', '{1}', metadatas => '{"["}');
+SELECT pg_current_xact_id_if_assigned() IS NULL AS no_transaction_id;
+COMMIT;
+BEGIN READ ONLY;
+SELECT item, outcome, sqlstate FROM idem_pay_batch('{meta-1,bad-json}', '{1,1}', metadatas => ARRAY['{"a": [1, "x"]}', '[']);
+COMMIT;
+-- other types, and arrays that do not match
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', metadatas => '{1}'::int[])$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', metadatas => ARRAY['1'::bytea])$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', metadatas => '{}'::int[])$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', metadatas => '{1,2}')$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a,b}', '{1,1}', metadatas => '{}'::jsonb[])$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a,b}', '{1,1}', metadatas => ARRAY[['1','2'],['3','4']])$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', metadatas => '{"a": 1}')$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', metadatas => '[{"a": 1}]'::jsonb)$$);
+SELECT item, outcome FROM idem_pay_batch('{meta-2}', '{1}', metadatas => NULL::int[]);
+SELECT item, outcome FROM idem_pay_batch('{meta-1}', '{1}', metadatas => '[5:5]={"{\"a\": [1, \"x\"]}"}');
 
 -- the settings have the same effect as for a single call
 SET idempotency.scope = 'batch scope';

@@ -284,7 +284,7 @@ sub batch
 		}
 		elsif ($planned && $planned->{scope} eq $scope && ($planned->{kind} eq 'pay' || $g->percent(20)))
 		{
-			push @requests, { kind => 'pay', map { $_ => $planned->{$_} } qw(scope key amount currency reference) };
+			push @requests, { kind => 'pay', map { $_ => $planned->{$_} } qw(scope key amount currency reference metadata) };
 		}
 		else
 		{
@@ -308,6 +308,7 @@ sub call_batch
 			$array->(map { Model::major($_->{amount}, $_->{currency}) } @requests),
 			$array->(map { $self->quote($_->{currency}) } @requests),
 			$array->(map { $self->quote($_->{reference}) } @requests) . '::text[]',
+			$array->(map { $self->quote($_->{metadata}) } @requests) . '::' . (qw(text json jsonb))[ @requests % 3 ] . '[]',
 			$self->quote($requests[0]{scope}))
 		. ') b ORDER BY b.item');
 	my $lost = sub {
