@@ -445,6 +445,18 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_history(uuid, text) IS
 	'returns the receipts of all operations of a payment, in their order';
 
+CREATE FUNCTION @extschema@.idem_payments(
+	since timestamptz DEFAULT NULL,
+	until timestamptz DEFAULT NULL,
+	after uuid DEFAULT NULL,
+	max integer DEFAULT 100,
+	scope text DEFAULT NULL)
+RETURNS SETOF @extschema@.idem_receipt
+LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 100 SUPPORT idempotency.shorten_call
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.idem_payments(timestamptz, timestamptz, uuid, integer, text) IS
+	'returns the newest operation of each payment with the payment''s state as of now, in the order in which the payments were started, at most max of them';
+
 CREATE FUNCTION idempotency.payment_status(
 	kind text,
 	authorized numeric,

@@ -68,6 +68,7 @@
  *	batch.c		idem_pay_batch
  *	batch_args.c	its arguments
  *	lookup.c	idem_lookup, idem_payment, idem_history: what only reads
+ *	list.c		idem_payments
  *	operation.c	the row of an operation: totals, status, whether its hold has expired;
  *				comparison with what is asked for
  *	operation_assert.c	what must be true of it, in builds with assertions

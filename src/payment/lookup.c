@@ -17,15 +17,14 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/tuplestore.h"
 
 #include "call.h"
 #include "claim/settle.h"
 #include "key.h"
+#include "payment/lookup.h"
 #include "payment/operation.h"
 #include "payment/payment.h"
 #include "payment/receipt.h"
@@ -100,22 +99,12 @@ idem_payment(PG_FUNCTION_ARGS)
 	Store		store;
 	Operation	op;
 	Datum		receipt;
-	bool		found;
 	Unsettled	rows = {0};
 
 	check_payment(payment_id, ARG_TEXT(1), &scope);
 
 	store_open(&store, TABLE_OPERATION);
-	found = store_find_payment(&store, scope, payment_id, BackwardScanDirection);
-	while (found)
-	{
-		CHECK_FOR_INTERRUPTS();
-		operation_from_slot(&op, store.slot);
-		if (!operation_is_declined(&op))
-			break;
-		found = store_find_next(&store);
-	}
-	if (!found)
+	if (!lookup_newest(&store, scope, payment_id, &op))
 		refusal_raise(payment_not_found(payment_id, scope));
 	refusal_raise(operation_check_payment_access(&op));
 	settle_note(&rows, store.slot);
@@ -155,8 +144,6 @@ idem_history(PG_FUNCTION_ARGS)
 	do
 	{
 		Operation	op;
-		HeapTupleHeader receipt;
-		HeapTupleData tuple;
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(row_context);
@@ -164,12 +151,7 @@ idem_history(PG_FUNCTION_ARGS)
 		settle_note(&rows, store.slot);
 		operation_from_slot(&op, store.slot);
 		refusal_raise(operation_check_payment_access(&op));
-		receipt = DatumGetHeapTupleHeader(receipt_make(fcinfo, &op, true));
-		ItemPointerSetInvalid(&tuple.t_self);
-		tuple.t_tableOid = InvalidOid;
-		tuple.t_len = HeapTupleHeaderGetDatumLength(receipt);
-		tuple.t_data = receipt;
-		tuplestore_puttuple(rsinfo->setResult, &tuple);
+		receipt_put(rsinfo, receipt_make(fcinfo, &op, true));
 		MemoryContextSwitchTo(old_context);
 	} while (store_find_next(&store));
 	store_close(&store);
@@ -177,6 +159,24 @@ idem_history(PG_FUNCTION_ARGS)
 	MemoryContextDelete(row_context);
 
 	return (Datum) 0;
+}
+
+bool
+lookup_newest(Store *store, const text *scope, const pg_uuid_t *payment_id,
+			  Operation *op)
+{
+	bool		found;
+
+	found = store_find_payment(store, scope, payment_id, BackwardScanDirection);
+	while (found)
+	{
+		CHECK_FOR_INTERRUPTS();
+		operation_from_slot(op, store->slot);
+		if (!operation_is_declined(op))
+			return true;
+		found = store_find_next(store);
+	}
+	return false;
 }
 
 /*

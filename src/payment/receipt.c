@@ -17,6 +17,7 @@
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/tuplestore.h"
 #include "utils/typcache.h"
 
 #include "payment/receipt.h"
@@ -86,6 +87,19 @@ receipt_replay(FunctionCallInfo fcinfo, TupleTableSlot *slot,
 	if (args)
 		refusal_raise(operation_check_args(&op, args));
 	return receipt_make(fcinfo, &op, true);
+}
+
+void
+receipt_put(ReturnSetInfo *rsinfo, Datum receipt)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(receipt);
+	HeapTupleData tuple;
+
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	tuple.t_data = header;
+	tuplestore_puttuple(rsinfo->setResult, &tuple);
 }
 
 /*

@@ -9,6 +9,7 @@
 #define IDEM_RECEIPT_H
 
 #include "fmgr.h"
+#include "nodes/execnodes.h"
 
 #include "payment/operation.h"
 
@@ -42,5 +43,8 @@ extern Datum receipt_make_now(FunctionCallInfo fcinfo, const Operation *op);
  */
 extern Datum receipt_replay(FunctionCallInfo fcinfo, TupleTableSlot *slot,
 							const OperationArgs *args);
+
+/* Put a receipt into the result of a function that returns a set of them. */
+extern void receipt_put(ReturnSetInfo *rsinfo, Datum receipt);
 
 #endif							/* IDEM_RECEIPT_H */

@@ -20,4 +20,15 @@
  */
 extern void uuid7_make(pg_uuid_t *uuid, TimestampTz at);
 
+/*
+ * The ids of the moments from "since" on and before "until": from *least to
+ * *greatest, both included.  They are whole milliseconds, so some ids of these
+ * milliseconds are of moments outside.  False: there is no such moment, or no id
+ * can have it.
+ *
+ * since, until: may be infinite.
+ */
+extern bool uuid7_range(TimestampTz since, TimestampTz until,
+						pg_uuid_t *least, pg_uuid_t *greatest);
+
 #endif							/* IDEM_UUID7_H */

@@ -103,6 +103,7 @@ static const Right rights[] = {
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_pay"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_pay_batch"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_payment"},
+	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_payments"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_refund"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_increase"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_release"},

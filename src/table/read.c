@@ -79,6 +79,22 @@ store_find_payment(Store *store, const text *scope, const pg_uuid_t *payment_id,
 }
 
 bool
+store_find_payments(Store *store, const text *scope, const pg_uuid_t *id,
+					bool after, const pg_uuid_t *last)
+{
+	ScanKeyData keys[3];
+
+	Assert(store->table == TABLE_OPERATION);
+	store_scan_key(keys, 1, F_TEXTEQ, PointerGetDatum(scope));
+	ScanKeyInit(&keys[1], 2,
+				after ? BTGreaterStrategyNumber : BTGreaterEqualStrategyNumber,
+				after ? F_UUID_GT : F_UUID_GE, UUIDPGetDatum(id));
+	ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_UUID_LE,
+				UUIDPGetDatum(last));
+	return store_find(store, INDEX_OPERATION_PAYMENT, keys, 3, ForwardScanDirection);
+}
+
+bool
 store_find_until(Store *store, TimestampTz until, ScanDirection direction)
 {
 	ScanKeyData key;
@@ -91,8 +107,13 @@ store_find_until(Store *store, TimestampTz until, ScanDirection direction)
 bool
 store_find_next(Store *store)
 {
+	MemoryContext old_context = MemoryContextSwitchTo(store->context);
+	bool		found;
+
 	Assert(store->scan != NULL);
-	return index_getnext_slot(store->scan, store->direction, store->slot);
+	found = index_getnext_slot(store->scan, store->direction, store->slot);
+	MemoryContextSwitchTo(old_context);
+	return found;
 }
 
 RowState
@@ -182,6 +203,8 @@ static bool
 store_find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 		   ScanDirection direction)
 {
+	MemoryContext old_context = MemoryContextSwitchTo(store->context);
+
 	store_end_scan(store, store_readers_lock(store));
 	store->which = index;
 	store->index = index_open(catalog_index(store->heap, index), AccessShareLock);
@@ -189,6 +212,7 @@ store_find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 										 GetActiveSnapshot(), nkeys);
 	store->direction = direction;
 	index_rescan(store->scan, keys, nkeys, NULL, 0);
+	MemoryContextSwitchTo(old_context);
 	return store_find_next(store);
 }
 

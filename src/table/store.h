@@ -119,6 +119,14 @@ extern bool store_find_payment(Store *store, const text *scope,
 							   ScanDirection direction);
 
 /*
+ * The payments of a scope, by their ids: the first operation of the first payment
+ * whose id is not before this one, or is after it, and is not beyond "last".
+ */
+extern bool store_find_payments(Store *store, const text *scope,
+								const pg_uuid_t *id, bool after,
+								const pg_uuid_t *last);
+
+/*
  * The rows whose time (see catalog_time_index()) is this one or earlier, in the
  * order of that time: the first, or backward the last.
  */

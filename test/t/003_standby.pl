@@ -54,6 +54,7 @@ my @calls = (
 	"idem_capture('capture', '$hold_id', 30, false)",
 	"idem_refund('refund', '$paid_id', 20)",
 	q(idem_cancel('never used')),
+	q(idem_pay('metadata', 5, metadata => '{"a": 1}')),
 	q(idem_cancel('old 2')),
 	"idem_refund('declined', '$paid_id', 1000)");
 my @answers = map { (one($p, $_))[0] } @calls;
@@ -74,6 +75,12 @@ is(join(' ', $s->row('SELECT status, captured, capturable FROM idem_payment($1)'
 	'idem_payment shows what became of the hold');
 is($s->value('SELECT count(*) FROM idem_history($1)', $paid_id), 3, 'idem_history has all its operations');
 is($s->value('SELECT refunded FROM idempotency.payment WHERE payment_id = $1', $paid_id), '20.00', 'so has the view');
+is($s->value('SELECT array_agg(key)::text FROM idem_payments()'), $p->value('SELECT array_agg(key)::text FROM idem_payments()'),
+	'idem_payments lists the payments');
+is($s->value('SELECT array_agg(captured)::text FROM idem_payments(after => $1, max => 1)', $hold_id), '{50.00}', 'page by page');
+is($s->value(q(SELECT array_agg(coalesce(sqlstate, outcome) ORDER BY item)::text
+		FROM idem_pay_batch('{metadata,old 1,no json}', '{5,1,1}', metadatas => '{"{\"a\": 1}",NULL,"{"}'))), '{replayed,replayed,22P02}',
+	'a batch with metadata is replayed');
 is($s->error_of_pay('never used', 1), 'none', 'a cancelled key is answered');
 is($s->error_of("SELECT idem_refund('refund', '$paid_id', 21)"), 'ID422', 'another refund with a known key is refused for what it is');
 is($s->error_of_pay('old 1', 2), 'ID422', 'another request with a known key is refused for what it is');

@@ -38,6 +38,7 @@ my @ways = (
 		q(SELECT payment_id, outcome FROM idem_pay_batch(ARRAY['k'], ARRAY[1])) ],
 	[ 'idem_payment', q(SELECT idem_pay('k', 1)), q(SELECT r::text FROM idem_payment('%s') r) ],
 	[ 'idem_history', q(SELECT idem_pay('k', 1)), q(SELECT r::text FROM idem_history('%s') r) ],
+	[ 'idem_payments', q(SELECT idem_pay('k', 1)), q(SELECT r::text FROM idem_payments(max => 1000) r WHERE r.key = 'k') ],
 	[ 'idem_begin', q(SELECT idem_begin('k'), idem_complete('k', '"done"')),
 		q(SELECT outcome, attempt, response FROM idem_begin('k')) ],
 	[ 'idem_execute', q(SELECT idem_execute('k', 'SELECT 1')), q(SELECT rows FROM idem_execute('k', 'SELECT 1')) ],
@@ -180,7 +181,8 @@ my %asking = map { $_ => Client->new($primary) } (
 	q(SELECT r::text FROM idem_lookup('in doubt') r),
 	q(SELECT outcome FROM idem_pay_batch(ARRAY['in doubt'], ARRAY[5])),
 	"SELECT r::text FROM idem_payment('$id') r",
-	"SELECT r::text FROM idem_history('$id') r");
+	"SELECT r::text FROM idem_history('$id') r",
+	q(SELECT r::text FROM idem_payments(max => 1000) r WHERE r.key = 'in doubt'));
 for my $call (sort keys %asking)
 {
 	$asking{$call}->send($call);
