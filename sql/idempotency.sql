@@ -479,6 +479,7 @@ SELECT n.scope,
 	n.payment_id,
 	f.key,
 	f.reference,
+	f.metadata,
 	idempotency.payment_status(n.kind, n.authorized, n.captured, n.released, n.refunded,
 		n.expires_at, n.expired, pg_catalog.statement_timestamp()) AS status,
 	n.currency,
@@ -503,6 +504,35 @@ FROM (
 LEFT JOIN idempotency.operation f ON f.scope = n.scope AND f.payment_id = n.payment_id AND f.seq = 1;
 COMMENT ON VIEW idempotency.payment IS
 	'state of each payment as of now';
+
+-- What was held before an operation is in no column of its row: a capture that
+-- releases the rest of a hold does not say how much that was. So the row before is
+-- looked up. The planner leaves that out of queries that do not ask for "held".
+CREATE VIEW idempotency.movement WITH (security_invoker) AS
+SELECT o.scope,
+	o.payment_id,
+	o.seq,
+	o.key,
+	o.kind,
+	o.created_at,
+	o.currency,
+	(o.authorized - o.captured - o.released) - coalesce(b.authorized - b.captured - b.released, 0) AS held,
+	CASE
+		WHEN o.kind IN ('pay', 'capture', 'reversal') THEN o.amount
+		WHEN o.kind = 'refund' THEN -o.amount
+		ELSE o.amount - o.amount
+	END AS moved,
+	o.from_account,
+	o.to_account,
+	o.reference,
+	o.metadata,
+	o.role,
+	coalesce(o.owner, o.role) AS owner
+FROM idempotency.operation o
+LEFT JOIN idempotency.operation b ON b.scope = o.scope AND b.payment_id = o.payment_id AND b.seq = o.seq - 1
+WHERE o.sqlstate IS NULL AND o.amount <> 0;
+COMMENT ON VIEW idempotency.movement IS
+	'each change of what payments hold and have taken, in signed amounts';
 
 CREATE FUNCTION @extschema@.idem_expire(max_holds integer DEFAULT 1000)
 RETURNS integer
@@ -814,7 +844,7 @@ COMMENT ON FUNCTION @extschema@.idem_revoke(regrole) IS
 -- to the bootstrap superuser. The installer gets the rights below, and may grant
 -- them to others.
 GRANT USAGE ON SCHEMA idempotency TO @extowner@ WITH GRANT OPTION;
-GRANT SELECT ON idempotency.payment, idempotency.request TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT ON idempotency.payment, idempotency.movement, idempotency.request TO @extowner@ WITH GRANT OPTION;
 -- INSERT is for restoring a dump. Nobody gets UPDATE or DELETE.
 GRANT SELECT, INSERT ON idempotency.operation, idempotency.hold, idempotency.request_0, idempotency.request_1, idempotency.request_2,
 	idempotency.request_purge

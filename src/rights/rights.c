@@ -114,6 +114,7 @@ static const Right rights[] = {
 	{RIGHTS_AUDITOR, ProcedureRelationId, "idem_check"},
 	{RIGHTS_AUDITOR, NamespaceRelationId, IDEM_SCHEMA},
 	{RIGHTS_AUDITOR, RelationRelationId, "hold"},
+	{RIGHTS_AUDITOR, RelationRelationId, "movement"},
 	{RIGHTS_AUDITOR, RelationRelationId, "operation"},
 	{RIGHTS_AUDITOR, RelationRelationId, "payment"},
 };

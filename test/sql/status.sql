@@ -142,3 +142,10 @@ SELECT pg_temp.index_condition($$SELECT status FROM idempotency.payment
 	WHERE scope = '' AND payment_id = '00000000-0000-7000-8000-000000000000'$$);
 RESET enable_seqscan;
 RESET enable_bitmapscan;
+
+-- the movements add up to the totals of each payment
+SELECT count(*) > 0 AS payments, count(*) FILTER (WHERE (m.held, m.moved) IS DISTINCT FROM
+	(v.authorized - v.captured - v.released, v.captured - v.refunded)) AS differ
+FROM (SELECT * FROM idempotency.payment WHERE scope = ANY(:'scopes')) v
+FULL JOIN (SELECT scope, payment_id, sum(held) AS held, sum(moved) AS moved FROM idempotency.movement WHERE scope = ANY(:'scopes')
+	GROUP BY scope, payment_id) m USING (scope, payment_id);

@@ -75,6 +75,7 @@ is(join(' ', $s->row('SELECT status, captured, capturable FROM idem_payment($1)'
 	'idem_payment shows what became of the hold');
 is($s->value('SELECT count(*) FROM idem_history($1)', $paid_id), 3, 'idem_history has all its operations');
 is($s->value('SELECT refunded FROM idempotency.payment WHERE payment_id = $1', $paid_id), '20.00', 'so has the view');
+is($s->value('SELECT sum(moved) FROM idempotency.movement WHERE payment_id = $1', $paid_id), '30.00', 'and the view of movements');
 is($s->value('SELECT array_agg(key)::text FROM idem_payments()'), $p->value('SELECT array_agg(key)::text FROM idem_payments()'),
 	'idem_payments lists the payments');
 is($s->value('SELECT array_agg(captured)::text FROM idem_payments(after => $1, max => 1)', $hold_id), '{50.00}', 'page by page');

@@ -341,7 +341,7 @@ sub asked_for
 	return $sent->{ Model::spec_of_row($row) };
 }
 
-# All payments of the round, seen in three ways.
+# All payments of the round, seen in all ways.
 sub check_payments
 {
 	my ($range, $chain) = @_;
@@ -380,6 +380,43 @@ sub check_payments
 	}
 	die "the view has more\n" if %$view;
 	die "a history has no payment\n" if %history;
+	check_lists($payments);
+	return;
+}
+
+# The list of the payments of each scope, read in pages, has those of the round, in the order of their ids. The movements
+# add up to their totals.
+sub check_lists
+{
+	my ($payments) = @_;
+	my $rows = $control->{dbh}->selectall_arrayref(
+		q(SELECT v.scope, v.payment_id, v.created_at, coalesce(m.held, 0) = v.authorized - v.captured - v.released AS held,
+				coalesce(m.moved, 0) = v.captured - v.refunded AS moved
+		  FROM (SELECT * FROM idempotency.payment WHERE scope = ANY($1) AND payment_id = ANY($2)) v
+		  LEFT JOIN (SELECT scope, payment_id, sum(held) AS held, sum(moved) AS moved FROM idempotency.movement
+			WHERE scope = ANY($1) AND payment_id = ANY($2) GROUP BY scope, payment_id) m USING (scope, payment_id)
+		  ORDER BY v.payment_id),
+		{ Slice => {} }, [ Model::scopes() ], [ map { $_->{payment_id} } @$payments ]);
+	for my $row (@$rows)
+	{
+		die "the movements of $row->{payment_id} do not add up\n" unless $row->{held} && $row->{moved};
+	}
+	for my $scope (Model::scopes())
+	{
+		my @expected = grep { $_->{scope} eq $scope } @$rows;
+		next unless @expected;
+		my ($since) = sort map { $_->{created_at} } @expected;
+		my @listed;
+		while (1)
+		{
+			my $page = $control->{dbh}->selectcol_arrayref('SELECT payment_id FROM idem_payments($1, after => $2, max => 37, scope => $3)',
+				undef, $since, $listed[-1], $scope);
+			last unless @$page;
+			push @listed, @$page;
+		}
+		die 'listed in scope "' . "$scope\" are\n@listed\nand there are\n@{[ map { $_->{payment_id} } @expected ]}\n"
+			if "@listed" ne join(' ', map { $_->{payment_id} } @expected);
+	}
 	return;
 }
 

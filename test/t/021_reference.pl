@@ -118,10 +118,13 @@ is_deeply([ map { $_->[0] =~ /`(\w+)`/g } @{ table(section('idem_pay_batch')) } 
 	[ map { /^(\w+)/ } split /, /, $batch_columns ],
 	'the columns of a batch are described');
 
-my ($view) = section('Tables and views') =~ /^(The view `idempotency\.payment`.*?)(?:\n\n|\z)/ms;
-my %named = map { $_ => 1 } $view =~ /`(\w+)`/g;
-is_deeply([ sort keys %named ], [ sort map { /^(\w+)/ } @{ columns('idempotency.payment') } ],
-	'the columns of the view of payments are described');
+for my $name ('payment', 'movement')
+{
+	my ($view) = section('Tables and views') =~ /^(The view `idempotency\.$name` has.*?)(?:\n\n|\z)/ms;
+	my %named = map { $_ => 1 } $view =~ /`(\w+)`/g;
+	is_deeply([ sort keys %named ], [ sort map { /^(\w+)/ } @{ columns("idempotency.$name") } ],
+		"the columns of the view $name are described");
+}
 
 # Settings, in a session that has loaded the library
 
