@@ -418,6 +418,53 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], anycompatiblearray, text) IS
 	'makes many payments, each once per key, and returns the outcome of each in the order given';
 
+CREATE FUNCTION @extschema@.idem_capture_batch(
+	keys text[],
+	payment_ids uuid[],
+	amounts numeric[],
+	final boolean DEFAULT true,
+	refs text[] DEFAULT NULL,
+	metadatas anycompatiblearray DEFAULT NULL::text[],
+	scope text DEFAULT NULL,
+	currencies text[] DEFAULT NULL,
+	declines text DEFAULT NULL)
+RETURNS TABLE (
+	item integer,
+	key text,
+	outcome text,
+	payment_id uuid,
+	status text,
+	sqlstate text,
+	message text,
+	detail text)
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.idem_capture_batch(text[], uuid[], numeric[], boolean, text[], anycompatiblearray, text, text[], text) IS
+	'captures many times, each once per key, and returns the outcome of each in the order given';
+
+CREATE FUNCTION @extschema@.idem_refund_batch(
+	keys text[],
+	payment_ids uuid[],
+	amounts numeric[],
+	refs text[] DEFAULT NULL,
+	metadatas anycompatiblearray DEFAULT NULL::text[],
+	scope text DEFAULT NULL,
+	currencies text[] DEFAULT NULL,
+	declines text DEFAULT NULL)
+RETURNS TABLE (
+	item integer,
+	key text,
+	outcome text,
+	payment_id uuid,
+	status text,
+	sqlstate text,
+	message text,
+	detail text)
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.idem_refund_batch(text[], uuid[], numeric[], text[], anycompatiblearray, text, text[], text) IS
+	'refunds many times, each once per key, and returns the outcome of each in the order given';
+
 CREATE FUNCTION @extschema@.idem_lookup(
 	key text,
 	scope text DEFAULT NULL)

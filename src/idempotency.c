@@ -62,11 +62,13 @@
  *
  * payment: what moves money, and what shows it
  *	payment.c	idem_pay, idem_authorize: what starts a payment
- *	followup.c	idem_capture, idem_void, idem_refund: what goes on with one
+ *	followup.c	idem_increase, idem_capture, idem_void, idem_refund: what goes on with
+ *				one
  *	cancel.c	idem_cancel
  *	hold.c		idem_expire: releasing holds that have expired, and the list of them
- *	batch.c		idem_pay_batch
- *	batch_args.c	its arguments
+ *	pay_batch.c	idem_pay_batch
+ *	followup_batch.c	idem_capture_batch, idem_refund_batch
+ *	batch.c		what they have in common; batch_args.c: their arguments
  *	lookup.c	idem_lookup, idem_payment, idem_history: what only reads
  *	list.c		idem_payments
  *	operation.c	the row of an operation: totals, status, whether its hold has expired;

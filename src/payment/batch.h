@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * batch.h
- *		Many payments in one call.
+ *		What calls with many items have in common.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,12 +32,7 @@ typedef enum BatchOutcome
 typedef struct BatchItem
 {
 	Key			key;			/* key.key may be NULL: then it failed */
-	Numeric		amount;			/* in the currency's major unit; may be NULL:
-								 * then it failed */
-	text	   *currency;		/* not NULL */
-	bool		default_currency;	/* is it that of the setting? */
-	text	   *reference;		/* may be NULL */
-	Jsonb	   *metadata;		/* may be NULL */
+	OperationArgs args;
 	BatchOutcome outcome;
 	PaymentStatus status;		/* unless it failed */
 	int			sqlstate;		/* why it failed; 0 if it has not */
@@ -46,13 +41,14 @@ typedef struct BatchItem
 	pg_uuid_t	payment_id;		/* unless it failed */
 } BatchItem;
 
-/* A call of idem_pay_batch(). */
+/* A call with many items. */
 typedef struct Batch
 {
 	int			nitems;
 	BatchItem  *items;			/* in the order given */
 	int			nsorted;
-	BatchItem **sorted;			/* those with good arguments, by key */
+	BatchItem **sorted;			/* those with good arguments, in the order in
+								 * which they are dealt with */
 	Store		store;
 	Unsettled	unsettled;		/* answers from other transactions */
 	MemoryContext result_context;	/* for the whole call */
@@ -61,16 +57,31 @@ typedef struct Batch
 								 * copy is kept */
 } Batch;
 
+/* Begin a batch.  The caller reads its items and opens the store. */
+extern void batch_begin(Batch *batch, FunctionCallInfo fcinfo);
+
 /*
  * Read the arguments of idem_pay_batch() into the batch's items.  Items with a
- * valid key, amount and metadata are sorted; the others have failed.
+ * valid key, amount and metadata are sorted by key; the others have failed.
  *
  * Errors: 22004 if keys or amounts is NULL; 2202E if an array does not have one
  * element for each key; 42804 if metadatas is of a wrong type; 54000 if there are
- * too many items; 22023 for the scope; 22021 of setting_text(); 25000 in a parallel
- * operation, if there are metadatas to be parsed.
+ * too many items; 22023 and 22004 for the scope; 22021 of setting_text(); 25000 in a
+ * parallel operation, if there are metadatas to be parsed.
  */
-extern void batch_read_items(Batch *batch, FunctionCallInfo fcinfo);
+extern void batch_read_pays(Batch *batch, FunctionCallInfo fcinfo);
+
+/*
+ * Read the arguments of idem_capture_batch() or idem_refund_batch() (kind) in the
+ * same way.  The items are sorted by payment, then by key.
+ *
+ * Errors: those of batch_read_pays(); 22004 also if payment_ids or final is NULL.
+ */
+extern void batch_read_followups(Batch *batch, FunctionCallInfo fcinfo,
+								 OperationKind kind);
+
+/* Answer an item from the operation that its key has already. */
+extern void batch_answer_item(Batch *batch, BatchItem *item, const Operation *op);
 
 /* Mark an item as failed, with the SQLSTATE, message and DETAIL of a refusal. */
 extern void batch_refuse(Batch *batch, BatchItem *item, const Refusal *refusal);
@@ -80,5 +91,13 @@ extern void batch_refuse(Batch *batch, BatchItem *item, const Refusal *refusal);
  * not the item's own: see subtransaction_own_error().
  */
 extern void batch_refuse_error(Batch *batch, BatchItem *item, ErrorData *error);
+
+/*
+ * Close the store, settle what was answered, and return a row for each item, in the
+ * order given.
+ *
+ * Errors: those of store_close() and settle().
+ */
+extern void batch_end(Batch *batch, FunctionCallInfo fcinfo);
 
 #endif							/* IDEM_BATCH_H */

@@ -19,6 +19,7 @@
 #include "money/currency.h"
 #include "money/money.h"
 #include "payment/batch.h"
+#include "payment/followup.h"
 #include "subtransaction.h"
 
 /* the most items of a batch */
@@ -40,74 +41,109 @@ typedef struct BatchMetadata
 	int			next;			/* the item that is next */
 } BatchMetadata;
 
-static int	count_items(ArrayType *keys);
+static void make_items(Batch *batch, ArrayType *keys);
 static void read_array(BatchArray *result, ArrayType *array, const char *name,
 					   int nitems);
 static bool is_null(const BatchArray *array, int i);
 static void *element(const BatchArray *array, int i);
 static bool is_json(Oid type);
-static void read_metadatas(Batch *batch, const BatchArray *array);
+static void read_metadatas(Batch *batch, FunctionCallInfo fcinfo, int n);
 static void parse_metadatas(void *arg);
 static void check_item(Batch *batch, BatchItem *item, text *key, text *scope);
-static int	compare_items(const void *a, const void *b);
+static int	compare_keys(const void *a, const void *b);
+static int	compare_payments(const void *a, const void *b);
 
 void
-batch_read_items(Batch *batch, FunctionCallInfo fcinfo)
+batch_read_pays(Batch *batch, FunctionCallInfo fcinfo)
 {
 	BatchArray	keys;
 	BatchArray	amounts;
 	BatchArray	currencies;
 	BatchArray	refs;
-	BatchArray	metadatas;
 	text	   *scope;
 	text	   *default_currency = NULL;
 
 	call_not_null(ARG_IS_NULL(0), "keys");
 	call_not_null(ARG_IS_NULL(1), "amounts");
 	refusal_raise(key_check_scope(ARG_TEXT(5), &scope));
-
-	batch->nitems = count_items(PG_GETARG_ARRAYTYPE_P(0));
+	make_items(batch, PG_GETARG_ARRAYTYPE_P(0));
 	read_array(&keys, ARG_ARRAY(0), "keys", batch->nitems);
 	read_array(&amounts, ARG_ARRAY(1), "amounts", batch->nitems);
 	read_array(&currencies, ARG_ARRAY(2), "currencies", batch->nitems);
 	read_array(&refs, ARG_ARRAY(3), "refs", batch->nitems);
-	read_array(&metadatas, ARG_ARRAY(4), "metadatas", batch->nitems);
-	if (metadatas.values && !is_json(metadatas.type))
-		json_arg_refuse_type(fcinfo, 4, "metadatas", "text[], json[] or jsonb[]");
+	read_metadatas(batch, fcinfo, 4);
 
-	batch->items = palloc0(sizeof(BatchItem) * Max(batch->nitems, 1));
-	batch->sorted = palloc(sizeof(BatchItem *) * Max(batch->nitems, 1));
-	batch->nsorted = 0;
-	read_metadatas(batch, &metadatas);
 	for (int i = 0; i < batch->nitems; i++)
 	{
-		BatchItem  *item = &batch->items[i];
+		OperationArgs *args = &batch->items[i].args;
 
 		CHECK_FOR_INTERRUPTS();
-		item->amount = element(&amounts, i);
-		item->currency = element(&currencies, i);
-		item->default_currency = item->currency == NULL;
-		if (item->default_currency)
+		args->kind = OPERATION_PAY;
+		args->amount = element(&amounts, i);
+		args->currency = element(&currencies, i);
+		args->default_currency = args->currency == NULL;
+		if (args->default_currency)
 		{
 			/* read at the first use: it matters only then whether it is valid */
 			if (default_currency == NULL)
 				default_currency = currency_of_call(NULL);
-			item->currency = default_currency;
+			args->currency = default_currency;
 		}
-		item->reference = element(&refs, i);
-		check_item(batch, item, element(&keys, i), scope);
+		args->reference = element(&refs, i);
+		check_item(batch, &batch->items[i], element(&keys, i), scope);
 	}
 
-	qsort(batch->sorted, batch->nsorted, sizeof(BatchItem *), compare_items);
+	qsort(batch->sorted, batch->nsorted, sizeof(BatchItem *), compare_keys);
+}
+
+void
+batch_read_followups(Batch *batch, FunctionCallInfo fcinfo, OperationKind kind)
+{
+	int			refs_arg = kind == OPERATION_CAPTURE ? 4 : 3;
+	BatchArray	keys;
+	BatchArray	payment_ids;
+	BatchArray	amounts;
+	BatchArray	refs;
+	BatchArray	currencies;
+	text	   *scope;
+
+	call_not_null(ARG_IS_NULL(0), "keys");
+	call_not_null(ARG_IS_NULL(1), "payment_ids");
+	call_not_null(ARG_IS_NULL(2), "amounts");
+	call_not_null(kind == OPERATION_CAPTURE && ARG_IS_NULL(3), "final");
+	refusal_raise(key_check_scope(ARG_TEXT(refs_arg + 2), &scope));
+	make_items(batch, PG_GETARG_ARRAYTYPE_P(0));
+	read_array(&keys, ARG_ARRAY(0), "keys", batch->nitems);
+	read_array(&payment_ids, ARG_ARRAY(1), "payment_ids", batch->nitems);
+	read_array(&amounts, ARG_ARRAY(2), "amounts", batch->nitems);
+	read_array(&refs, ARG_ARRAY(refs_arg), "refs", batch->nitems);
+	read_metadatas(batch, fcinfo, refs_arg + 1);
+	read_array(&currencies, ARG_ARRAY(refs_arg + 3), "currencies", batch->nitems);
+
+	for (int i = 0; i < batch->nitems; i++)
+	{
+		OperationArgs *args = &batch->items[i].args;
+
+		CHECK_FOR_INTERRUPTS();
+		args->kind = kind;
+		args->payment_id = element(&payment_ids, i);
+		args->amount = element(&amounts, i);
+		args->final = kind == OPERATION_CAPTURE && PG_GETARG_BOOL(3);
+		args->reference = element(&refs, i);
+		args->currency = element(&currencies, i);
+		check_item(batch, &batch->items[i], element(&keys, i), scope);
+	}
+
+	qsort(batch->sorted, batch->nsorted, sizeof(BatchItem *), compare_payments);
 }
 
 /*
- * The number of items, which is that of their keys.
+ * Make an empty item for each key.
  *
  * Error: 54000 if there are too many.
  */
-static int
-count_items(ArrayType *keys)
+static void
+make_items(Batch *batch, ArrayType *keys)
 {
 	int			n = ArrayGetNItems(ARR_NDIM(keys), ARR_DIMS(keys));
 
@@ -117,7 +153,10 @@ count_items(ArrayType *keys)
 				 errmsg("too many items"),
 				 errdetail("%d items were given, but at most %d are allowed.",
 						   n, BATCH_MAX_ITEMS)));
-	return n;
+	batch->nitems = n;
+	batch->items = palloc0(sizeof(BatchItem) * Max(n, 1));
+	batch->sorted = palloc(sizeof(BatchItem *) * Max(n, 1));
+	batch->nsorted = 0;
 }
 
 /*
@@ -185,20 +224,26 @@ is_json(Oid type)
 }
 
 /*
- * Read the metadata of the items.  An item whose metadata is no JSON has failed.
+ * Read the metadata of the items, argument n.  An item whose metadata is no JSON has
+ * failed.
  *
  * All are parsed in one subtransaction, and after one that is no JSON, the rest in
  * another.  The parser could report errors without one, but not all of them, and not
  * in PostgreSQL 15.
  */
 static void
-read_metadatas(Batch *batch, const BatchArray *array)
+read_metadatas(Batch *batch, FunctionCallInfo fcinfo, int n)
 {
-	BatchMetadata work = {.batch = batch, .array = array};
+	BatchArray	array;
+	BatchMetadata work = {.batch = batch, .array = &array};
 
-	if (array->type == JSONBOID)
+	read_array(&array, ARG_ARRAY(n), "metadatas", batch->nitems);
+	if (array.values && !is_json(array.type))
+		json_arg_refuse_type(fcinfo, n, "metadatas", "text[], json[] or jsonb[]");
+
+	if (array.type == JSONBOID)
 		parse_metadatas(&work);
-	while (array->values && work.next < batch->nitems)
+	while (array.values && work.next < batch->nitems)
 	{
 		ErrorData  *error = subtransaction_try(parse_metadatas, &work);
 
@@ -230,13 +275,13 @@ parse_metadatas(void *arg)
 		MemoryContextSwitchTo(old_context);
 		kept = memcpy(palloc(VARSIZE(parsed)), parsed, VARSIZE(parsed));
 		MemoryContextReset(batch->portion_context);
-		batch->items[work->next].metadata = kept;
+		batch->items[work->next].args.metadata = kept;
 	}
 }
 
 /*
- * Check the key and the amount of an item.  If one of them is not valid, the item
- * has failed, unless it has already.
+ * Check the key and the other arguments of an item.  If one of them is not valid, the
+ * item has failed, unless it has already.
  */
 static void
 check_item(Batch *batch, BatchItem *item, text *key, text *scope)
@@ -246,7 +291,8 @@ check_item(Batch *batch, BatchItem *item, text *key, text *scope)
 		Refusal    *refusal = key_check(key, scope, &item->key);
 
 		if (refusal == NULL)
-			refusal = money_check_or_zero(item->amount);
+			refusal = item->args.kind == OPERATION_PAY
+				? money_check_or_zero(item->args.amount) : followup_check(&item->args);
 		if (refusal == NULL)
 			batch->sorted[batch->nsorted++] = item;
 		else
@@ -259,11 +305,24 @@ check_item(Batch *batch, BatchItem *item, text *key, text *scope)
  * For qsort(): by key.  Items with the same key stay in the order given.
  */
 static int
-compare_items(const void *a, const void *b)
+compare_keys(const void *a, const void *b)
 {
 	const BatchItem *x = *(BatchItem *const *) a;
 	const BatchItem *y = *(BatchItem *const *) b;
 	int			order = key_compare(&x->key, &y->key);
 
 	return order != 0 ? order : (x > y) - (x < y);
+}
+
+/*
+ * For qsort(): by payment, then by key.
+ */
+static int
+compare_payments(const void *a, const void *b)
+{
+	const BatchItem *x = *(BatchItem *const *) a;
+	const BatchItem *y = *(BatchItem *const *) b;
+	int			order = memcmp(x->args.payment_id, y->args.payment_id, UUID_LEN);
+
+	return order != 0 ? order : compare_keys(a, b);
 }

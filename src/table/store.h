@@ -183,7 +183,7 @@ extern TransactionId store_get_writer(Store *store);
  */
 extern void store_prepare_write(Store *store);
 
-/* Release that lock again: nothing will be written. */
+/* Release that lock again, unless something has been written: this claim writes nothing. */
 extern void store_unprepare_write(Store *store);
 
 /*

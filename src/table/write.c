@@ -72,8 +72,8 @@ store_prepare_write(Store *store)
 void
 store_unprepare_write(Store *store)
 {
-	Assert(store->writer == NULL);
-	xactlock_release_relation(RelationGetRelid(store->heap), RowExclusiveLock);
+	if (store->writer == NULL)
+		xactlock_release_relation(RelationGetRelid(store->heap), RowExclusiveLock);
 }
 
 void
