@@ -9,9 +9,9 @@ SELECT metadata, replayed FROM idem_pay('json-1', 1, metadata => '{"a":[1,"x"]}'
 SELECT metadata, replayed FROM idem_pay('json-1', 1, metadata => '{"a":[1,"x"]}'::varchar);
 SELECT metadata, replayed FROM idem_pay('json-1', 1, metadata => '{"a":[1,"x"]}'::json);
 SELECT metadata, replayed FROM idem_pay('json-1', 1, metadata => '{"a":[1,"x"]}'::jsonb);
-CREATE DOMAIN json_object AS jsonb CHECK (jsonb_typeof(VALUE) = 'object');
-SELECT metadata, replayed FROM idem_pay('json-1', 1, metadata => '{"a":[1,"x"]}'::json_object);
-DROP DOMAIN json_object;
+CREATE DOMAIN meta_object AS jsonb CHECK (jsonb_typeof(VALUE) = 'object');
+SELECT metadata, replayed FROM idem_pay('json-1', 1, metadata => '{"a":[1,"x"]}'::meta_object);
+DROP DOMAIN meta_object;
 -- by position, too, and in a function that passes its argument on
 SELECT metadata, replayed FROM idem_pay('json-1', 1, NULL, NULL, NULL, NULL, '{"a":[1,"x"]}'::jsonb, NULL);
 CREATE FUNCTION pay_with(metadata json) RETURNS jsonb LANGUAGE plpgsql AS
