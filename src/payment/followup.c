@@ -283,6 +283,6 @@ check_against_payment(const Operation *newest, OperationArgs *args)
 	refusal = money_set_decimals(&args->amount, currency,
 								 money_decimals(operation_numeric(newest, authorized)));
 	if (refusal == NULL && args->kind == OPERATION_INCREASE)
-		refusal = money_check(money_add(operation_numeric(newest, authorized), args->amount));
+		refusal = money_check_or_zero(money_add(operation_numeric(newest, authorized), args->amount));
 	return refusal;
 }

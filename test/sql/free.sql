@@ -15,6 +15,8 @@ SELECT pg_temp.step($$idem_capture('k', pg_temp.p('coupon'))$$);
 SELECT pg_temp.step($$idem_void('k', pg_temp.p('coupon'))$$);
 SELECT pg_temp.step($$idem_refund('k', pg_temp.p('coupon'))$$);
 SELECT pg_temp.step($$idem_refund('k', pg_temp.p('coupon'), 0)$$);
+SELECT pg_temp.step($$idem_increase('k', pg_temp.p('coupon'), 5)$$);
+SELECT pg_temp.step($$idem_increase('k', pg_temp.p('coupon'), expires_in => '1 hour')$$);
 SELECT pg_temp.step($$idem_refund('declined', pg_temp.p('coupon'), declines => 'record')$$);
 SELECT pg_temp.show(idem_payment(pg_temp.p('coupon')));
 -- but it can be cancelled, and that again undone
