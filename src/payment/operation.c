@@ -531,11 +531,11 @@ check_expires_in(const Operation *op, int64 asked)
 		: operation_is(op, OPERATION_AUTHORIZE);
 	int64		stored = 0;
 
+	if (operation_is_declined(op))
+		return given == (asked != 0) ? NULL : refusal_different("expires_in", NULL, NULL);
 	if (given && !operation_is_null(op, expires_at))
 		stored = DatumGetTimestampTz(operation_value(op, expires_at)) -
 			DatumGetTimestampTz(operation_value(op, created_at));
-	if (given && asked != 0 && operation_is_declined(op))
-		return NULL;
 	return stored == asked ? NULL
 		: refusal_different("expires_in", stored ? duration_text(stored) : "null",
 							asked ? duration_text(asked) : "null");

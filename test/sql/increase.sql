@@ -29,6 +29,8 @@ SELECT pg_temp.step($$idem_increase('k', pg_temp.p('shop'), 5, '14 days')$$);
 SELECT pg_temp.step($$idem_increase('shop-4', pg_temp.p('shop'), 5, '14 days', declines => 'record')$$);
 SELECT pg_temp.step($$idem_increase('shop-4', pg_temp.p('shop'), 5, '13 days')$$);
 SELECT expires_at = (idem_lookup('shop-3')).expires_at AS same FROM idem_payment(pg_temp.p('shop'));
+-- of what was declined, the key keeps whether it asked for a time
+SELECT pg_temp.step($$idem_increase('shop-4', pg_temp.p('shop'), 5)$$);
 
 -- captured until the new time, and released then
 SELECT pg_temp.step($$idem_authorize('late', 100, 'EUR', expires_in => '1 second')$$);
@@ -46,6 +48,10 @@ SELECT count(*) FROM idempotency.hold WHERE payment_id = pg_temp.p('short');
 -- what has no hold, or none left
 SELECT pg_temp.step($$idem_pay('paid', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_increase('k', pg_temp.p('paid'), 5)$$);
+SELECT pg_temp.step($$idem_increase('paid-2', pg_temp.p('paid'), 5, '1 hour', declines => 'record')$$);
+SELECT pg_temp.step($$idem_increase('paid-2', pg_temp.p('paid'), 5)$$);
+SELECT pg_temp.step($$idem_increase('paid-3', pg_temp.p('paid'), 5, declines => 'record')$$);
+SELECT pg_temp.step($$idem_increase('paid-3', pg_temp.p('paid'), 5, '1 hour')$$);
 SELECT pg_temp.step($$idem_authorize('voided', 100, 'EUR')$$);
 SELECT pg_temp.step($$idem_void('voided-v', pg_temp.p('voided'))$$);
 SELECT pg_temp.step($$idem_increase('k', pg_temp.p('voided'), 5, '1 year')$$);
