@@ -55,6 +55,12 @@ $node->safe_psql('postgres', 'CREATE EXTENSION idempotency');
 my $control = Client->new($node);
 my $role = $control->value('SELECT current_user');
 
+# What becomes of payments: see note_paths().
+my @paths = ('captured after the first expiry', 'expired after it was prolonged', 'free', 'free and cancelled', 'increased',
+	'increased after a capture', 'increase cancelled', 'increase cancelled in part', 'increase declined', 'refunded after a reversal',
+	'reversal of a cancellation', 'reversal of a free one', 'reversal of a refund', 'reversal of a reversal refused',
+	'time alone', 'time declined');
+
 my (%did, @kept);
 my $paces = PostgreSQL::Test::Utils::tempdir . '/paces';
 my $log_read = 0;
@@ -82,7 +88,7 @@ if (!$wrong)
 	}
 	my @missed = grep { !$did{$_} } '40001', '55P03', '57014', 'ID404', 'ID409', 'ID412', 'ID422', 'declined', 'lost',
 		'lost COMMIT done', 'holds released', 'new', 'nothing to undo', 'pg_terminate_backend', 'replayed', 'rolled back', 'server stopped',
-		'sweep rolled back', 'swept by a client';
+		'sweep rolled back', 'swept by a client', 'wrong currency', @paths;
 	is("@missed", '', 'there was all that is to be tried') if $rounds > 3;
 }
 diag("To play the same again: make test TESTS=010_model SEED=$seed SECONDS=$seconds")
@@ -204,7 +210,8 @@ sub resend
 sub check_round
 {
 	my ($round, $swept, @logs) = @_;
-	my $range = '(' . join(' OR ', map { "o.key >= '$_ ' AND o.key < '$_!'" } "R$round", "idem_cancel:R$round", "idem_expire:R$round") . ')';
+	my $range = '(' . join(' OR ', map { "o.key >= '$_ ' AND o.key < '$_!'" } "R$round", "idem_cancel:R$round", "idem_cancel:idem_cancel:R$round",
+		"idem_expire:R$round") . ')';
 	my (%row, %chain, %receipt, %new, %maybe, %sent);
 
 	for my $log (@logs)
@@ -237,7 +244,11 @@ sub check_round
 		$row{$id} = $row;
 		push @{ $chain{"$row->{scope}\0$row->{payment_id}"} }, $row;
 	}
-	Model::check_chain(@$_) for values %chain;
+	for (values %chain)
+	{
+		Model::check_chain(@$_);
+		note_paths(@$_);
+	}
 	check_holds($range, $swept);
 
 	# receipts
@@ -264,6 +275,10 @@ sub check_round
 			my $text = $receipt{ Caller::id($known) } // 'nothing';
 			Caller::about($known, sub { die "client $log->{number} has the receipt\n$known->{text}\nand stored is\n$text\n" })
 				if $text ne $known->{text};
+			# what it asked for is what the row was made for, though the receipt does not show it
+			Caller::about($known, sub {
+				Model::expect($row{ Caller::id($known) }, map { $_ => $known->{$_} } grep { defined $known->{$_} } qw(whole final prolonged));
+			});
 		}
 		for my $group (@{ $log->{lost} })
 		{
@@ -316,15 +331,61 @@ sub check_round
 	return;
 }
 
+# Counts what payments go through that is not to be missed.
+sub note_paths
+{
+	my ($first, @rows) = @_;
+	my %has;
+	my $note = sub { $did{ $_[0] }++ };
+	my $free = $first->{kind} eq 'pay' && $first->{authorized} == 0;
+	$note->('free') if $free;
+	my %by_key = map { $_->{key} => $_ } $first, @rows;
+	for my $row (@rows)
+	{
+		my $is = $row->{kind};
+		my $original = $row->{key} =~ /^idem_cancel:(.*)\z/s ? $by_key{$1} : undef;
+		if (defined $row->{sqlstate})
+		{
+			$note->('increase declined') if $is eq 'increase';
+			$note->('time declined') if $row->{message} eq 'hold expires later already';
+			next;
+		}
+		if ($original && $original->{kind} eq 'increase')
+		{
+			$note->('increase cancelled') if $row->{amount} > 0;
+			$note->('increase cancelled in part') if $row->{amount} > 0 && $row->{amount} < $original->{amount};
+		}
+		$note->('free and cancelled') if $free && $is eq 'refund';
+		$note->('reversal of a free one') if $free && $is eq 'reversal';
+		$note->('reversal of a refund') if $is eq 'reversal' && $original->{key} !~ /^idem_/;
+		$note->('reversal of a cancellation') if $is eq 'reversal' && $original->{key} =~ /^idem_/ && !$free;
+		$note->('refunded after a reversal') if $is eq 'refund' && $has{reversal} && $row->{amount} > 0;
+		$note->('increased') if $is eq 'increase';
+		$note->('increased after a capture') if $is eq 'increase' && $has{capture};
+		$note->('time alone') if $is eq 'increase' && $row->{amount} == 0;
+		$note->('captured after the first expiry') if $is eq 'capture' && $row->{created} >= $first->{expires};
+		$note->('expired after it was prolonged') if $is eq 'expire' && $row->{expires} != $first->{expires};
+		$has{$is} = 1;
+	}
+	return;
+}
+
 # All holds that had expired before the last sweep are released. The list has those that have not expired, and no others.
+# A hold that was prolonged is listed with one of its times. It need not be listed any more, if nothing of it was left
+# when an earlier one of them came.
 sub check_holds
 {
 	my ($range, $swept) = @_;
 	my $wrong = $control->{dbh}->selectall_arrayref(
-		"SELECT key, o.seq, h.listed
-		 FROM (SELECT * FROM idempotency.operation o WHERE $range AND o.kind = 'authorize') o
-		 FULL JOIN (SELECT *, 1 AS listed FROM idempotency.hold o WHERE $range) h USING (expires_at, payment_id, scope, key)
-		 WHERE CASE WHEN h.listed IS NULL THEN expires_at > now() ELSE o.seq IS NULL OR expires_at <= \$1 END",
+		"WITH held AS (
+			SELECT o.key, o.scope, o.payment_id, o.expires_at AS first_end, v.expires_at AS last_end, v.capturable > 0 AS has_left,
+				ARRAY(SELECT s.expires_at FROM idempotency.operation s WHERE (s.scope, s.payment_id) = (o.scope, o.payment_id)) AS ends
+			FROM idempotency.operation o, idempotency.payment v
+			WHERE $range AND o.kind = 'authorize' AND (v.scope, v.payment_id) = (o.scope, o.payment_id))
+		 SELECT key
+		 FROM held FULL JOIN (SELECT * FROM idempotency.hold o WHERE $range) h USING (payment_id, scope, key)
+		 WHERE CASE WHEN h.expires_at IS NULL THEN first_end > now() OR last_end > now() AND has_left
+			ELSE first_end IS NULL OR h.expires_at <> ALL (ends) OR h.expires_at <= \$1 END",
 		{ Slice => {} }, $swept);
 	die 'wrongly listed as held, or not: ' . join(', ', map { $_->{key} } @$wrong) . "\n" if @$wrong;
 	my $held = $control->value("SELECT count(*) FROM idempotency.payment v JOIN idempotency.operation o USING (scope, payment_id)
@@ -453,8 +514,10 @@ sub check_refused
 		{
 			for my $at ($refused->{sent}, $refused->{got})
 			{
-				return if $original ? (Model::undoing($original, $state)->{refusal} // '') eq $refused->{message}
+				next unless $original ? (Model::undoing($original, $state)->{refusal} // '') eq $refused->{message}
 					: refused_so($refused, Model::outcome($state, $request, $at));
+				$did{'reversal of a reversal refused'}++ if $original && $original->{kind} eq 'reversal';
+				return;
 			}
 		}
 		die "it was refused with \"$refused->{message}\", $refused->{detail}, in none of these states:\n"
@@ -493,9 +556,8 @@ sub fill_in
 		my $released = Model::number(0);
 		if ($previous)
 		{
-			my $request = { %$row, amount => $row->{whole} ? undef : $row->{amount} };
 			$released = defined $row->{sqlstate} ? $previous->{released}
-				: Model::outcome($previous, $request, $row->{created})->{released} // $previous->{released};
+				: Model::outcome($previous, Model::request_of($row), $row->{created})->{released} // $previous->{released};
 		}
 		$row->{released} = $released;
 		$row->{expired} = $previous->{expired} if $previous;

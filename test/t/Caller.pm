@@ -65,7 +65,7 @@ sub learn
 {
 	my ($self, $r) = @_;
 	my $known = $self->{known}{ id($r) } //= $r;
-	$known->{$_} //= $r->{$_} for qw(whole final released);
+	$known->{$_} //= $r->{$_} for qw(whole final prolonged released);
 	my $top = $self->{top}{ payment($r) };
 	$self->{top}{ payment($r) } = $known if !$top || $top->{seq} < $r->{seq};
 	return;
@@ -142,16 +142,31 @@ sub sql_of
 	my @arguments = 'key => ' . $self->quote($request->{key}) . ($request->{sleep} ? ' || s::text' : '');
 
 	push @arguments, 'payment_id => ' . $self->quote($request->{payment_id}) if Model::is_follow_up($request);
-	if (defined $request->{amount} && $is ne 'void' && $is ne 'cancel')
+	if ($is eq 'increase' && $request->{amount} == 0 && $g->percent(50))
+	{
+		# the default is zero
+	}
+	elsif (defined $request->{amount} && $is ne 'void' && $is ne 'cancel')
 	{
 		my $amount = Model::major($request->{amount}, $request->{currency});
 		$amount .= ($amount =~ /\./ ? '' : '.') . '0' x $g->int(4) if $g->percent(20);
 		push @arguments, "amount => $amount";
 	}
+	elsif ($is =~ /^(?:capture|refund)\z/ && $g->percent(50))
+	{
+		push @arguments, "amount => 'Infinity'";
+	}
 	push @arguments, 'currency => ' . $self->quote($request->{currency})
 		if $is =~ /^(?:pay|authorize)\z/ && ($request->{currency} ne $self->{mode}{currency} || $g->percent(50));
-	push @arguments, "expires_in => interval '$request->{expires_in} microseconds'"
-		if $is eq 'authorize' && ($request->{expires_in} != Model::WEEK || $g->percent(50));
+	if (Model::is_follow_up($request))
+	{
+		my $names = $request->{names} // ($g->percent(25) ? $request->{currency} : undef);
+		push @arguments, 'currency => ' . $self->quote($names) if defined $names;
+		push @arguments, "declines => '$request->{declines}'" if $request->{declines};
+	}
+	push @arguments, 'expires_in => ' . (defined $request->{expires_in} ? "interval '$request->{expires_in} microseconds'" : 'NULL')
+		if $is eq 'authorize' && ($request->{expires_in} != Model::WEEK || $g->percent(50))
+		|| $is eq 'increase' && (defined $request->{expires_in} || $g->percent(30));
 	push @arguments, 'final => ' . ($request->{final} ? 'true' : 'false')
 		if $is eq 'capture' && (!$request->{final} || $g->percent(50));
 	push @arguments, map { "$_ => " . $self->quote($request->{$_}) } grep { defined $request->{$_} } qw(reference metadata);
@@ -162,10 +177,18 @@ sub sql_of
 		. "idem_$is(" . join(', ', @arguments) . ') r';
 }
 
+# What is to become of a refusal. The argument goes before the setting.
+sub declines
+{
+	my ($self, $request) = @_;
+	return 'raise' unless Model::is_follow_up($request);
+	return $request->{declines} || $self->{mode}{declines};
+}
+
 sub note_sent
 {
 	my ($self, $request) = @_;
-	$self->{sent}{ $request->{kind} eq 'cancel' ? "cancel\0" . id($request) : Model::spec($request) } = 1;
+	$self->{sent}{$_} = 1 for $request->{kind} eq 'cancel' ? "cancel\0" . id($request) : Model::specs($request);
 	return;
 }
 
@@ -233,10 +256,13 @@ sub check_answer
 	{
 		$r->{whole} = defined $request->{amount} ? 0 : 1;
 		$r->{final} = $r->{kind} eq 'capture' ? ($request->{final} ? 1 : 0) : undef;
+		$r->{prolonged} = $r->{kind} eq 'increase' ? (defined $request->{expires_in} ? 1 : 0) : undef;
 	}
 	elsif ($r->{key} =~ /^idem_cancel:/)
 	{
-		$r->{whole} = $r->{kind} eq 'void' ? 1 : 0;
+		# a void undoes an authorization as a whole, and of an increase its amount; which one it was may be unknown
+		my $original = $self->stored(id($request));
+		$r->{whole} = $r->{kind} ne 'void' ? 0 : !$original ? undef : $original->{kind} eq 'authorize' ? 1 : 0;
 		$r->{final} = undef;
 	}
 	elsif ($r->{kind} eq 'cancel')
@@ -270,8 +296,8 @@ sub check_new
 	my ($self, $request, $r, $answer) = @_;
 	die "it was not made at that time\n" if $r->{created} < $answer->{sent} || $r->{created} > $answer->{got};
 	die "there is no such payment\n" if $request->{absent};
-	die "it was declined\n"
-		if defined $r->{sqlstate} && ($self->{mode}{declines} ne 'record' || $request->{kind} eq 'cancel');
+	die "it was declined\n" if defined $r->{sqlstate} && $self->declines($request) ne 'record';
+	$r->{expires_in} = $request->{expires_in} if $r->{kind} eq 'increase';
 	if ($request->{kind} =~ /^(?:pay|authorize)\z/ || $r->{kind} eq 'cancel')
 	{
 		Model::expect($r, seq => 1);
@@ -316,19 +342,34 @@ sub check_error
 	if (@requests > 1)
 	{
 		return $answer if $state eq 'ID422'
-			|| $state eq 'ID412' && ($mode->{declines} eq 'raise' && @follow_ups || grep { $_->{kind} eq 'cancel' } @requests)
-			|| $state eq 'ID404' && grep { $_->{absent} } @requests;
+			|| $state eq 'ID412' && grep { $_->{kind} eq 'cancel' || Model::is_follow_up($_) && $self->declines($_) eq 'raise' } @requests;
+		return $answer if $state eq 'ID404' && grep { $_->{absent} } @requests;
+		return $answer if $state eq 'ID400' && grep { of_cancelled($_) } @requests;
+		return $answer if $state eq '22023' && grep { Model::is_misnamed($_) } @follow_ups;
 	}
 	my ($request) = @requests;
 	if (@requests == 1)
 	{
 		my $stored = $self->stored(id($request));
 		return $self->check_refusal($request, $stored, $answer)
-			if $state eq 'ID412' && (@follow_ups && $mode->{declines} eq 'raise' || $request->{kind} eq 'cancel');
+			if $state eq 'ID412' && (@follow_ups && $self->declines($request) eq 'raise' || $request->{kind} eq 'cancel');
 		return $self->check_differs($request, $stored, $answer) if $state eq 'ID422' && $request->{kind} ne 'cancel';
 		return $answer if $state eq 'ID404' && $request->{absent} && !$stored;
+		return $answer if $state eq 'ID400' && of_cancelled($request) && !$stored;
+		if ($state eq '22023' && @follow_ups && Model::is_misnamed($request) && !$stored)
+		{
+			$self->{did}{'wrong currency'}++;
+			return $answer;
+		}
 	}
 	die "the answer is $state $answer->{message} $answer->{detail}\n";
+}
+
+# Is the key that a cancellation names one that only a cancellation makes?
+sub of_cancelled
+{
+	my ($request) = @_;
+	return $request->{kind} eq 'cancel' && $request->{key} =~ /^idem_cancel:/;
 }
 
 sub check_differs

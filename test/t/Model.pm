@@ -5,11 +5,12 @@
 # Times are microseconds since 1970. What is wrong is reported by die.
 #
 # An operation is a hash: scope, key, payment_id, seq, kind, amount, currency, authorized, captured, released,
-# refunded, reference, metadata, created, expires, sqlstate, message. A row of the table also has whole, final and
-# expired. A receipt also has status, capturable, refundable, replayed and text, but not released.
+# refunded, reference, metadata, created, expires, sqlstate, message. A row of the table also has whole, final,
+# prolonged and expired. A receipt also has status, capturable, refundable, replayed and text, but not released.
 #
 # A request is a hash: kind, scope, key, amount (undef: all that is left), currency, reference, metadata. An
-# authorize also has expires_in. A follow-up has payment_id, and a capture also final.
+# authorize also has expires_in. A follow-up has payment_id, and a capture also final. An increase may have
+# expires_in. The currency of a follow-up is the payment's. It may name another one (names), which is an error.
 package Model;
 
 use strict;
@@ -118,7 +119,8 @@ sub major
 
 # Number $i of the round's planned requests. A follow-up names its payment by the number of the request that
 # starts it (start), and its amount by a percentage: see resolve(). A cancellation has no key of its own. It has
-# the number of the request whose key it cancels (cancels).
+# the number of the request whose key it cancels (cancels). Or it cancels what a cancellation of that key has made, or
+# what the cancellation of that has made, and so on (made: how many times).
 sub planned
 {
 	my ($seed, $round, $i) = @_;
@@ -128,37 +130,102 @@ sub planned
 
 	if ($i == $first)
 	{
-		$request{kind} = $g->percent(35) ? 'pay' : 'authorize';
+		$request{kind} = first_kind($g);
 		$request{scope} = scope($seed, $round, $i);
 		$request{currency} = $g->pick(sort keys %exponent);
-		$request{amount} = $g->percent(85) ? number(1 + $g->int(30))
+		$request{amount} = $request{kind} eq 'pay' && $g->percent(20) ? number(0)
+			: $g->percent(85) ? number(1 + $g->int($g->pick(5, 30, 1000)))
 			: number(join('', map { 1 + $g->int(7) } 1 .. 16 + $g->int(2 + exponent($request{currency}))));
-		$request{expires_in} = $g->weighted(WEEK() * 7 => 1, 30_000 => 1, 300_000 => 2, 1_500_000 => 2, '' => 6) || WEEK
+		$request{expires_in} = $g->weighted(WEEK() * 7 => 1, 30_000 => 1, 100_000 => 2, 300_000 => 2, 1_000_000 => 2, '' => 4)
+			|| WEEK
 			if $request{kind} eq 'authorize';
 	}
 	else
 	{
-		my $group = $first / GROUP;
-		$request{start} = GROUP * ($group - $g->int($group ? 2 : 1));
+		@request{qw(start kind)} = follow_up($g, $seed, $round, $i);
 		$request{scope} = scope($seed, $round, $request{start});
-		$request{kind} = $g->weighted(capture => 46, refund => 28, void => 8, cancel => 18);
-		if ($request{kind} eq 'cancel')
-		{
-			my $of = $g->weighted(follow => 7, start => 2, later => 1);
-			$request{cancels} = $of eq 'follow' ? $request{start} + 1 + $g->int(GROUP - 1)
-				: $of eq 'start' ? $request{start} : $i + $g->int(2 * GROUP);
-			delete $request{key};
-			delete $request{start};
-			$request{scope} = planned_scope($seed, $round, $request{cancels});
-			return \%request;
-		}
+		return plan_cancel(\%request, $g, $seed, $round, $i) if $request{kind} eq 'cancel';
+		my $young = is_young($i, $request{start});
 		$request{percent} = $g->pick(1, 5, 10, 10, 20, 20, 30, 40, 50, 100, 120)
-			if $request{kind} ne 'void' && $g->percent(70);
-		$request{final} = $g->percent(25) if $request{kind} eq 'capture';
+			if $request{kind} =~ /^(?:capture|refund)\z/ && $g->percent($young ? 85 : 60);
+		$request{final} = $g->percent($young ? 10 : 30) if $request{kind} eq 'capture';
+		plan_increase(\%request, $g) if $request{kind} eq 'increase';
 	}
 	$request{reference} = $g->pick('', "order $i", 'a\'b"c\\d') if $g->percent(30);
 	$request{metadata} = $g->pick('{"n": 1}', '[1, "x, (y)"]', '{}') if $g->percent(30);
 	return \%request;
+}
+
+# The kind of a request that starts a payment, which its generator draws first.
+sub first_kind { return $_[0]->percent(30) ? 'pay' : 'authorize' }
+
+# The payment of follow-up $i, by the number of its start, and its kind, which its generator draws first.
+sub follow_up
+{
+	my ($g, $seed, $round, $i) = @_;
+	my $group = CORE::int($i / GROUP);
+	my $start = GROUP * ($group - $g->int($group ? 2 : 1));
+	my $kind = first_kind(generator($seed, 'request', $round, $start)) eq 'pay'
+		? $g->weighted(capture => 7, increase => 5, refund => 50, void => 3, cancel => 35)
+		: is_young($i, $start)
+		? $g->weighted(capture => 31, increase => 36, refund => 16, void => 1, cancel => 16)
+		: $g->weighted(capture => 26, increase => 20, refund => 26, void => 5, cancel => 23);
+	return ($start, $kind);
+}
+
+# Payments are increased at first, and captured in parts. What ends them comes later.
+sub is_young
+{
+	my ($i, $start) = @_;
+	return $i - $start < GROUP / 2;
+}
+
+# An increase: how much, until when, or both.
+sub plan_increase
+{
+	my ($request, $g) = @_;
+	my $what = $g->weighted(amount => 3, time => 3, both => 4);
+	# not so much that a payment could get too large
+	$request->{percent} = $what eq 'time' ? 0 : $g->pick(1, 5, 10, 20, 50);
+	$request->{expires_in} = $g->pick(50_000, 200_000, 500_000, 2_000_000, WEEK, 8 * WEEK()) if $what ne 'amount';
+	return;
+}
+
+# A cancellation: of something that was planned before in the same payment, of what comes later, or of what an earlier
+# cancellation made.
+sub plan_cancel
+{
+	my ($request, $g, $seed, $round, $i) = @_;
+	my $start = delete $request->{start};
+	my $of = $g->weighted(increase => 4, refund => 3, capture => 2, start => 2, follow => 1, later => 1, made => 5);
+	delete $request->{key};
+
+	my %before;
+	for my $j ($start + 1 .. $i - 1)
+	{
+		my ($its_start, $kind) = $j % GROUP ? follow_up(generator($seed, 'request', $round, $j), $seed, $round, $j) : next;
+		push @{ $before{$kind} }, $j if $its_start == $start;
+	}
+	if ($of eq 'made' && $before{cancel})
+	{
+		my $before = planned($seed, $round, $g->pick(@{ $before{cancel} }));
+		@$request{qw(cancels scope)} = @$before{qw(cancels scope)};
+		$request->{made} = ($before->{made} // 0) + 1;
+		return $request;
+	}
+	$request->{cancels} = $of eq 'start' ? $start
+		: $of eq 'later' ? $i + $g->int(2 * GROUP)
+		: $before{$of} ? $g->pick(@{ $before{$of} })
+		: $start + 1 + $g->int(GROUP - 1);
+	$request->{scope} = planned_scope($seed, $round, $request->{cancels});
+	return $request;
+}
+
+# The key that a planned cancellation names.
+sub cancelled_key
+{
+	my ($seed, $round, $planned) = @_;
+	return 'idem_cancel:' x ($planned->{made} // 0) . key($seed, $round, $planned->{cancels});
 }
 
 sub key
@@ -177,10 +244,80 @@ sub scope
 sub planned_scope
 {
 	my ($seed, $round, $i) = @_;
-	my $g = generator($seed, 'request', $round, $i);
 	return scope($seed, $round, $i) if $i % GROUP == 0;
-	my $group = ($i - $i % GROUP) / GROUP;
-	return scope($seed, $round, GROUP * ($group - $g->int($group ? 2 : 1)));
+	my ($start) = follow_up(generator($seed, 'request', $round, $i), $seed, $round, $i);
+	return scope($seed, $round, $start);
+}
+
+# Number $n of the round's stories: the requests of one payment in their order, for what planned requests seldom come to,
+# since they come in any order. Each may have a pause before it, in milliseconds. Some requests are left out.
+sub story
+{
+	my ($seed, $round, $n) = @_;
+	my $g = generator($seed, 'story', $round, $n);
+	my $of = $g->weighted(prolonged => 4, 'too late' => 2, 'came back' => 3, free => 2);
+	my $scope = $g->pick(@scopes);
+	my $key = sub { return "R$round story $n" . ($_[0] ? " $_[0]" : '') };
+	my $ends = 60 + $g->int(60);
+	my %start = (
+		scope => $scope, key => $key->(), currency => $g->pick(sort keys %exponent), kind => $of =~ /^(?:came back|free)\z/ ? 'pay' : 'authorize',
+		amount => number($of eq 'free' ? 0 : 10 + $g->int(1000)));
+	$start{expires_in} = 1000 * $ends if $start{kind} eq 'authorize';
+
+	my $number = 0;
+	my $follow = sub {
+		my ($kind, %more) = @_;
+		return { kind => $kind, start => \%start, scope => $scope, key => $key->(++$number), $kind eq 'capture' ? (final => 0) : (), %more };
+	};
+	my $cancel = sub { return { kind => 'cancel', scope => $scope, key => $_[0] } };
+	my $made = sub { return 'idem_cancel:' . $_[0] };
+	my %requests = (
+		prolonged => sub {
+			return (
+				$follow->('increase', percent => $g->pick(0, 30), expires_in => 1000 * $g->pick(500, 2000, 60_000)),
+				$follow->('capture', percent => 20, pause => $g->pick(0, $ends, $ends, 2 * $ends)),
+				$follow->('increase', percent => 40),
+				$cancel->($key->($g->pick(1, 3, 3))),
+				$follow->('increase', percent => 20, $g->percent(50) ? (expires_in => 1000 * $g->pick(10, 3000)) : ()),
+				$follow->('capture', percent => $g->pick(30, 90)),
+				$cancel->($key->($g->pick(3, 4, 4))),
+				$cancel->($made->($key->($g->pick(1, 3, 4)))),
+				$follow->('refund', percent => 10));
+		},
+		'too late' => sub {
+			return (
+				$follow->('increase', percent => 0, expires_in => 1000 * ($ends + 10)),
+				$follow->('capture', percent => 20),
+				$follow->('increase', percent => 10, expires_in => 1000 * ($ends + 20)),
+				$follow->('capture', percent => 10, pause => 2 * $ends),
+				$follow->('increase', percent => 10, expires_in => WEEK),
+				$cancel->($key->(3)),
+				$follow->('refund'));
+		},
+		'came back' => sub {
+			return (
+				$follow->('refund', percent => $g->pick(40, 100)),
+				$cancel->($key->(1)),
+				$follow->('refund', percent => 70),
+				$follow->('refund'),
+				$cancel->($key->($g->pick(2, 3))),
+				$cancel->($key->()),
+				$cancel->($made->($key->($g->pick(1, 2, 3)))),
+				$cancel->($made->($key->())),
+				$follow->('refund', percent => $g->pick(1, 100)),
+				$cancel->($made->($made->($key->()))));
+		},
+		free => sub {
+			return (
+				$follow->('refund'),
+				$follow->('increase', percent => 0, expires_in => WEEK),
+				$cancel->($key->()),
+				$follow->('capture'),
+				$cancel->($made->($key->())),
+				$cancel->($key->()),
+				$cancel->($made->($made->($key->()))));
+		});
+	return (\%start, grep { !$g->percent(10) } $requests{$of}->());
 }
 
 # A planned follow-up as it is to be sent. $start: the operation that started its payment.
@@ -192,15 +329,18 @@ sub resolve
 	delete $request{start};
 	$request{payment_id} = $start->{payment_id};
 	$request{currency} = $start->{currency};
-	if ($percent)
+	if (defined $percent)
 	{
 		$request{amount} = number($start->{authorized})->bmul($percent)->bdiv(100);
-		$request{amount} = number(1) if $request{amount}->is_zero;
+		$request{amount} = number(1) if $percent && $request{amount}->is_zero;
 	}
 	return \%request;
 }
 
-sub is_follow_up { return $_[0]{kind} =~ /^(?:capture|void|refund)\z/ }
+sub is_follow_up { return $_[0]{kind} =~ /^(?:increase|capture|void|refund)\z/ }
+
+# Does a follow-up name a currency that is not the payment's?
+sub is_misnamed { return defined $_[0]{names} && $_[0]{names} ne $_[0]{currency} }
 
 # Another request with the same key: one field differs. @others: the ids of other payments in the same currency.
 sub altered
@@ -209,28 +349,40 @@ sub altered
 	my %other = %$request;
 	my @fields = qw(kind reference metadata);
 	push @fields, 'amount', 'amount' if $request->{kind} ne 'void';
-	push @fields, 'currency' if !is_follow_up($request) && others_for($request);
+	push @fields, 'currency' if is_follow_up($request) || others_for($request);
 	push @fields, 'expires_in' if $request->{kind} eq 'authorize';
+	push @fields, ('expires_in') x 4 if $request->{kind} eq 'increase';
 	push @fields, 'final' if $request->{kind} eq 'capture';
 	push @fields, 'payment_id', 'payment_id' if is_follow_up($request) && @others;
 	my $field = $g->pick(@fields);
 
 	if ($field eq 'kind')
 	{
-		$other{kind} = { pay => 'authorize', authorize => 'pay', capture => 'refund', refund => 'capture', void => 'refund' }
-			->{ $request->{kind} };
+		$other{kind} = { pay => 'authorize', authorize => 'pay', capture => $g->pick('refund', 'increase'), refund => 'capture',
+			void => 'refund', increase => 'capture' }->{ $request->{kind} };
+		delete @other{qw(expires_in final)};
 		$other{expires_in} = WEEK if $other{kind} eq 'authorize';
-		delete $other{expires_in} if $other{kind} eq 'pay';
-		delete $other{final};
 		$other{final} = 1 if $other{kind} eq 'capture';
+		# what only some kinds take: no amount, and zero
+		$other{amount} = number(1) if $other{kind} =~ /^(?:authorize|increase|capture)\z/ && !($other{amount} // 0);
 	}
 	elsif ($field eq 'amount')
 	{
 		$other{amount} = !defined $request->{amount} ? number(1)
-			: is_follow_up($request) && $g->percent(30) ? undef : number($request->{amount})->badd(1);
+			: $request->{kind} =~ /^(?:capture|refund)\z/ && $g->percent(30) ? undef : number($request->{amount})->badd(1);
+	}
+	elsif ($field eq 'currency' && is_follow_up($request))
+	{
+		$other{names} = $g->pick(grep { $_ ne ($request->{currency} // '') } sort keys %exponent);
 	}
 	elsif ($field eq 'currency') { $other{currency} = $g->pick(others_for($request)) }
-	elsif ($field eq 'expires_in') { $other{expires_in} = $request->{expires_in} + 1 }
+	elsif ($field eq 'expires_in')
+	{
+		# an increase may do without, if it has an amount
+		$other{expires_in} = !defined $request->{expires_in} ? WEEK
+			: $request->{kind} eq 'increase' && $request->{amount} > 0 && $g->percent(50) ? undef
+			: $request->{expires_in} + $g->pick(1, 1000, 1_000_000);
+	}
 	elsif ($field eq 'final') { $other{final} = !$request->{final} }
 	elsif ($field eq 'payment_id') { $other{payment_id} = $g->pick(@others) }
 	else { $other{$field} = defined $request->{$field} && $g->percent(50) ? undef : '{"other": true}' }
@@ -255,22 +407,40 @@ sub spec
 		defined $r->{amount} ? "$r->{amount}" : 'all',
 		$follow ? '' : $r->{currency},
 		$r->{kind} eq 'capture' ? ($r->{final} ? 1 : 0) : '',
-		$r->{kind} eq 'authorize' ? $r->{expires_in} : '',
+		$r->{kind} =~ /^(?:authorize|increase)\z/ ? $r->{expires_in} // '' : '',
+		$follow && is_misnamed($r) ? 'misnamed' : '',
 		map { defined $r->{$_} ? "=$r->{$_}" : '' } qw(reference metadata));
 }
 
-# The request of a row as such a text.
+# Such texts for a request: one, or a second one that fits the row if it was declined.
+sub specs
+{
+	my ($request) = @_;
+	return spec($request) unless $request->{kind} eq 'increase' && defined $request->{expires_in};
+	return (spec($request), spec({ %$request, expires_in => 'some time' }));
+}
+
+# The request of a row as such a text. A declined increase does not say how long the hold was to last.
 sub spec_of_row
+{
+	my ($row) = @_;
+	return spec({ %{ request_of($row) }, $row->{prolonged} && defined $row->{sqlstate} ? (expires_in => 'some time') : () });
+}
+
+# The request of a row, or of a receipt that has the row's columns. If a declined increase asked for a time, the row does
+# not say which. Then it is the shortest one, which is as good as any other that is refused.
+sub request_of
 {
 	my ($row) = @_;
 	my %request = %$row;
 	$request{amount} = undef if $row->{whole};
-	$request{expires_in} = $row->{expires} - $row->{created} if $row->{kind} eq 'authorize';
-	return spec(\%request);
+	$request{expires_in} //= !defined $row->{sqlstate} ? $row->{expires} - $row->{created} : 1
+		if $row->{kind} eq 'authorize' || $row->{prolonged};
+	return \%request;
 }
 
-# The first field in which a request differs from an operation; nothing if none does. A receipt lacks whole and final;
-# for a receipt, these are not compared.
+# The first field in which a request differs from an operation; nothing if none does. A receipt lacks whole, final and
+# prolonged; for a receipt, these are not compared.
 sub difference
 {
 	my ($op, $request) = @_;
@@ -284,12 +454,23 @@ sub difference
 	return 'amount' if !$whole
 		&& number($op->{amount})->blsft(18 - exponent($op->{currency}), 10)
 		!= number($request->{amount})->blsft(18 - exponent($request->{currency}), 10);
-	return 'currency' if !is_follow_up($request) && $op->{currency} ne $request->{currency};
+	my $currency = is_follow_up($request) ? $request->{names} : $request->{currency};
+	return 'currency' if defined $currency && $op->{currency} ne $currency;
 	return 'final' if defined $op->{final} && !!$op->{final} ne !!$request->{final};
 	return 'expires_in' if $op->{kind} eq 'authorize' && $op->{expires} - $op->{created} != $request->{expires_in};
+	return 'expires_in' if $op->{kind} eq 'increase' && differs_in_time($op, $request->{expires_in});
 	return 'reference' unless $same->($op->{reference}, $request->{reference});
 	return 'metadata' unless $same->($op->{metadata}, $request->{metadata});
 	return;
+}
+
+# Did an increase ask for another time? If it was declined, all that is known is whether it asked for one.
+sub differs_in_time
+{
+	my ($op, $expires_in) = @_;
+	return 1 if defined $op->{prolonged} && !!$op->{prolonged} ne defined $expires_in;
+	return 0 if !defined $expires_in || defined $op->{sqlstate};
+	return $op->{expires} - $op->{created} != $expires_in;
 }
 
 #-----------------------------------------------------------------------------------------------------
@@ -305,6 +486,8 @@ sub status
 {
 	my ($op, $at) = @_;
 	return 'cancelled' if $op->{kind} eq 'cancel';
+	# an order that was free has succeeded, unless its payment was cancelled
+	return $op->{kind} eq 'refund' ? 'refunded' : 'succeeded' if $op->{authorized} == 0;
 	my $held = !expired($op, $at) && left($op) > 0;
 	if ($op->{refunded} > 0)
 	{
@@ -315,18 +498,21 @@ sub status
 	return $op->{expired} || left($op) > 0 ? 'expired' : 'voided';
 }
 
-# The outcome of a capture, void or refund after an operation, at a time: the amount, and either the new totals, or the
-# message of a refusal and its detail.
+# The outcome of a follow-up after an operation, at a time: the amount, and either the new totals and the end of the hold,
+# or the message of a refusal and its detail.
 sub outcome
 {
 	my ($op, $request, $at) = @_;
-	my %totals = map { $_ => $op->{$_} } qw(authorized captured released refunded);
+	my %totals = map { $_ => $op->{$_} } qw(authorized captured released refunded expires);
 	my $is = $request->{kind};
 	my $money = sub { return join(' ', major($_[0], $op->{currency}), $op->{currency}) };
 	my $done = $is eq 'refund' ? 'refunded' : 'captured';
 	my $left = $is eq 'refund' ? $op->{captured} - $op->{refunded} : left($op);
-	my $amount = $is ne 'void' && defined $request->{amount} ? $request->{amount} : $left;
+	my $amount = $request->{amount} // $left;
 	my $refuse = sub { return { amount => $amount, refusal => $_[0], detail => $_[1] } };
+
+	# money that came back is there again
+	return { amount => $amount, %totals, refunded => $op->{refunded} - $amount } if $is eq 'reversal';
 
 	if ($is ne 'refund' && $op->{expired})
 	{
@@ -334,7 +520,7 @@ sub outcome
 	}
 	if ($left == 0)
 	{
-		return $refuse->("nothing is left to $is",
+		return $refuse->($is eq 'increase' ? 'no hold is left to increase' : "nothing is left to $is",
 			$is eq 'refund'
 			? sprintf('Of the %s captured, %s was refunded.', map { $money->($op->{$_}) } qw(captured refunded))
 			: sprintf('Of the %s authorized, %s was captured and %s was released.', map { $money->($op->{$_}) } qw(authorized captured released)));
@@ -342,6 +528,12 @@ sub outcome
 	if ($is ne 'refund' && expired($op, $at))
 	{
 		return $refuse->('authorization has expired', sprintf('%s could be %s until', $money->($left), $is eq 'void' ? 'voided' : 'captured'));
+	}
+	if ($is eq 'increase')
+	{
+		my $expires = defined $request->{expires_in} ? $at + $request->{expires_in} : $op->{expires};
+		return $refuse->('hold expires later already', 'The hold expires at ') if $expires < $op->{expires};
+		return { amount => $amount, %totals, authorized => $op->{authorized} + $amount, expires => $expires };
 	}
 	if ($amount > $left)
 	{
@@ -357,7 +549,7 @@ sub outcome
 	}
 	elsif ($is eq 'void')
 	{
-		$totals{released} = $op->{released} + $left;
+		$totals{released} = $op->{released} + $amount;
 	}
 	else
 	{
@@ -374,14 +566,19 @@ sub undoing
 	my ($original, $op) = @_;
 	my $is = $original->{kind};
 
-	return { refusal => "cannot cancel a $is" } if $is eq 'void' || $is eq 'refund';
+	return { refusal => "cannot cancel a $is" } if $is eq 'void' || $is eq 'reversal';
+	return { refusal => 'cannot cancel an operation of kind "expire"' } if $is eq 'expire';
+	return { request => { kind => 'reversal', amount => $original->{amount} } } if $is eq 'refund';
 	if ($is eq 'authorize')
 	{
 		return { refusal => 'cannot cancel an authorization that has been captured' } if $op->{captured} > 0;
 		return { request => { kind => 'void' } };
 	}
-	my $left = $op->{captured} - $op->{refunded};
-	return { request => { kind => 'refund', amount => $original->{amount} < $left ? $original->{amount} : $left } };
+	my $left = $is eq 'increase' ? left($op) : $op->{captured} - $op->{refunded};
+	return {
+		request => {
+			kind => $is eq 'increase' ? 'void' : 'refund',
+			amount => $original->{amount} < $left ? $original->{amount} : $left } };
 }
 
 # Dies unless the rows of a payment, in their order, follow from each other.
@@ -418,10 +615,10 @@ sub check_first
 	my $amount = $row->{amount};
 	die "$is starts no payment\n" unless $is =~ /^(?:pay|authorize|cancel)\z/;
 	expect($row,
-		whole => 0, final => undef, expired => undef, sqlstate => undef, message => undef,
+		whole => 0, final => undef, prolonged => undef, expired => undef, sqlstate => undef, message => undef,
 		authorized => $amount, captured => $is eq 'pay' ? $amount : 0, released => 0, refunded => 0);
 	expect($row, currency => undef, amount => 0, reference => undef, metadata => undef) if $is eq 'cancel';
-	die "an amount of zero\n" if $is ne 'cancel' && $amount == 0;
+	die "an amount of zero\n" if $is eq 'authorize' && $amount == 0;
 	die $is eq 'authorize' ? "no end of the hold\n" : "an end of no hold\n" if ($is eq 'authorize') != defined $row->{expires};
 	die "the hold ends before it begins\n" if $is eq 'authorize' && $row->{expires} <= $row->{created};
 	return;
@@ -430,9 +627,9 @@ sub check_first
 sub check_next
 {
 	my ($row, $previous, @before) = @_;
-	my $request = { %$row, amount => $row->{whole} ? undef : $row->{amount} };
+	my $request = request_of($row);
 	return check_expire($row, $previous, @before) if $row->{kind} eq 'expire';
-	die "$row->{kind} continues no payment\n" unless is_follow_up($row);
+	die "$row->{kind} continues no payment\n" unless is_follow_up($row) || $row->{kind} eq 'reversal';
 	die "it follows a cancelled key\n" if $previous->{kind} eq 'cancel';
 
 	if ($row->{key} =~ /^idem_cancel:(.*)\z/s)
@@ -441,8 +638,17 @@ sub check_next
 		die "it undoes what is not there\n" unless $original;
 		die "it undoes what was declined\n" if defined $original->{sqlstate};
 		$request = undoing($original, $previous)->{request} // die "it cannot be undone\n";
-		expect($row, kind => $request->{kind}, whole => defined $request->{amount} ? 0 : 1,
-			final => undef, sqlstate => undef, reference => undef, metadata => undef);
+		expect($row, kind => $request->{kind}, final => undef, sqlstate => undef, reference => undef, metadata => undef);
+		expect($row, whole => defined $request->{amount} ? 0 : 1) if defined $row->{whole};
+	}
+	elsif ($row->{kind} eq 'reversal')
+	{
+		die "it undoes nothing\n";
+	}
+	elsif ($row->{kind} eq 'increase')
+	{
+		die "it asks for nothing\n" if $row->{amount} == 0 && !$row->{prolonged};
+		expect($row, whole => 0);
 	}
 	my $outcome = outcome($previous, $request, $row->{created});
 	my $refusal = $outcome->{refusal};
@@ -451,11 +657,12 @@ sub check_next
 		$refusal = undef;
 		$outcome = { %$previous, amount => 0 };
 	}
-	expect($row, currency => $previous->{currency}, expires => $previous->{expires}, amount => $outcome->{amount},
+	expect($row, currency => $previous->{currency}, amount => $outcome->{amount},
 		sqlstate => defined $refusal ? 'ID412' : undef, message => $refusal,
-		map { $_ => $refusal ? $previous->{$_} : $outcome->{$_} } qw(authorized captured released refunded));
+		map { $_ => $refusal ? $previous->{$_} : $outcome->{$_} } qw(authorized captured released refunded expires));
 	expect($row, expired => $previous->{expired});
 	die "final is " . ($row->{final} // 'null') . "\n" if defined $row->{final} != ($row->{kind} eq 'capture');
+	die "prolonged is " . ($row->{prolonged} // 'null') . "\n" if defined $row->{prolonged} != ($row->{kind} eq 'increase');
 	return;
 }
 
@@ -466,7 +673,7 @@ sub check_expire
 	my $left = left($previous);
 	die "nothing was left to expire\n" if $left <= 0;
 	die "it was not time\n" if !expired($previous, $row->{created});
-	expect($row, key => "idem_expire:$before[0]{key}", whole => 1, final => undef, expired => 1, sqlstate => undef,
+	expect($row, key => "idem_expire:$before[0]{key}", whole => 1, final => undef, prolonged => undef, expired => 1, sqlstate => undef,
 		reference => undef, metadata => undef, amount => $left, released => $previous->{released} + $left,
 		map { $_ => $previous->{$_} } qw(currency expires authorized captured refunded));
 	return;
@@ -546,8 +753,8 @@ sub describe
 	my ($op) = @_;
 	my $line = join(' ', map { "$_=" . ($op->{$_} // 'null') }
 		grep { exists $op->{$_} }
-		qw(scope key payment_id seq kind status whole final amount currency authorized captured released refunded
-		capturable refundable percent expires_in created expires reference metadata sqlstate message replayed));
+		qw(scope key payment_id seq kind status whole final prolonged amount currency names authorized captured released refunded
+		capturable refundable percent expires_in created expires reference metadata declines sqlstate message replayed));
 	return Encode::encode('UTF-8', $line);
 }
 

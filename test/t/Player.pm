@@ -80,7 +80,7 @@ sub step
 	$self->set_mode($g) if $step % 10 == 0;
 
 	my $way = $g->weighted('single' => 40, 'cut after the call' => 4, 'transaction' => 26, 'statement' => 12, 'batch' => 5,
-		'look-up' => 6, 'payment' => 6, 'sweep' => 3, 'malformed' => 6);
+		'story' => 6, 'look-up' => 6, 'payment' => 6, 'sweep' => 3, 'malformed' => 6);
 	my %ways = (
 		'single' => sub { $self->single(item($step, $g)) },
 		'cut after the call' => sub {
@@ -91,6 +91,7 @@ sub step
 		'transaction' => sub { $self->transaction($step, $g) },
 		'statement' => sub { $self->statement($step, $g) },
 		'batch' => sub { $self->single({ batch => [ $self->batch($step, $g) ] }) },
+		'story' => sub { $self->story($step, $g) },
 		'look-up' => sub { $self->look_up($self->id_of_item(item($step, $g))) },
 		'payment' => sub { $self->look_at_payment(item($step, $g)) },
 		'sweep' => sub { $self->sweep($g) },
@@ -150,6 +151,7 @@ sub item
 		name => $g->uuid,
 		private => $private,
 		wrong => $g->percent(6),	# the key with another request
+		declines => $g->weighted('' => 7, raise => 1, record => 2),	# the argument, if any
 		savepoint => $g->weighted(none => 5, release => 3, rollback => 2),
 		# milliseconds of waiting: in the statement, before the call; before the statement
 		sleep => $g->percent(20) ? 2 + $g->int(20) : 0,
@@ -164,15 +166,16 @@ sub request
 	return $item->{request} if $item->{request};
 	return private_payment("R$self->{round} own $item->{private}", '') if $item->{private};
 
-	my $request = Model::planned($seed, $self->{round}, $item->{i});
+	my $request = $item->{planned} // Model::planned($seed, $self->{round}, $item->{i});
+	return $request if $request->{kind} eq 'cancel' && defined $request->{key};
 	if (defined $request->{cancels})
 	{
-		$request->{key} = Model::key($seed, $self->{round}, $request->{cancels});
+		$request->{key} = Model::cancelled_key($seed, $self->{round}, $request);
 		return $request;
 	}
 	if (defined $request->{start})
 	{
-		my $start = Model::planned($seed, $self->{round}, $request->{start});
+		my $start = ref $request->{start} ? $request->{start} : Model::planned($seed, $self->{round}, $request->{start});
 		my $failed = $self->stored(id($start)) ? undef : $self->call($start);
 		if ($failed && $failed->{state} eq 'ID422' && !$self->{own})
 		{
@@ -210,7 +213,7 @@ sub id_of_item
 	my $request = Model::planned($seed, $self->{round}, $item->{i});
 	return "$request->{scope}\0idem_expire:$request->{key}" if $request->{kind} eq 'authorize' && $item->{savepoint} ne 'none';
 	return id($request) unless defined $request->{cancels};
-	return "$request->{scope}\0idem_cancel:" . Model::key($seed, $self->{round}, $request->{cancels});
+	return "$request->{scope}\0idem_cancel:" . Model::cancelled_key($seed, $self->{round}, $request);
 }
 
 # Sends a request, and sends it again while the answer asks for a retry.
@@ -244,7 +247,7 @@ sub perform
 	my ($request, $failed) = $self->request($item);
 	return $failed if $failed;
 	Time::HiRes::usleep(1000 * $item->{pause}) if $item->{pause};
-	return $self->call({ %$request, sleep => $item->{sleep} });
+	return $self->call({ %$request, map { $_ => $item->{$_} } qw(sleep declines) });
 }
 
 sub send_and_cut
@@ -396,13 +399,37 @@ sub statement
 		{
 			(my $request, $failed) = $self->request($item);
 			last if $failed;
-			push @requests, { %$request, sleep => $item->{sleep} };
+			push @requests, { %$request, map { $_ => $item->{$_} } qw(sleep declines) };
 		}
 		$failed //= $self->call(@requests) // return;
 		push @{ $self->{torn} }, [ keys %{ { map { ($_->{key} => 1) } @requests } } ] if $private && $failed->{lost};
 		return if !$self->again($failed) || $private && $failed->{lost};
 	}
 	$self->{did}{'gave up'}++;
+	return;
+}
+
+# The requests of a story, one after the other, or in one transaction. Other clients are at the same story.
+sub story
+{
+	my ($self, $step, $g) = @_;
+	my @items = map {
+		{
+			planned => $_, name => $g->uuid, wrong => $g->percent(5), pause => $_->{pause} // 0, sleep => 0,
+			declines => $g->weighted('' => 5, raise => 1, record => 3),
+			savepoint => $g->weighted(none => 2, release => 6, rollback => 1) }
+	} Model::story($seed, $self->{round}, CORE::int($step / 6));
+	if ($g->percent(75))
+	{
+		$self->single($_) for @items;
+		return;
+	}
+	my $end_of_it = $g->percent(75) ? 'COMMIT' : 'ROLLBACK';
+	for my $try (1 .. TRIES)
+	{
+		$self->reconnect unless $self->{client};
+		last if $self->try_transaction($end_of_it, 1, 0, @items) ne 'again';
+	}
 	return;
 }
 
@@ -696,7 +723,8 @@ sub malformed
 	my $nobody = "'" . $g->uuid . "'";
 	my $elsewhere = $known ? $self->quote($known->{payment_id}) : $nobody;
 	my @bad = (
-		[ "idem_pay($key, 0, 'USD')", '22003' ],
+		[ "idem_authorize($key, 0, 'USD')", '22003' ],
+		[ "idem_authorize($key, 'Infinity', 'USD')", '22003' ],
 		[ "idem_pay($key, -1, 'USD')", '22003' ],
 		[ "idem_pay($key, 'NaN', 'USD')", '22003' ],
 		[ "idem_pay($key, 'Infinity', 'USD')", '22003' ],
@@ -708,6 +736,7 @@ sub malformed
 		[ "idem_pay($key, 1, 'usd')", '22023' ],
 		[ "idem_authorize($key, 1, 'USD', expires_in => '0')", '22023' ],
 		[ "idem_authorize($key, 1, 'USD', expires_in => '-1 s')", '22023' ],
+		[ "idem_authorize($key, 1, 'USD', expires_in => NULL)", '22004' ],
 		[ "idem_pay($key, 1, 'USD', scope => E'a\\tb')", '22023' ],
 		[ "idem_pay($key, 1, 'USD', from_account => 'a')", '0A000' ],
 		[ "idem_pay('', 1, 'USD')", 'ID400' ],
@@ -716,22 +745,69 @@ sub malformed
 		[ "idem_capture(E'a\\nb', $nobody)", 'ID400' ],
 		[ "idem_pay('idem_cancel:' || $key, 1, 'USD')", 'ID400' ],
 		[ "idem_cancel('idem_cancel:' || $key)", 'ID400' ],
+		[ "idem_cancel('idem_cancel:idem_cancel:' || $key)", 'ID400' ],
+		[ "idem_cancel('idem_expire:' || $key)", 'ID400' ],
 		[ "idem_authorize('idem_expire:' || $key, 1, 'USD')", 'ID400' ],
 		[ "idem_expire(0)", '22023' ],
 		[ "idem_capture($key, NULL)", '22004' ],
+		[ "idem_increase($key, NULL, 1)", '22004' ],
+		[ "idem_increase($key, $nobody, 1)", 'ID404' ],
+		[ "idem_refund($key, $nobody, currency => 'EUR')", 'ID404' ],
 		[ "idem_refund($key, $nobody, 0)", '22003' ],
 		[ "idem_capture($key, $nobody, 1)", 'ID404' ],
 		[ "idem_void($key, $nobody)", 'ID404' ],
 		[ "idem_refund($key, $elsewhere, scope => 'elsewhere')", 'ID404' ],
 		[ "idem_payment($nobody)", 'ID404' ],
 		[ "idem_history($nobody)", 'ID404' ]);
+	push @bad, $self->malformed_follow_ups($key, $g);
 	my ($call, $state) = @{ $g->pick(@bad) };
 	my $answer = $self->ask("SELECT * FROM $call");
 	my $got = $answer->{state} // 'no error';
 	return if $got eq $state;
-	die "$call: $got, not $state\n" unless $answer->{lost} || $got =~ /^(?:57014|55P03|40001)\z/;
+	die "$call: $got, not $state\n" unless $answer->{lost} || $got =~ /^(?:57014|55P03|40001|ID409)\z/;
 	$self->again($self->check_error($answer));
 	return;
+}
+
+# Malformed requests that go on with a payment that is there, so that something could happen. One is a retry whose amount
+# is lost.
+sub malformed_follow_ups
+{
+	my ($self, $key, $g) = @_;
+	my @live = grep { $_->{kind} ne 'cancel' && $_->{authorized} > 0 } map { $self->{top}{$_} } sort keys %{ $self->{top} };
+	return unless @live;
+	my $live = $g->pick(@live);
+	my ($of, $in) = map { $self->quote($live->{$_}) } qw(payment_id scope);
+	my $most = Model::major(Model::number(10)->bpow(18 + Model::exponent($live->{currency}))->bsub(1), $live->{currency});
+	my $other = $live->{currency} eq 'EUR' ? 'USD' : 'EUR';
+
+	my @bad = (
+		(map { [ "idem_$_($key, $of, NULL, scope => $in)", '22004' ] } qw(increase capture refund)),
+		(map { [ "idem_$_($key, $of, (SELECT NULL::numeric), scope => $in)", '22004' ] } qw(increase capture refund)),
+		(map { [ "idem_$_($key, $of, 'NaN', scope => $in)", '22003' ] } qw(increase capture refund)),
+		(map { [ "idem_$_($key, $of, -1, scope => $in)", '22003' ] } qw(increase capture refund)),
+		(map { [ "idem_$_($key, $of, 0, scope => $in)", '22003' ] } qw(capture refund)),
+		(map { [ "idem_$_($key, $of, currency => '$other', scope => $in)", '22023' ] } qw(capture void refund)),
+		(map { [ "idem_$_($key, $of, currency => '', scope => $in)", '22023' ] } qw(capture void refund)),
+		(map { [ "idem_$_($key, $of, declines => 'maybe', scope => $in)", '22023' ] } qw(capture void refund)),
+		[ "idem_increase($key, $of, 1, currency => '$other', scope => $in)", '22023' ],
+		[ "idem_increase($key, $of, 1, declines => '', scope => $in)", '22023' ],
+		[ "idem_increase($key, $of, NULL, '1 hour', scope => $in)", '22004' ],
+		[ "idem_increase($key, $of, scope => $in)", '22023' ],
+		[ "idem_increase($key, $of, 0, NULL, scope => $in)", '22023' ],
+		[ "idem_increase($key, $of, 1, '0', scope => $in)", '22023' ],
+		[ "idem_increase($key, $of, 1, '-1 s', scope => $in)", '22023' ],
+		[ "idem_increase($key, $of, 'Infinity', scope => $in)", '22003' ],
+		[ "idem_increase($key, $of, '$most', scope => $in)", '22003' ],
+		[ "idem_refund($key, $of, NULL, NULL, NULL::text, $in, NULL, NULL)", '22004' ],
+		[ "idem_capture($key, $of, final => NULL, scope => $in)", '22004' ],
+		[ "idem_capture($key, $of, 'Infinity', (SELECT NULL::boolean), scope => $in)", '22004' ]);
+	if ($live->{kind} =~ /^(?:increase|capture|refund)\z/ && $live->{key} !~ /^idem_/)
+	{
+		my $used = $self->quote($live->{key});
+		push @bad, ([ "idem_$live->{kind}($used, $of, NULL, scope => $in)", '22004' ]) x 4;
+	}
+	return @bad;
 }
 
 1;
