@@ -62,6 +62,7 @@ extern int	errors_to_raise(int sqlstate);
  */
 extern int	errors_sqlstate(const ErrorData *error);
 
+/* PostgreSQL's errcode(), for all files that include this header. */
 #define errcode(sqlstate) errcode(errors_to_raise(sqlstate))
 
 /* The domain of the errors that we raise.  So we know them when we catch them. */

@@ -43,7 +43,7 @@ SET idempotency.error_class = 'PT';
 -- what a declined operation stores
 SET idempotency.declines = record;
 SELECT status, sqlstate, message FROM idem_refund('declined', :'p', 1);
-SELECT sqlstate FROM idempotency.operation WHERE key = 'declined';
+SELECT sqlstate FROM idempotency.operation WHERE scope = 'class' AND key = 'declined';
 
 -- what a batch returns, also where a trigger raises an error of ours, or one of its own
 CREATE FUNCTION pay_again() RETURNS trigger LANGUAGE plpgsql AS $$
