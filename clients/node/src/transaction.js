@@ -1,0 +1,84 @@
+// A transaction on a connection of the pool.
+//
+// The connection goes back as it came. If the handler has changed what outlives a transaction, it is closed instead.
+
+import { Unavailable } from "./answer.js";
+
+// What may outlive a transaction: settings and roles, LISTEN, temporary tables. Locks are given up.
+const STATE = `
+    SELECT concat_ws(',', session_user, current_user,
+        (SELECT string_agg(name || '=' || setting, ',' ORDER BY name) FROM pg_settings WHERE source = 'session'),
+        (SELECT string_agg(channel, ',') FROM pg_listening_channels() channel),
+        (SELECT string_agg(oid::text, ',') FROM pg_class WHERE relnamespace = pg_my_temp_schema()),
+        pg_advisory_unlock_all()) AS state`;
+
+// What the pool has set on its connections.
+const states = new WeakMap();
+
+// Runs work in a transaction, and returns what it returns. work(db) sets db.endWith to ROLLBACK to undo all.
+export async function transaction(pool, logger, work) {
+    const client = await pool.connect().catch((cause) => { throw new Unavailable(`no connection: ${cause.message}`, { cause }); });
+    let lose, broken = false;
+    const lost = new Promise((_, reject) => { lose = reject; });
+    client.on("error", lose);                   // without a listener, it would end the process
+
+    const db = new Transaction(client);
+    const run = async () => {
+        await db.begin();
+        const result = await work(db);
+        await db.end();
+        return result;
+    };
+    try {
+        return await Promise.race([run(), lost]);
+    } catch (error) {
+        db.endWith = "ROLLBACK";
+        await db.end().catch(() => { broken = true; });
+        throw broken ? new Unavailable(`connection lost: ${error.message}`, { cause: error }) : error;
+    } finally {
+        if (db.changed) logger("a connection is closed, as the handler has left a setting, LISTEN or a temporary table");
+        client.off("error", lose);
+        client.release(broken || db.changed);
+    }
+}
+
+class Transaction {
+    endWith = "COMMIT";
+    changed = false;
+    #client;
+    #lent = false;
+    #ended = false;
+
+    constructor(client) {
+        this.#client = client;
+    }
+
+    // Runs a query of our own, and returns its row if it has one.
+    async query(text, values) {
+        return (await this.#client.query({ text, values, rowMode: "array" })).rows[0];
+    }
+
+    // Gives the connection to a handler, as request.db. A query that the handler forgot to await must not meet the next
+    // request.
+    lendTo(request) {
+        this.#lent = true;
+        request.db = {
+            query: async (...query) => {
+                if (this.#ended) throw new Error("the transaction has ended");
+                return await this.#client.query(...query);
+            },
+        };
+    }
+
+    async begin() {
+        if (!states.has(this.#client)) states.set(this.#client, (await this.query(STATE))[0]);
+        await this.query("BEGIN");
+    }
+
+    async end() {
+        this.#ended = true;
+        const [ended, after] = [await this.#client.query(this.#lent ? `${this.endWith};${STATE}` : this.endWith)].flat();
+        if (ended.command !== this.endWith) throw new Error("not committed: a query had failed");
+        if (after) this.changed = after.rows[0].state !== states.get(this.#client);
+    }
+}

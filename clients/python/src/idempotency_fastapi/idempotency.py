@@ -1,0 +1,138 @@
+"""Runs a handler in one transaction with the key of its request and with its answer.
+
+What happens to a request, in this order:
+
+1. Its key and its body are read. If they are refused, no connection is needed.
+2. A transaction begins. idem_begin() finds the stored answer, which is sent; or it claims the key, and the handler runs.
+   The handler's connection is request.state.db.
+3. The handler's answer is held. idem_complete() stores it, and COMMIT makes key, effect and answer true at once.
+4. The connection goes back to the pool. Only then the answer is sent, and background tasks run.
+
+An answer of 400 or above undoes what the handler did. It is stored with the key, unless another try may succeed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import Any, Awaitable, Callable, Iterable, Optional
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .answer import HEADERS, Answer, Problem, for_now, refusal, sqlstate
+from .held import Handler, Held, hold
+from .request import fingerprint, read_body, read_key
+from .transaction import Transaction, transaction
+
+log = logging.getLogger("idempotency")
+
+SAFE = ("GET", "HEAD", "OPTIONS")       # these need no key
+AGAIN = ("40001", "40P01")              # the whole transaction is run again
+NOT_STORED = (401, 403, 408, 425, 429)  # another try may succeed, as after a 5xx: the key stays free
+
+
+class Idempotency:
+    """Wraps handlers: APIRouter(route_class=once.route) in FastAPI, once(handler) in Starlette.
+
+    pool: a ConnectionPool or an AsyncConnectionPool of psycopg_pool.
+    key: "required"; "optional": without a key, the handler runs in a transaction, and nothing is stored; "none": so it
+        is for all requests, GET and HEAD too, and the header is left to the handler.
+    scope: gives the scope of a request's key. None is the setting idempotency.scope.
+    headers: the names of the headers that are stored with an answer.
+    limit: the largest body in bytes, of a request and of an answer.
+    """
+
+    def __init__(self, pool: Any, *, key: str = "required", scope: Callable[[Request], Optional[str]] = lambda _: None,
+                 headers: Iterable[str] = HEADERS, limit: int = 1024 * 1024) -> None:
+        if key not in ("required", "optional", "none"):
+            raise ValueError('key must be "required", "optional" or "none"')
+        self.pool = pool
+        self.key = key
+        self.scope = scope
+        self.kept = frozenset(name.lower() for name in headers)
+        self.limit = limit
+
+    @property
+    def route(self) -> type[APIRoute]:
+        """The class of FastAPI's routes whose handlers are wrapped."""
+        once = self
+
+        class Route(APIRoute):
+            def get_route_handler(self) -> Any:
+                return once(super().get_route_handler())
+
+        return Route
+
+    def __call__(self, handler: Handler) -> Handler:
+        async def once(request: Request) -> Response:
+            if request.method in SAFE and self.key != "none":
+                return await handler(request)
+            try:
+                key = None if self.key == "none" else read_key(request)
+                if key is None and self.key == "required":
+                    raise Problem(400, "An Idempotency-Key header is required.")
+                body = await read_body(request, self.limit)
+            except Problem as error:
+                return error.answer.response()
+            try:
+                return await again(lambda: self.run(handler, request, key, body))
+            except Exception as error:
+                answer = refusal(error)
+                if answer is None:
+                    raise
+                if answer.status == 503:
+                    log.warning("%s %s: 503: %s", request.method, request.url.path, error)
+                return answer.response()
+
+        return once
+
+    async def run(self, handler: Handler, request: Request, key: str | None, body: bytes) -> Response:
+        async with transaction(self.pool) as current:
+            if key is None:
+                answer, background = await self.handle(current, handler, request, body)
+                if answer.status >= 400:
+                    current.end_with = "ROLLBACK"
+            else:
+                answer, background = await self.handle_once(current, handler, request, key, body)
+        return answer.response(background if answer.status < 400 else None)
+
+    async def handle_once(self, current: Transaction, handler: Handler, request: Request, key: str, body: bytes) -> Held:
+        scope = self.scope(request)
+        begun = await current.query(
+            "SELECT outcome, response::text FROM idem_begin(%s::text, %s::json, scope => %s::text)",
+            key, fingerprint(request, body), scope)
+        if begun[0] in ("completed", "failed"):
+            return Answer.replayed(begun[1]), None
+        await current.query("SAVEPOINT handler")
+        answer, background = await self.handle(current, handler, request, body)
+        if answer.status >= 500 or answer.status in NOT_STORED:
+            current.end_with = "ROLLBACK"
+            return answer, background
+        if answer.status >= 400:
+            await current.query("ROLLBACK TO SAVEPOINT handler")
+        end = "idem_complete" if answer.status < 400 else "idem_fail"
+        try:
+            await current.query(f"SELECT {end}(%s::text, %s::json, scope => %s::text)", key, answer.stored(self.kept), scope)
+        except Exception as error:
+            if for_now(error):
+                raise
+            raise RuntimeError("the answer could not be stored") from error     # the client is not to blame
+        return answer, background
+
+    async def handle(self, current: Transaction, handler: Handler, request: Request, body: bytes) -> Held:
+        with current.lent_to(request):
+            return await hold(handler, request, body, self.limit)
+
+
+async def again(work: Callable[[], Awaitable[Response]]) -> Response:
+    for pause in (0.02, 0.1, 0.5):
+        try:
+            return await work()
+        except Exception as error:
+            if sqlstate(error) not in AGAIN:
+                raise
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+    return await work()
