@@ -1,4 +1,4 @@
-# A service of examples/, tested over HTTP by examples/http/test. Each result of that test is a result here.
+# A service, tested over HTTP by a program that prints TAP. Each result of that program is a result here.
 package Service;
 
 use strict;
@@ -8,25 +8,25 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# Takes the command that starts the service.
+# test: the program. setup: the SQL that is run before, by a superuser. command: starts the service.
 sub test_over_http
 {
-	my @command = @_;
-	my $node = PostgreSQL::Test::Cluster->new('main');
+	my ($test, $setup, @command) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($command[0] =~ s{\W}{_}gr);
 	$node->init;
 	$node->append_conf('postgresql.conf', "max_connections = 100\nrestart_after_crash = on\n");
 	$node->start;
-	$node->safe_psql('postgres', slurp_file('examples/http/setup.sql'));
+	$node->safe_psql('postgres', slurp_file($setup));
 
 	local $ENV{PGHOST} = $node->host;
 	local $ENV{PGPORT} = $node->port;
 	local $ENV{PGDATABASE} = 'postgres';
 
-	subtest 'over HTTP' => sub {
-		open my $test, '-|', $ENV{PYTHON} // '/usr/bin/python3', 'examples/http/test', @command
-			or die "examples/http/test: $!";
+	subtest $command[0] => sub {
+		open my $results, '-|', $ENV{PYTHON} // '/usr/bin/python3', $test, @command
+			or die "$test: $!";
 		my ($plan, $count) = (-1, 0);
-		while (my $line = <$test>)
+		while (my $line = <$results>)
 		{
 			chomp $line;
 			if ($line =~ /^(not )?ok \d+ - (.*)/)
@@ -43,7 +43,7 @@ sub test_over_http
 				diag $line;
 			}
 		}
-		ok(close $test, 'it ends well') or diag "status $?";
+		ok(close $results, 'it ends well') or diag "status $?";
 		is($count, $plan, 'it came to the end');
 	};
 

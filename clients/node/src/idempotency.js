@@ -78,10 +78,10 @@ async function work(settings, handler, request, response) {
 }
 
 async function handleOnce({ scope, kept }, db, request, key, unread, handle) {
-    const keyScope = scope(request);
-    const [outcome, response] = await db.query(
-        "SELECT outcome, response::text FROM idem_begin($1::text, $2::json, scope => $3::text)",
-        [key, fingerprint(request, unread ?? request.body), keyScope]);
+    const [outcome, response, begunIn] = await db.query(
+        `SELECT outcome, response::text, coalesce($3::text, current_setting('idempotency.scope'))
+         FROM idem_begin($1::text, $2::json, scope => $3::text)`,
+        [key, fingerprint(request, unread ?? request.body), scope(request)]);
     if (["completed", "failed"].includes(outcome)) return { answer: replayed(response) };
 
     await db.query("SAVEPOINT handler");
@@ -93,7 +93,7 @@ async function handleOnce({ scope, kept }, db, request, key, unread, handle) {
     }
     if (status >= 400) await db.query("ROLLBACK TO SAVEPOINT handler");
     const end = status < 400 ? "idem_complete" : "idem_fail";
-    await db.query(`SELECT ${end}($1::text, $2::json, scope => $3::text)`, [key, stored(held.answer, kept), keyScope])
+    await db.query(`SELECT ${end}($1::text, $2::json, scope => $3::text)`, [key, stored(held.answer, kept), begunIn])
         .catch((error) => {                         // the client is not to blame
             throw forNow(error) ? error : new Error(`the answer could not be stored: ${error.message}`, { cause: error });
         });

@@ -4,7 +4,7 @@
 
 import { Unavailable } from "./answer.js";
 
-// What may outlive a transaction: settings and roles, LISTEN, temporary tables. Locks are given up.
+// What may outlive a transaction: settings that the server knows, roles, LISTEN, temporary tables. Locks are given up.
 const STATE = `
     SELECT concat_ws(',', session_user, current_user,
         (SELECT string_agg(name || '=' || setting, ',' ORDER BY name) FROM pg_settings WHERE source = 'session'),
@@ -71,7 +71,10 @@ class Transaction {
     }
 
     async begin() {
-        if (!states.has(this.#client)) states.set(this.#client, (await this.query(STATE))[0]);
+        if (!states.has(this.#client)) {
+            await this.query("SELECT FROM idem_lookup('-', '-')");     // loads the library, and so its settings
+            states.set(this.#client, (await this.query(STATE))[0]);
+        }
         await this.query("BEGIN");
     }
 

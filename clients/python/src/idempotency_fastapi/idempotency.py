@@ -101,11 +101,12 @@ class Idempotency:
 
     async def handle_once(self, current: Transaction, handler: Handler, request: Request, key: str, body: bytes) -> Held:
         scope = self.scope(request)
-        begun = await current.query(
-            "SELECT outcome, response::text FROM idem_begin(%s::text, %s::json, scope => %s::text)",
-            key, fingerprint(request, body), scope)
-        if begun[0] in ("completed", "failed"):
-            return Answer.replayed(begun[1]), None
+        outcome, stored, scope = await current.query(
+            """SELECT outcome, response::text, coalesce(%s::text, current_setting('idempotency.scope'))
+               FROM idem_begin(%s::text, %s::json, scope => %s::text)""",
+            scope, key, fingerprint(request, body), scope)
+        if outcome in ("completed", "failed"):
+            return Answer.replayed(stored), None
         await current.query("SAVEPOINT handler")
         answer, background = await self.handle(current, handler, request, body)
         if answer.status >= 500 or answer.status in NOT_STORED:

@@ -19,7 +19,7 @@ from starlette.requests import Request
 
 log = logging.getLogger("idempotency")
 
-# What may outlive a transaction: settings and roles, LISTEN, temporary tables. Locks are given up.
+# What may outlive a transaction: settings that the server knows, roles, LISTEN, temporary tables. Locks are given up.
 _STATE = """
     SELECT concat_ws(',', session_user, current_user,
         (SELECT string_agg(name || '=' || setting, ',' ORDER BY name) FROM pg_settings WHERE source = 'session'),
@@ -60,6 +60,7 @@ class Transaction:
 
     async def begin(self) -> None:
         if self.connection not in _states:
+            await self.query("SELECT FROM idem_lookup('-', '-')")      # loads the library, and so its settings
             _states[self.connection] = self.state(await self.query(_STATE))
         if self.connection.autocommit:
             await self.execute("BEGIN")
