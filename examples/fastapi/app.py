@@ -2,10 +2,11 @@
 
 All amounts go as text from the client's JSON to PostgreSQL's numeric and back. There is no float on the way.
 """
-import psycopg
-from fastapi import FastAPI, Request, Response
+from contextlib import asynccontextmanager
 
-from middleware import Idempotency
+from fastapi import APIRouter, FastAPI, Request, Response
+from idempotency_fastapi import Idempotency
+from psycopg_pool import AsyncConnectionPool
 
 SETTINGS = {
     "idempotency.scope": "shop",
@@ -15,14 +16,12 @@ SETTINGS = {
     "idle_in_transaction_session_timeout": "10s",
     "timezone": "UTC",
 }
+options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+pool = AsyncConnectionPool(min_size=1, max_size=10, timeout=5, open=False, kwargs={"options": options})
 
-
-async def connect():
-    options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
-    return await psycopg.AsyncConnection.connect(options=options)
-
-app = FastAPI()
-app.add_middleware(Idempotency, connect=connect, own_key=("/payments",))
+# The handlers of both have a transaction, in request.state.db, which is committed before the answer is sent.
+keyed = APIRouter(route_class=Idempotency(pool).route)                  # each request needs a key
+unkeyed = APIRouter(route_class=Idempotency(pool, key="none").route)    # or it is idempotent by itself
 
 # A receipt as JSON. A receipt never changes, so the bytes of a replay do not either.
 RECEIPT = """json_build_object('id', p.payment_id, 'kind', p.kind, 'status', p.status,
@@ -32,8 +31,7 @@ RECEIPT = """json_build_object('id', p.payment_id, 'kind', p.kind, 'status', p.s
 
 async def run(request, query, **values):
     """Runs a query that returns one row. In the query, %(body)s is the body of the request."""
-    connection = request.scope["connection"]
-    cursor = await connection.execute(query, {"body": await request.body(), **values})
+    cursor = await request.state.db.execute(query, {"body": await request.body(), **values})
     return await cursor.fetchone()
 
 
@@ -41,21 +39,21 @@ def answer(content, status=200, **headers):
     return Response(content, status, headers, media_type="application/json")
 
 
-# The header is the payment's own key, which never expires. The middleware's keys expire after a day.
-@app.post("/payments")
+# The header is the payment's own key, which never expires. The keys of keyed routes expire after a day.
+@unkeyed.post("/payments")
 async def pay(request: Request):
     receipt, status, replayed = await run(request, f"""
         SELECT {RECEIPT}, p.status, p.replayed
         FROM (SELECT convert_from(%(body)s, 'UTF8')::jsonb) r (body),
             idem_pay(%(key)s::text, (body->>'amount')::numeric, body->>'currency',
                 reference => body->>'reference', metadata => nullif(body->'metadata', 'null')) p""",
-        key=request.headers.get("idempotency-key"))
+        key=request.state.idempotency_key)
     headers = {"Idempotent-Replayed": "true"} if replayed else {}
     return answer(receipt, 410 if status == "cancelled" else 201, **headers)
 
 
 # Reads the payment. The status is that of now. A repeated POST returns the status of its time.
-@app.get("/payments/{payment_id}")
+@unkeyed.get("/payments/{payment_id}")
 async def look(request: Request, payment_id: str):
     state, = await run(request, """
         SELECT json_build_object('id', p.payment_id, 'status', p.status, 'currency', p.currency,
@@ -65,7 +63,7 @@ async def look(request: Request, payment_id: str):
 
 
 # Gives the money back. idem_cancel() derives its key from the payment's key, so it is done once.
-@app.delete("/payments/{payment_id}")
+@unkeyed.delete("/payments/{payment_id}")
 async def give_back(request: Request, payment_id: str):
     receipt, = await run(request, f"""
         SELECT {RECEIPT}
@@ -74,7 +72,7 @@ async def give_back(request: Request, payment_id: str):
 
 
 # Replaces a value: however often it is sent, the result is the same.
-@app.put("/payments/{payment_id}/points")
+@unkeyed.put("/payments/{payment_id}/points")
 async def set_points(request: Request, payment_id: str):
     points, = await run(request, """
         INSERT INTO points (payment_id, points)
@@ -84,8 +82,8 @@ async def set_points(request: Request, payment_id: str):
     return answer(points)
 
 
-# Increases a value: only the key makes it safe to repeat. The middleware handles the key.
-@app.patch("/payments/{payment_id}/points")
+# Increases a value: only the key makes it safe to repeat.
+@keyed.patch("/payments/{payment_id}/points")
 async def add_points(request: Request, payment_id: str):
     points, total = await run(request, """
         INSERT INTO points AS p (payment_id, points)
@@ -97,8 +95,8 @@ async def add_points(request: Request, payment_id: str):
     return answer(points)
 
 
-# Makes something new, as any POST. Only the middleware prevents a second parcel.
-@app.post("/payments/{payment_id}/parcels")
+# Makes something new, as any POST. Only the key prevents a second parcel.
+@keyed.post("/payments/{payment_id}/parcels")
 async def send_parcel(request: Request, payment_id: str):
     status, closed = await run(request, """
         SELECT status, EXISTS (SELECT FROM closed) FROM idem_payment(%(id)s::uuid)""", id=payment_id)
@@ -112,3 +110,14 @@ async def send_parcel(request: Request, payment_id: str):
         RETURNING json_build_object('parcel', parcel_id, 'address', address, 'sent_at', sent_at)::text, parcel_id""",
         id=payment_id)
     return answer(parcel, 201, Location=f"/payments/{payment_id}/parcels/{parcel_id}")
+
+
+@asynccontextmanager
+async def lifespan(app):
+    async with pool:
+        yield
+
+app = FastAPI()
+app.router.lifespan_context = lifespan
+app.include_router(keyed)
+app.include_router(unkeyed)

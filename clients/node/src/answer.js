@@ -13,6 +13,8 @@ export const HEADERS = [
 // Try again with the same key: it was done or not. A serialization failure, a deadlock, lock_timeout, a standby; no
 // resources, the server stops, or is cancelled; a lost connection.
 const FOR_NOW = /^(08|25006|40|53|55P03|57|58)/;
+// Errors of the extension. With idempotency.error_class = PT, they are of that class.
+const OURS = /^(?:ID|PT)([45]\d\d)$/;
 // The request is to blame: malformed, too large, or refused by a table.
 const BAD_REQUEST = /^(22|54|23502|23514)/;
 
@@ -64,7 +66,7 @@ export function text(bytes) {
 // An answer as RFC 9457 has it. code: the SQLSTATE.
 export function problem(status, detail, code) {
     const headers = [["Content-Type", "application/problem+json"]];
-    if (status === 503 || code === "ID409") headers.push(["Retry-After", "1"]);
+    if (status === 503 || /^(ID|PT)409$/.test(code)) headers.push(["Retry-After", "1"]);
     const title = STATUS_CODES[status] ?? "Error";
     return { status, headers, body: Buffer.from(JSON.stringify({ type: "about:blank", title, status, detail, code })) };
 }
@@ -85,8 +87,9 @@ export function refusal(error) {
     if (forNow(error)) {
         return problem(503, "The request may have been done or not. Send it again, with the same key.", code || undefined);
     }
-    const status = /^ID[45]\d\d$/.test(code) ? Number(code.slice(2)) : BAD_REQUEST.test(code) ? 400 : undefined;
-    if (status === undefined) return undefined;
-    const shown = /^(ID|22)/.test(code) ? error.detail : undefined;     // others' may show rows
+    const ours = OURS.exec(code);
+    if (!ours && !BAD_REQUEST.test(code)) return undefined;
+    const status = ours ? Number(ours[1]) : 400;
+    const shown = ours || code.startsWith("22") ? error.detail : undefined;     // others' may show rows
     return problem(status, shown ? `${error.message}: ${shown}` : error.message, code);
 }

@@ -8,6 +8,8 @@ declare global {
         interface Request {
             /** The transaction of the request. Only wrapped handlers have it. */
             db: Pick<PoolClient, "query">;
+            /** The key of the request, if it has one. Only wrapped handlers have it. */
+            idempotencyKey: string | undefined;
         }
     }
 }
@@ -15,7 +17,7 @@ declare global {
 export interface Options {
     /**
      * "required" (the default); "optional": without a key, the handler runs in a transaction, and nothing is stored;
-     * "none": so it is for all requests, GET and HEAD too, and the header is left to the handler.
+     * "none": so it is for all requests, GET and HEAD too. Their handlers may use the key: request.idempotencyKey.
      */
     key?: "required" | "optional" | "none";
     /** Gives the scope of a request's key. Null (the default) is the setting idempotency.scope. */

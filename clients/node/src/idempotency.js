@@ -26,7 +26,7 @@ const NOT_STORED = [401, 403, 408, 425, 429];   // another try may succeed, as a
 //
 // pool: a Pool of pg.
 // key: "required"; "optional": without a key, the handler runs in a transaction, and nothing is stored; "none": so it is
-//     for all requests, GET and HEAD too, and the header is left to the handler.
+//     for all requests, GET and HEAD too. Their handlers may use the key: request.idempotencyKey.
 // scope: gives the scope of a request's key. Null is the setting idempotency.scope.
 // headers: the names of the headers that are stored with an answer.
 // limit: the largest body in bytes, of a request that no parser has read, and of an answer.
@@ -59,7 +59,7 @@ async function answer(settings, handler, request, response, next) {
 }
 
 async function work(settings, handler, request, response) {
-    const key = settings.key === "none" ? undefined : readKey(request);
+    const key = request.idempotencyKey = readKey(request);
     if (key === undefined && settings.key === "required") throw new Problem(400, "An Idempotency-Key header is required.");
     const unread = await readBody(request, settings.limit);
 
@@ -68,7 +68,7 @@ async function work(settings, handler, request, response) {
         return hold(handler, request, response, settings.limit);
     };
     const run = () => transaction(settings.pool, settings.logger, async (db) => {
-        if (key !== undefined) return handleOnce(settings, db, request, key, unread, handle);
+        if (key !== undefined && settings.key !== "none") return handleOnce(settings, db, request, key, unread, handle);
         const held = await handle(db);
         if (!held.answer || held.answer.status >= 400) db.endWith = "ROLLBACK";
         return held;

@@ -21,6 +21,8 @@ HEADERS = (
 # Try again with the same key: it was done or not. A serialization failure, a deadlock, lock_timeout, a standby; no
 # resources, the server stops, or is cancelled; a lost connection.
 _FOR_NOW = re.compile("08|25006|40|53|55P03|57|58")
+# Errors of the extension. With idempotency.error_class = PT, they are of that class.
+_OURS = re.compile("(?:ID|PT)([45][0-9][0-9])")
 # The request is to blame: malformed, too large, or refused by a table.
 _BAD_REQUEST = re.compile("22|54|23502|23514")
 
@@ -73,7 +75,7 @@ def problem(status: int, detail: str, code: str | None = None) -> Answer:
     headers = [("content-type", "application/problem+json")]
     if code:
         content["code"] = code
-    if status == 503 or code == "ID409":
+    if status == 503 or code in ("ID409", "PT409"):
         headers.append(("retry-after", "1"))
     return Answer(status, headers, json.dumps(content).encode())
 
@@ -93,8 +95,8 @@ def refusal(error: BaseException) -> Answer | None:
     code = sqlstate(error)
     if for_now(error):
         return problem(503, "The request may have been done or not. Send it again, with the same key.", code)
-    if re.fullmatch("ID[45][0-9][0-9]", code):
-        status = int(code[2:])
+    if ours := _OURS.fullmatch(code):
+        status = int(ours[1])
     elif _BAD_REQUEST.match(code):
         status = 400
     else:
@@ -102,5 +104,5 @@ def refusal(error: BaseException) -> Answer | None:
     diag = getattr(error, "diag", None)     # psycopg's; asyncpg has message and detail on the error
     message = diag.message_primary if diag else getattr(error, "message", None)
     detail = diag.message_detail if diag else getattr(error, "detail", None)
-    shown = detail if detail and code[:2] in ("ID", "22") else None     # others' may show rows
+    shown = detail if ours or code.startswith("22") else None       # others' may show rows
     return problem(status, ": ".join(filter(None, [message or str(error), shown])), code)

@@ -39,7 +39,7 @@ class Idempotency:
 
     pool: a ConnectionPool or an AsyncConnectionPool of psycopg_pool.
     key: "required"; "optional": without a key, the handler runs in a transaction, and nothing is stored; "none": so it
-        is for all requests, GET and HEAD too, and the header is left to the handler.
+        is for all requests, GET and HEAD too. Their handlers may use the key: request.state.idempotency_key.
     scope: gives the scope of a request's key. None is the setting idempotency.scope.
     headers: the names of the headers that are stored with an answer.
     limit: the largest body in bytes, of a request and of an answer.
@@ -71,7 +71,7 @@ class Idempotency:
             if request.method in SAFE and self.key != "none":
                 return await handler(request)
             try:
-                key = None if self.key == "none" else read_key(request)
+                key = request.state.idempotency_key = read_key(request)
                 if key is None and self.key == "required":
                     raise Problem(400, "An Idempotency-Key header is required.")
                 body = await read_body(request, self.limit)
@@ -91,7 +91,7 @@ class Idempotency:
 
     async def run(self, handler: Handler, request: Request, key: str | None, body: bytes) -> Response:
         async with transaction(self.pool) as current:
-            if key is None:
+            if key is None or self.key == "none":
                 answer, background = await self.handle(current, handler, request, body)
                 if answer.status >= 400:
                     current.end_with = "ROLLBACK"
