@@ -10,7 +10,7 @@ use Service;
 use Test::More;
 
 # The package is tested as it is installed.
-local $ENV{PYTHONPATH} = tempdir();
+local $ENV{PYTHONPATH} = "$PostgreSQL::Test::Utils::tmp_check/python";
 my $python = $ENV{PYTHON} // '/usr/bin/python3';
 command_ok([ $python, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation', '--no-index',
 		'--disable-pip-version-check', '--target', $ENV{PYTHONPATH}, './clients/python' ], 'the package can be installed');
