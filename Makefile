@@ -34,7 +34,7 @@ test/expected:
 	ln -s ../expected $@
 
 # These targets find PostgreSQL by themselves, or install it. So make must be able to read this file without it.
-SELF_CONTAINED = test soak demo fastapi express bench bench-scale bench-instructions indent dist
+SELF_CONTAINED = test soak demo fastapi express bench bench-scale bench-instructions indent types dist clients
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -82,6 +82,17 @@ bench-instructions:
 # Lays out the C code as PostgreSQL lays out its own.
 indent:
 	@test/bin/indent
+
+# Checks the types of the packages in clients/.
+types:
+	@test/bin/types
+
+# The packages of clients/, as pip and npm install them.
+clients:
+	mkdir -p dist
+	$(or $(PYTHON),/usr/bin/python3) -m pip wheel -q --no-deps --no-build-isolation --wheel-dir dist ./clients/python
+	rm -rf clients/python/build clients/python/src/*.egg-info
+	cd clients/node && npm pack --silent --pack-destination ../../dist
 
 # The archive for PGXN: the last commit, with the version filled in.
 dist:
