@@ -22,6 +22,8 @@ export function readKey(request) {
 // The body, or undefined if a parser has read it. What is read is put back, for the parsers of the handler.
 export function readBody(request, limit) {
     if (request.readableDidRead) return undefined;
+    const { "transfer-encoding": encoding, "content-length": length } = request.headers;
+    if (encoding === undefined && !Number(length)) return Buffer.alloc(0);
     return new Promise((resolve, reject) => {
         const chunks = [];
         let size = 0;

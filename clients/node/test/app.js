@@ -76,6 +76,13 @@ routes.post("/sqlstate", express.json(), once(async (request) => {
     await hit(request, "sqlstate");
     await request.db.query(`DO $$BEGIN RAISE SQLSTATE '${request.body.code}' USING MESSAGE = 'a message', DETAIL = 'A detail.'; END$$`);
 }));
+// It goes on after it has answered.
+routes.post("/goes-on", express.json(), once(async (request, response) => {
+    response.status(201).json({});
+    await request.db.query("SELECT pg_sleep(0.05)");
+    await hit(request, "goes on");
+    if (request.body.fails) throw new Error("failed later");
+}));
 routes.post("/rollback", once(async (request, response) => {
     await request.db.query("ROLLBACK");
     response.json({});
@@ -127,7 +134,7 @@ routes.post("/down", silent(many));
 
 routes.post("/passed", once((request, response, next) => next()), (request, response) => response.json({ passed: true }));
 
-app.use("/shop", routes);
+app.use("/shop", (request, response, next) => { response.set("Vary", "Origin"); next(); }, routes);
 app.post("/later", (request, response) => response.json({ later: request.db === undefined }));
 app.use((error, request, response, next) => {
     response.status(error.status ?? 500).set("X-Handler", "app").json({ error: error.message });

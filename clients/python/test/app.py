@@ -154,6 +154,15 @@ async def sqlstate(request: Request):
         f"DO $$BEGIN RAISE SQLSTATE '{code}' USING MESSAGE = 'a message', DETAIL = 'A detail.'; END$$")
 
 
+class LikeAsyncpg(Exception):
+    sqlstate, message, detail = "ID422", "a message", "A detail."
+
+
+@routes.post("/asyncpg")
+async def asyncpg(request: Request):
+    raise LikeAsyncpg
+
+
 @routes.post("/rollback")
 async def rollback(request: Request):
     await request.state.db.rollback()
