@@ -59,7 +59,7 @@ DECLARE
 	answer text;
 BEGIN
 	SELECT format('SELECT %s(%s)', p.oid::regproc, string_agg(
-		CASE WHEN p.proargnames[a.n] = 'scope' THEN 'NULL'
+		CASE p.proargnames[a.n] WHEN 'scope' THEN 'NULL' WHEN 'declines' THEN quote_literal('raise')
 			ELSE quote_literal(CASE a.type
 				WHEN 'text' THEN 'scopeless' WHEN 'text[]' THEN '{scopeless}' WHEN 'numeric[]' THEN '{10}'
 				WHEN 'uuid[]' THEN '{00000000-0000-7000-8000-000000000000}' WHEN 'boolean[]' THEN '{true}'
