@@ -747,7 +747,13 @@ SET enable_indexonlyscan = off
 SET enable_bitmapscan = off
 SET row_security = off
 AS $$
-	WITH step AS (
+	WITH undone AS (
+		SELECT c.scope, c.key, min(o.kind) AS kind, min(o.amount) AS amount
+		FROM idempotency.operation c
+		JOIN idempotency.operation o ON o.scope = c.scope AND 'idem_cancel:' || o.key = c.key
+		WHERE c.key ^@ 'idem_cancel:' AND o.payment_id = c.payment_id AND o.seq < c.seq AND o.sqlstate IS NULL
+		GROUP BY c.scope, c.key
+	), step AS (
 		SELECT o.*,
 			o.sqlstate IS NOT NULL AS declined,
 			count(*) OVER (PARTITION BY o.scope, o.key) AS uses,
@@ -763,8 +769,11 @@ AS $$
 			lag(o.captured) OVER payment AS old_captured,
 			lag(o.released) OVER payment AS old_released,
 			lag(o.refunded) OVER payment AS old_refunded,
-			h.due_at
+			h.due_at,
+			u.kind AS undone_kind,
+			u.amount AS undone_amount
 		FROM idempotency.operation o
+		LEFT JOIN undone u ON u.scope = o.scope AND u.key = o.key
 		LEFT JOIN (SELECT payment_id, scope, min(due_at) AS due_at FROM idempotency.hold GROUP BY payment_id, scope) h
 			ON h.payment_id = o.payment_id AND h.scope = o.scope
 		WINDOW payment AS (PARTITION BY o.scope, o.payment_id ORDER BY o.seq)
@@ -853,7 +862,20 @@ AS $$
 			(10, 'idem_expire() finds every hold that is left',
 				-- A hold that cannot be released is put off by a day at most. Clocks may differ by another.
 				s.next_seq IS NOT NULL OR s.expires_at IS NULL OR s.authorized - s.captured - s.released = 0
-					OR s.due_at <= greatest(s.expires_at, statement_timestamp()) + interval '2 days')
+					OR s.due_at <= greatest(s.expires_at, statement_timestamp()) + interval '2 days'),
+			(11, 'a cancellation undoes what its key names, and no more',
+				CASE
+					WHEN NOT s.key ^@ 'idem_cancel:' THEN true
+					WHEN s.declined THEN false
+					WHEN s.kind = 'reversal' THEN s.undone_kind = 'refund' AND s.amount = s.undone_amount
+					WHEN s.kind = 'refund' THEN s.undone_kind IN ('pay', 'capture')
+						AND s.amount = least(s.undone_amount, s.old_captured - s.old_refunded)
+					WHEN s.kind = 'void' THEN s.undone_kind = CASE WHEN s.whole THEN 'authorize' ELSE 'increase' END
+						AND (NOT s.whole OR s.old_captured = 0)
+						AND s.amount = CASE WHEN s.created_at >= s.expires_at THEN 0
+							WHEN s.whole THEN s.old_authorized - s.old_captured - s.old_released
+							ELSE least(s.undone_amount, s.old_authorized - s.old_captured - s.old_released) END
+				END)
 		) AS u(number, invariant, holds)
 	WHERE s.key IS NULL OR u.holds IS NOT TRUE
 	GROUP BY u.number, u.invariant

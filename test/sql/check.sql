@@ -33,6 +33,54 @@ SELECT pg_temp.broken($$UPDATE idempotency.operation SET sqlstate = 'ID412' WHER
 SELECT pg_temp.broken($$UPDATE idempotency.operation SET kind = 'gift' WHERE key = 'check-refund'$$);
 SELECT pg_temp.broken($$UPDATE idempotency.operation SET created_at = expires_at WHERE key = 'check-capture'$$);
 SELECT pg_temp.broken($$UPDATE idempotency.operation SET key = '' WHERE key = 'check-capture'$$);
+
+-- a hold that is raised, prolonged and captured in part; a refund that is reversed; an increase that is cancelled
+SELECT payment_id AS p FROM idem_authorize('check-h', 100) \gset
+SELECT seq, authorized FROM idem_increase('check-more', :'p', 50);
+SELECT seq, authorized FROM idem_increase('check-long', :'p', expires_in => '8 days');
+SELECT seq FROM idem_capture('check-part', :'p', 60, final => false);
+SELECT seq, refunded FROM idem_refund('check-back', :'p', 30);
+SELECT seq, refunded FROM idem_cancel('check-back');
+SELECT seq, capturable FROM idem_cancel('check-more');
+SELECT seq, status FROM idem_increase('check-less', :'p', 5, '1 day', declines => 'record');
+SELECT seq, status FROM idem_pay('check-free', 0);
+SELECT seq, status FROM idem_cancel('check-free');
+SELECT bool_and(ok) FROM idem_check();
+-- an increase: its amount, its times, and what belongs to its kind
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET amount = 49.00 WHERE key = 'check-more'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET authorized = 151.00 WHERE key = 'check-long'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET prolonged = false WHERE key = 'check-long'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET prolonged = NULL WHERE key = 'check-more'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET prolonged = false WHERE key = 'check-part'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET whole = true WHERE key = 'check-more'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET expires_at = expires_at + interval '1 day' WHERE key = 'check-more'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET expires_at = expires_at - interval '1 day' WHERE key = 'check-long'$$);
+SELECT pg_temp.broken(format($$UPDATE idempotency.operation SET expires_at = expires_at - interval '2 days' WHERE payment_id = %L AND seq >= 3$$, :'p'));
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET created_at = expires_at WHERE key = 'check-more'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET expires_at = expires_at + interval '1 day' WHERE key = 'check-less'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET authorized = 155.00 WHERE key = 'check-less'$$);
+SELECT pg_temp.broken($$DELETE FROM idempotency.operation WHERE key = 'check-h'$$);
+-- a reversal: its amount is that of the refund that its key names
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET refunded = 30.00 WHERE key = 'idem_cancel:check-back'$$);
+SELECT pg_temp.broken(format($$UPDATE idempotency.operation SET amount = CASE WHEN kind = 'reversal' THEN 29.00 ELSE amount END, refunded = 1.00
+	WHERE payment_id = %L AND seq >= 6$$, :'p'));
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET key = 'check-other' WHERE key = 'idem_cancel:check-back'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET key = 'idem_cancel:check-part' WHERE key = 'idem_cancel:check-back'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET sqlstate = 'ID412', message = 'no' WHERE key = 'idem_cancel:check-back'$$);
+-- a cancelled increase: its amount, as far as it is left
+SELECT pg_temp.broken(format($$UPDATE idempotency.operation SET amount = CASE seq WHEN 7 THEN 90.00 ELSE amount END, released = 90.00
+	WHERE payment_id = %L AND seq >= 7$$, :'p'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.operation SET amount = CASE seq WHEN 7 THEN 90.00 ELSE amount END, released = 90.00,
+	whole = seq = 7 WHERE payment_id = %L AND seq >= 7$$, :'p'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.operation SET amount = CASE seq WHEN 7 THEN 0.00 ELSE amount END, released = 0.00
+	WHERE payment_id = %L AND seq >= 7$$, :'p'));
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET key = 'check-other' WHERE key = 'idem_cancel:check-more'$$);
+-- zero: only a pay, an increase of the time, and what cancels them
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET amount = 0.00, prolonged = false WHERE key = 'check-more'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET key = 'check-other' WHERE key = 'idem_cancel:check-free'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET kind = 'authorize', expires_at = created_at + interval '1 day' WHERE key = 'check-free'$$);
+SELECT pg_temp.broken($$UPDATE idempotency.operation SET amount = 1.00 WHERE key = 'idem_cancel:check-free'$$);
+
 BEGIN;
 ALTER TABLE idempotency.operation DROP CONSTRAINT operation_key_scope_key;
 SELECT pg_temp.broken($$UPDATE idempotency.operation SET key = 'check' WHERE key = 'check-capture'$$);
