@@ -59,6 +59,7 @@
  *	clock.c		the time by which it expires
  *	begun.c		the requests that the transaction has begun and not ended
  *	fingerprint.c	what a request is compared by
+ *	canonical.c	the canonical form of a JSON text
  *
  * payment: what moves money, and what shows it
  *	payment.c	idem_pay, idem_authorize: what starts a payment

@@ -80,6 +80,14 @@ json_arg_text(FunctionCallInfo fcinfo, int n, const char *name)
 	return NULL;
 }
 
+text *
+json_arg_string(FunctionCallInfo fcinfo, int n)
+{
+	if (type_of(fcinfo, n) == TEXTOID)
+		return PG_GETARG_TEXT_PP(n);
+	return cstring_to_text(as_string(PG_GETARG_DATUM(n), type_of(fcinfo, n)));
+}
+
 Jsonb *
 json_arg_jsonb(FunctionCallInfo fcinfo, int n, const char *name)
 {

@@ -38,6 +38,9 @@ extern JsonArgType json_arg_type(FunctionCallInfo fcinfo, int n);
  */
 extern text *json_arg_text(FunctionCallInfo fcinfo, int n, const char *name);
 
+/* Argument n, which was given as text and is not null. */
+extern text *json_arg_string(FunctionCallInfo fcinfo, int n);
+
 /*
  * Argument n as jsonb; NULL if it is null.
  *

@@ -146,7 +146,7 @@ fingerprint_of(text *command, Jsonb *args)
 	escape_json(&json, text_to_cstring(command));
 	appendStringInfo(&json, ", \"args\": %s}",
 					 args ? JsonbToCString(NULL, &args->root, VARSIZE(args)) : "[]");
-	return fingerprint_make("command", cstring_to_text_with_len(json.data, json.len));
+	return fingerprint_make(FINGERPRINT_COMMAND, json.data, json.len);
 }
 
 /*

@@ -89,15 +89,14 @@ pg_noreturn static void raise_no_request(RequestClaim *rc);
  * "new"; "resumed", as another attempt; "completed" or "failed": it has its answer;
  * or "unknown": its lease has lapsed, and takeover is false.
  *
- * Errors: those of fingerprint_make(), call_duration(), key_check() and
+ * Errors: those of fingerprint_of_argument(), call_duration(), key_check() and
  * request_begin().
  */
 Datum
 idem_begin(PG_FUNCTION_ARGS)
 {
-	text	   *request = json_arg_text(fcinfo, 1, "request");
 	BeginOptions options = {
-		.fingerprint = request ? fingerprint_make("request", request) : NULL,
+		.fingerprint = fingerprint_of_argument(fcinfo, 1, "request"),
 		.field = "request",
 		.lease = ARG_IS_NULL(2) ? 0 : call_duration(PG_GETARG_INTERVAL_P(2), "lease"),
 		.takeover = ARG_IS_NULL(3) ? true : PG_GETARG_BOOL(3),

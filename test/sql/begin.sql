@@ -5,11 +5,11 @@
 
 -- begun and completed in one transaction
 BEGIN;
-SELECT * FROM idem_begin('w1', '{"do": "it", "n": 1.0}');
+SELECT * FROM idem_begin('w1', '{"do": "it", "n": 1.0}'::json);
 SELECT idem_complete('w1', '{"done":  true}');
 COMMIT;
-SELECT * FROM idem_begin('w1', '{"n": 1, "do":"it"}');
-SELECT pg_temp.error($$SELECT idem_begin('w1', '{"n": 2, "do":"it"}')$$);
+SELECT * FROM idem_begin('w1', '{"n": 1, "do":"it"}'::json);
+SELECT pg_temp.error($$SELECT idem_begin('w1', '{"n": 2, "do":"it"}'::json)$$);
 SELECT pg_temp.error($$SELECT idem_begin('w1')$$);
 -- begun and not completed: COMMIT is refused
 BEGIN;
@@ -125,15 +125,6 @@ SELECT idem_purge();
 SELECT purged_until > clock_timestamp() + '50 minutes' AS not_back FROM idempotency.request_purge;
 ROLLBACK;
 RESET idempotency.retention;
-
--- a scalar differs from an array with that scalar
-BEGIN;
-SELECT outcome FROM idem_begin('s1', '50');
-SELECT idem_complete('s1', '1');
-COMMIT;
-SELECT outcome FROM idem_begin('s1', '50.0');
-SELECT pg_temp.error($$SELECT idem_begin('s1', '[50]')$$);
-SELECT pg_temp.error($$SELECT idem_begin('s1', 'null')$$);
 
 -- a request belongs to the role that began it: ending and replaying it need the privileges of that role
 CREATE ROLE regress_idem_app;
