@@ -50,11 +50,13 @@
  *	initprivs.c	what the install script has granted, as pg_dump finds it
  *
  * request: an application's own keyed work
- *	request.c	idem_begin, idem_checkpoint, idem_complete, idem_fail, idem_release;
- *				whether a lease has lapsed
+ *	begin.c		idem_begin
+ *	end.c		idem_complete, idem_fail, idem_release
+ *	lease.c		idem_checkpoint
  *	execute.c	idem_execute
  *	lookup.c	idem_lookup_request
  *	purge.c		idem_purge
+ *	request.c	what these share; how requests and leases work
  *	row.c		the row of a request, and the tables that it is in
  *	clock.c		the time by which it expires
  *	begun.c		the requests that the transaction has begun and not ended

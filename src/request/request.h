@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * request.h
- *		Beginning and ending a request.
+ *		Beginning and ending a request, and what the functions of requests share.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,6 +10,10 @@
 
 #include "request/begun.h"
 #include "request/row.h"
+
+/*
+ * Beginning: begin.c
+ */
 
 /* How to begin. */
 typedef struct BeginOptions
@@ -20,7 +24,7 @@ typedef struct BeginOptions
 	bool		takeover;		/* resume the request if its lease has lapsed? */
 } BeginOptions;
 
-/* The outcome of beginning a request.  The names are in request.c. */
+/* The outcome of beginning a request.  The names are in begin.c. */
 typedef enum BeginOutcome
 {
 	BEGIN_NEW,					/* it has begun */
@@ -56,6 +60,10 @@ extern void request_begin(RequestClaim *rc, const BeginOptions *options,
 						  BeginResult *result, const char *command);
 
 /*
+ * Ending: end.c
+ */
+
+/*
  * End a request that was begun without a lease.  *begun is not valid any more.
  *
  * rc: from request_open().  status: REQUEST_COMPLETED or REQUEST_FAILED.  response:
@@ -68,5 +76,45 @@ extern void request_begin(RequestClaim *rc, const BeginOptions *options,
 extern void request_end(RequestClaim *rc, Begun *begun, RequestStatus status,
 						text *response, const Refusal *refusal,
 						const char *command);
+
+/*
+ * Shared: request.c
+ */
+
+/*
+ * Take the claim on a request that the caller has begun with a lease.  *row is its
+ * newest row.  False: it has ended, or has been released, and the key is not ours.
+ *
+ * attempt: which one the caller is; 0 if it names none.
+ *
+ * Errors: those of claim_find() and claim_take(); 22004 if attempt is 0 and the
+ * request has no answer; ID403 if the request belongs to another role; ID404 if there
+ * is no such request; ID412 if attempt is not the current one.
+ */
+extern bool request_take_started(RequestClaim *rc, int attempt, Request *row,
+								 const char *command);
+
+/*
+ * Insert a row of a request with a lease.  COMMIT will wait for the disk.
+ */
+extern void request_insert_leased(RequestClaim *rc, Request *row);
+
+/*
+ * Check that the current role may end a request that was begun in this transaction,
+ * as this attempt; 0: it names none.  The transaction may have had another role
+ * when the request was begun.
+ *
+ * Errors: ID403 if the request belongs to another role; ID412 if attempt is not the
+ * current one.
+ */
+extern void request_check_begun(RequestClaim *rc, const Begun *begun,
+								int attempt);
+
+/*
+ * Raise ID412: the request has ended, or has been released.  same_status: it has
+ * ended as the caller wants it to, but with another response.
+ */
+pg_noreturn extern void request_raise_ended(RequestClaim *rc, const Request *row,
+											bool same_status);
 
 #endif							/* IDEM_REQUEST_H */
