@@ -149,11 +149,13 @@ COMMENT ON COLUMN idempotency.currency.exponent IS
 
 -- The rows of requests. Three tables take turns, so that a whole table is emptied at
 -- once when all its rows have expired. The row of a key with the highest seq has the
--- state of the request. Rows are never updated.
+-- state of the request. Rows are never updated. A row with a lease is deleted when the
+-- next row of its request is inserted.
 CREATE TABLE idempotency.request_0 (
 	created_at		timestamptz NOT NULL,
 	expires_at		timestamptz NOT NULL,
 	lease_until		timestamptz,
+	begun_at		timestamptz NOT NULL DEFAULT now(),
 	seq				integer NOT NULL,
 	attempt			integer NOT NULL,
 	scope			text COLLATE "C" NOT NULL,
@@ -169,11 +171,14 @@ CREATE TABLE idempotency.request_0 (
 	UNIQUE (key, scope, seq)
 );
 CREATE INDEX ON idempotency.request_0 (expires_at);
+-- This one finds abandoned requests. A row without a lease has no entry in it.
+CREATE INDEX ON idempotency.request_0 (scope, lease_until) WHERE lease_until IS NOT NULL;
 COMMENT ON TABLE idempotency.request_0 IS
 	'rows of requests, in one of three tables that take turns; the view idempotency.request shows the requests';
 COMMENT ON COLUMN idempotency.request_0.created_at IS 'when the row was inserted';
 COMMENT ON COLUMN idempotency.request_0.expires_at IS 'when the row expires';
 COMMENT ON COLUMN idempotency.request_0.lease_until IS 'when the lease of the attempt ends, or null if there is no lease';
+COMMENT ON COLUMN idempotency.request_0.begun_at IS 'when the request was begun';
 COMMENT ON COLUMN idempotency.request_0.seq IS 'number of the row among those of its key, from 1; the row with the highest number counts';
 COMMENT ON COLUMN idempotency.request_0.attempt IS 'number of the attempt';
 COMMENT ON COLUMN idempotency.request_0.scope IS 'namespace of the key, empty by default';
@@ -620,6 +625,17 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_checkpoint(text, text, anycompatible, integer, text) IS
 	'records how far a request with a lease has come, for a worker that takes it over';
 
+CREATE FUNCTION @extschema@.idem_renew(
+	key text,
+	lease interval,
+	attempt integer,
+	scope text DEFAULT NULL)
+RETURNS timestamptz
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.idem_renew(text, interval, integer, text) IS
+	'gives the current attempt of a request a new lease, which counts from now, and returns when it ends';
+
 CREATE FUNCTION @extschema@.idem_complete(
 	key text,
 	response anycompatible,
@@ -674,6 +690,7 @@ CREATE TYPE @extschema@.idem_request AS (
 	checkpoint		text,
 	checkpoint_data	json,
 	lease_until		timestamptz,
+	begun_at		timestamptz,
 	created_at		timestamptz,
 	expires_at		timestamptz
 );
@@ -686,6 +703,7 @@ COMMENT ON COLUMN @extschema@.idem_request.response IS 'answer of the request, o
 COMMENT ON COLUMN @extschema@.idem_request.checkpoint IS 'name of the last checkpoint, or null';
 COMMENT ON COLUMN @extschema@.idem_request.checkpoint_data IS 'data of the last checkpoint, or null';
 COMMENT ON COLUMN @extschema@.idem_request.lease_until IS 'when the lease of the current attempt ends, or null if it has none';
+COMMENT ON COLUMN @extschema@.idem_request.begun_at IS 'when the request was begun';
 COMMENT ON COLUMN @extschema@.idem_request.created_at IS 'when the request last changed';
 COMMENT ON COLUMN @extschema@.idem_request.expires_at IS 'when the request expires';
 
@@ -698,12 +716,28 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_lookup_request(text, text) IS
 	'returns the state of a request, or no row; writes nothing';
 
+CREATE FUNCTION @extschema@.idem_abandoned(
+	max integer DEFAULT 100,
+	scope text DEFAULT NULL,
+	OUT key text,
+	OUT attempt integer,
+	OUT checkpoint text,
+	OUT checkpoint_data json,
+	OUT lease_until timestamptz,
+	OUT begun_at timestamptz)
+RETURNS SETOF record
+LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 10 SUPPORT idempotency.shorten_call
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.idem_abandoned(integer, text) IS
+	'returns up to max requests of a scope whose leases have lapsed, those that lapsed first before the others; writes nothing';
+
 CREATE VIEW idempotency.request AS
 SELECT n.scope,
 	n.key,
 	n.status,
 	n.attempt,
 	n.lease_until,
+	n.begun_at,
 	n.response,
 	n.checkpoint,
 	n.checkpoint_data,

@@ -52,9 +52,9 @@
  * request: an application's own keyed work
  *	begin.c		idem_begin
  *	end.c		idem_complete, idem_fail, idem_release
- *	lease.c		idem_checkpoint
+ *	lease.c		idem_checkpoint, idem_renew
  *	execute.c	idem_execute
- *	lookup.c	idem_lookup_request
+ *	lookup.c	idem_lookup_request, idem_abandoned
  *	purge.c		idem_purge
  *	request.c	what these share; how requests and leases work
  *	row.c		the row of a request, and the tables that it is in

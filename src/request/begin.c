@@ -177,7 +177,7 @@ start(RequestClaim *rc, const BeginOptions *options, Request *next)
 {
 	Request		last;
 
-	request_make(next, rc->key);
+	request_make(next, rc);
 	if (options->fingerprint)
 		request_set(next, fingerprint, PointerGetDatum(options->fingerprint));
 

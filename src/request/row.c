@@ -5,9 +5,16 @@
  *
  * The state of a request is its newest row, by seq.  That row has all that is known
  * of the request.  Rows are never updated.  A request that is done in one
- * transaction has one row, for its end.  A request with a lease has a row for its
- * beginning, for each checkpoint, for each time that it is taken over, and for its
- * end.
+ * transaction has one row, for its end.  A request with a lease gets a row for its
+ * beginning, for each checkpoint and renewal, for each time that it is taken over, and
+ * for its end.
+ *
+ * A row with a lease is deleted when the next row of its request is inserted.  So the
+ * index of leases has an entry for each request that has not ended, and hardly any
+ * others: those that VACUUM has not removed yet.  Without that, idem_abandoned() would
+ * have to pass by all requests of a day.  And a worker that renews its lease for hours
+ * would leave a copy of its checkpoint each time.  Nothing depends on the deletion: the
+ * newest row counts.  (Nor is it always done: one command may insert both rows.)
  *
  * The rows of a key may be in any of the three tables.  The clock decides which one
  * takes new rows.  So one table after the other has only rows that have expired, and
@@ -38,6 +45,7 @@ static int	turn(TimestampTz now);
 static bool request_answers(TupleTableSlot *slot, bool waited);
 static void expire_not_before(Request *row, TimestampTz at);
 static void request_from_slot(Request *row, TupleTableSlot *slot);
+static void drop_leases(RequestClaim *rc);
 static bool request_has_expired(const Request *row, TimestampTz now);
 
 /* The names of RequestStatus, as they are in the table. */
@@ -141,9 +149,13 @@ request_predicate_lock(RequestClaim *rc)
 }
 
 void
-request_make(Request *row, const Key *key)
+request_make(Request *row, RequestClaim *rc)
 {
+	const Key  *key = rc->key;
+
+
 	memset(row->nulls, true, sizeof(row->nulls));
+	request_set(row, begun_at, TimestampTzGetDatum(rc->expiry_now));
 	request_set(row, expires_at, TimestampTzGetDatum(DT_NOBEGIN));
 	request_set(row, seq, Int32GetDatum(1));
 	request_set(row, attempt, Int32GetDatum(1));
@@ -196,6 +208,11 @@ request_insert(RequestClaim *rc, Request *row)
 	if (!request_is_null(row, lease_until))
 		expire_not_before(row, DatumGetTimestampTz(request_value(row, lease_until)) +
 						  (int64) setting_retention * USECS_PER_SEC);
+	if (DatumGetInt32(request_value(row, seq)) > 1)
+	{
+		request_copy(row, row); /* its values may be those of a slot */
+		drop_leases(rc);
+	}
 	store_insert(rc->target, row->values, row->nulls);
 }
 
@@ -256,6 +273,31 @@ request_from_slot(Request *row, TupleTableSlot *slot)
 	slot_getallattrs(slot);
 	memcpy(row->values, slot->tts_values, sizeof(row->values));
 	memcpy(row->nulls, slot->tts_isnull, sizeof(row->nulls));
+}
+
+/*
+ * Delete the rows of the key that have a lease: the next row is about to be inserted.
+ * The key's lock is held, so nobody inserts another.
+ */
+static void
+drop_leases(RequestClaim *rc)
+{
+	for (int i = 0; i < N_REQUEST_TABLES; i++)
+	{
+		Store	   *store = &rc->stores[i];
+		RowState	state = store_probe_key(store, rc->key);
+		Request		row;
+
+		if (state == ROW_ABSENT)
+			continue;
+		store_let_go(store);	/* what follows may wait */
+		request_from_slot(&row, store->slot);
+		if (state == ROW_IN_PROGRESS || request_is_null(&row, lease_until) ||
+			store_written_by_command(store))
+			continue;
+		store_prepare_write(store);
+		(void) store_delete(store);
+	}
 }
 
 /*

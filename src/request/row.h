@@ -111,12 +111,12 @@ extern bool request_look_up(RequestClaim *rc, Request *row,
 extern void request_predicate_lock(RequestClaim *rc);
 
 /*
- * Make the first row of a request.  It has number 1, attempt 1 and the current role.
- * It has no status and is not dated.  The key is not copied.
+ * Make the first row of a request, which is begun now.  It has number 1, attempt 1 and
+ * the current role.  It has no status and is not dated.  The key is not copied.
  *
  * Errors: those of access_current_role().
  */
-extern void request_make(Request *row, const Key *key);
+extern void request_make(Request *row, RequestClaim *rc);
 
 /*
  * Make the row that follows another one.  It has the next number, and takes over
@@ -145,9 +145,10 @@ extern void request_date(Request *row, RequestClaim *rc, RequestStatus status);
 /*
  * Insert a row into the table that takes new ones.  The key's lock must be held: by
  * the claim, or since the transaction began the request (begun.c).  A row with a
- * lease expires no earlier than idempotency.retention after the lease.
+ * lease expires no earlier than idempotency.retention after the lease.  Rows of the
+ * key that have a lease are deleted.  The row found before is not valid any more.
  *
- * Errors: those of store_insert().
+ * Errors: those of store_insert(), store_prepare_write() and store_delete().
  */
 extern void request_insert(RequestClaim *rc, Request *row);
 

@@ -89,6 +89,7 @@ typedef struct Right
 
 /* What idem_grant() gives for each kind. */
 static const Right rights[] = {
+	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_abandoned"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_authorize"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_begin"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_cancel"},
@@ -109,6 +110,7 @@ static const Right rights[] = {
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_refund_batch"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_increase"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_release"},
+	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_renew"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_void"},
 	{RIGHTS_MAINTENANCE, ProcedureRelationId, "idem_expire"},
 	{RIGHTS_MAINTENANCE, ProcedureRelationId, "idem_purge"},

@@ -130,6 +130,12 @@ catalog_time_index(CatalogTable table)
 	return table_shapes[table].time_index;
 }
 
+CatalogIndex
+catalog_lease_index(CatalogTable table)
+{
+	return table_shapes[table].lease_index;
+}
+
 LOCKMODE
 catalog_readers_lock(CatalogTable table)
 {

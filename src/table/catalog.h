@@ -61,19 +61,20 @@
 #define Anum_request_created_at			1
 #define Anum_request_expires_at			2
 #define Anum_request_lease_until		3
-#define Anum_request_seq				4
-#define Anum_request_attempt			5
-#define Anum_request_scope				6
-#define Anum_request_key				7
-#define Anum_request_status				8
-#define Anum_request_role				9
-#define Anum_request_fingerprint		10
-#define Anum_request_response			11
-#define Anum_request_checkpoint			12
-#define Anum_request_checkpoint_data	13
-#define Anum_request_sqlstate			14
-#define Anum_request_message			15
-#define Natts_request					15
+#define Anum_request_begun_at			4
+#define Anum_request_seq				5
+#define Anum_request_attempt			6
+#define Anum_request_scope				7
+#define Anum_request_key				8
+#define Anum_request_status				9
+#define Anum_request_role				10
+#define Anum_request_fingerprint		11
+#define Anum_request_response			12
+#define Anum_request_checkpoint			13
+#define Anum_request_checkpoint_data	14
+#define Anum_request_sqlstate			15
+#define Anum_request_message			16
+#define Natts_request					16
 
 /* idempotency.request_purge */
 #define Anum_request_purge_purged_until	1
@@ -106,6 +107,10 @@ typedef enum CatalogIndex
 	INDEX_REQUEST_0_EXPIRY,		/* (expires_at) */
 	INDEX_REQUEST_1_EXPIRY,
 	INDEX_REQUEST_2_EXPIRY,
+	INDEX_REQUEST_0_LEASE,		/* (scope, lease_until), where that is not
+								 * null */
+	INDEX_REQUEST_1_LEASE,
+	INDEX_REQUEST_2_LEASE,
 	N_INDEXES
 } CatalogIndex;
 
@@ -135,6 +140,9 @@ extern CatalogIndex catalog_key_index(CatalogTable table);
  * expires, a hold is due, or a purge was.
  */
 extern CatalogIndex catalog_time_index(CatalogTable table);
+
+/* The index of a table by which leases are found, or INDEX_NONE. */
+extern CatalogIndex catalog_lease_index(CatalogTable table);
 
 /*
  * The lock on a table that a reader releases when it has read.  NoLock: the reader

@@ -105,6 +105,18 @@ store_find_until(Store *store, TimestampTz until, ScanDirection direction)
 }
 
 bool
+store_find_lapsed(Store *store, const text *scope, TimestampTz until)
+{
+	ScanKeyData keys[2];
+
+	store_scan_key(keys, 1, F_TEXTEQ, PointerGetDatum(scope));
+	ScanKeyInit(&keys[1], 2, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(until));
+	return store_find(store, catalog_lease_index(store->table), keys, 2,
+					  ForwardScanDirection);
+}
+
+bool
 store_find_next(Store *store)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(store->context);
@@ -180,6 +192,16 @@ store_get_writer(Store *store)
 	return DatumGetTransactionId(slot_getsysattr(store->slot,
 												 MinTransactionIdAttributeNumber,
 												 &isnull));
+}
+
+bool
+store_written_by_command(Store *store)
+{
+	bool		isnull;
+
+	return TransactionIdIsCurrentTransactionId(store_get_writer(store)) &&
+		DatumGetCommandId(slot_getsysattr(store->slot, MinCommandIdAttributeNumber,
+										  &isnull)) >= GetCurrentCommandId(false);
 }
 
 static RowState

@@ -23,6 +23,7 @@
 #include "catalog/pg_opfamily_d.h"
 #include "catalog/pg_type_d.h"
 #include "lib/stringinfo.h"
+#include "nodes/primnodes.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -86,6 +87,7 @@ static const ColumnShape request_columns[Natts_request] = {
 	NOT_NULL(request, created_at, TIMESTAMPTZOID),
 	NOT_NULL(request, expires_at, TIMESTAMPTZOID),
 	NULLABLE(request, lease_until, TIMESTAMPTZOID),
+	NOT_NULL(request, begun_at, TIMESTAMPTZOID),
 	NOT_NULL(request, seq, INT4OID),
 	NOT_NULL(request, attempt, INT4OID),
 	NOT_NULL(request, scope, TEXTOID),
@@ -103,17 +105,18 @@ static const ColumnShape request_columns[Natts_request] = {
 /* A purge waits for the readers of requests, so they do not keep their lock. */
 #define REQUEST_SHAPE(n) \
 	[TABLE_REQUEST_##n] = {"request_" #n, Natts_request, request_columns, \
-	INDEX_REQUEST_##n##_KEY, INDEX_REQUEST_##n##_EXPIRY, AccessShareLock}
+	INDEX_REQUEST_##n##_KEY, INDEX_REQUEST_##n##_EXPIRY, \
+	INDEX_REQUEST_##n##_LEASE, AccessShareLock}
 
 const TableShape table_shapes[N_TABLES] = {
 	[TABLE_OPERATION] = {"operation", Natts_operation, operation_columns,
-	INDEX_OPERATION_KEY, INDEX_NONE, NoLock},
+	INDEX_OPERATION_KEY, INDEX_NONE, INDEX_NONE, NoLock},
 	[TABLE_CURRENCY] = {"currency", Natts_currency, currency_columns,
-	INDEX_NONE, INDEX_NONE, NoLock},
+	INDEX_NONE, INDEX_NONE, INDEX_NONE, NoLock},
 	[TABLE_HOLD] = {"hold", Natts_hold, hold_columns,
-	INDEX_NONE, INDEX_HOLD_DUE, NoLock},
+	INDEX_NONE, INDEX_HOLD_DUE, INDEX_NONE, NoLock},
 	[TABLE_REQUEST_PURGE] = {"request_purge", Natts_request_purge,
-	request_purge_columns, INDEX_NONE, INDEX_REQUEST_PURGE, NoLock},
+	request_purge_columns, INDEX_NONE, INDEX_REQUEST_PURGE, INDEX_NONE, NoLock},
 	REQUEST_SHAPE(0),
 	REQUEST_SHAPE(1),
 	REQUEST_SHAPE(2),
@@ -126,6 +129,9 @@ const TableShape table_shapes[N_TABLES] = {
 #define REQUEST_EXPIRY_SHAPE(n) \
 	[INDEX_REQUEST_##n##_EXPIRY] = {TABLE_REQUEST_##n, false, 1, \
 	{Anum_request_expires_at}}
+#define REQUEST_LEASE_SHAPE(n) \
+	[INDEX_REQUEST_##n##_LEASE] = {TABLE_REQUEST_##n, false, 2, \
+	{Anum_request_scope, Anum_request_lease_until}, Anum_request_lease_until}
 
 const IndexShape index_shapes[N_INDEXES] = {
 	[INDEX_OPERATION_KEY] = {TABLE_OPERATION, true, 2,
@@ -142,6 +148,9 @@ const IndexShape index_shapes[N_INDEXES] = {
 	REQUEST_EXPIRY_SHAPE(0),
 	REQUEST_EXPIRY_SHAPE(1),
 	REQUEST_EXPIRY_SHAPE(2),
+	REQUEST_LEASE_SHAPE(0),
+	REQUEST_LEASE_SHAPE(1),
+	REQUEST_LEASE_SHAPE(2),
 };
 
 /*
@@ -158,6 +167,8 @@ static void check_kind(Relation heap, const char *name);
  * from here, but nobody would find what is written to it.
  */
 static bool is_distributed(Oid relid);
+
+static bool has_predicate(Relation index, AttrNumber not_null);
 
 void
 shape_check(Relation heap, CatalogTable table)
@@ -201,7 +212,7 @@ shape_index_matches(Relation index, const IndexShape *shape)
 
 	if ((shape->unique && !form->indisunique) || !form->indimmediate || !form->indisvalid ||
 		!form->indislive || form->indnkeyatts != shape->nkeys ||
-		RelationGetIndexPredicate(index) != NIL)
+		!has_predicate(index, shape->not_null))
 		return false;
 
 	for (int i = 0; i < shape->nkeys; i++)
@@ -220,6 +231,26 @@ shape_index_matches(Relation index, const IndexShape *shape)
 			return false;
 	}
 	return index->rd_rel->relam == BTREE_AM_OID;
+}
+
+/*
+ * Has an index the rows in which this column is not null?  InvalidAttrNumber: all
+ * rows.
+ */
+static bool
+has_predicate(Relation index, AttrNumber not_null)
+{
+	List	   *predicate = RelationGetIndexPredicate(index);
+	const NullTest *test;
+	const Var  *column;
+
+	if (predicate == NIL || not_null == InvalidAttrNumber)
+		return predicate == NIL && not_null == InvalidAttrNumber;
+	test = (const NullTest *) linitial(predicate);
+	column = (const Var *) test->arg;
+	return list_length(predicate) == 1 && IsA(test, NullTest) &&
+		test->nulltesttype == IS_NOT_NULL && IsA(column, Var) &&
+		column->varattno == not_null;
 }
 
 char *

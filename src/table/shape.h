@@ -26,6 +26,7 @@ typedef struct TableShape
 	const ColumnShape *columns; /* in their order */
 	CatalogIndex key_index;		/* see catalog_key_index() */
 	CatalogIndex time_index;	/* see catalog_time_index() */
+	CatalogIndex lease_index;	/* see catalog_lease_index() */
 	LOCKMODE	readers_lock;	/* see catalog_readers_lock() */
 } TableShape;
 
@@ -36,6 +37,8 @@ typedef struct IndexShape
 	bool		unique;			/* must it be unique? */
 	int			nkeys;			/* how many columns it has */
 	AttrNumber	keys[3];		/* their numbers in the table */
+	AttrNumber	not_null;		/* it has the rows in which this column is not
+								 * null; InvalidAttrNumber: all */
 } IndexShape;
 
 /* What the tables and indexes are like after CREATE EXTENSION. */

@@ -133,6 +133,13 @@ extern bool store_find_payments(Store *store, const text *scope,
 extern bool store_find_until(Store *store, TimestampTz until,
 							 ScanDirection direction);
 
+/*
+ * The rows of requests in a scope whose lease ends at this time or earlier, in the
+ * order of that time: the first.
+ */
+extern bool store_find_lapsed(Store *store, const text *scope,
+							  TimestampTz until);
+
 /* The next row of the look-up, in its direction. */
 extern bool store_find_next(Store *store);
 
@@ -170,6 +177,9 @@ extern Datum store_get(Store *store, AttrNumber column);
 
 /* The (sub)transaction that wrote the row. */
 extern TransactionId store_get_writer(Store *store);
+
+/* Has the current command written the row?  Then it cannot be deleted yet. */
+extern bool store_written_by_command(Store *store);
 
 /*
  * Writing: write.c

@@ -59,9 +59,11 @@ done_testing();
 sub killed_worker
 {
 	my ($leased, $other) = map { Client->new($node) } 1 .. 2;
-	is(join(' ', $leased->row(q(SELECT outcome, attempt FROM idem_begin('leased', '[1]', lease => '3 s')))), 'new 1', 'a worker has a lease');
-	my $until = time + 3;
+	is(join(' ', $leased->row(q(SELECT outcome, attempt FROM idem_begin('leased', '[1]', lease => '1 ms')))), 'new 1', 'a worker has a lease');
 	$leased->row(q(SELECT idem_checkpoint('leased', 'charged', $1, 1)), $odd);
+	$leased->do('SET synchronous_commit = off');
+	$leased->row(q(SELECT idem_renew('leased', '3 s', 1)));		# on disk, even so
+	my $until = time + 3;
 	$other->do('BEGIN');
 	$other->do(q(INSERT INTO ledger VALUES ('not leased', 0)));
 	is($other->value(q(SELECT outcome FROM idem_begin('not leased'))), 'new', 'and another one none');
@@ -88,7 +90,7 @@ sub killed_worker
 			}),
 		'with a lease it can be had again');
 	cmp_ok(time, '>=', $until - SLACK, 'when the lease has lapsed');
-	cmp_ok($refused, '>', 0, 'and is in flight till then');
+	cmp_ok($refused, '>', 0, 'and is in flight till then, as the lease was renewed');
 	is_deeply(\@resumed, [ 'resumed', 2, undef, 'charged', $odd ], 'as the second attempt, with the last checkpoint');
 	$next->row(q(SELECT idem_complete('leased', $1, 2)), $odd);
 	is_deeply([ $next->row($take_over) ], [ 'completed', 2, $odd, 'charged', $odd ], 'which completes it');
@@ -315,6 +317,11 @@ sub elsewhere
 	my $client = Client->new($node);
 	$client->row(q(SELECT idem_begin('lease to be kept', '[1]', lease => '1 hour')));
 	$client->row(q(SELECT idem_checkpoint('lease to be kept', 'half', $1, 1)), $odd);
+	$client->row(q(SELECT idem_begin('abandoned', lease => '1 ms', scope => 'abandoned')));
+	$client->row(q(SELECT idem_checkpoint('abandoned', 'half', $1, 1, 'abandoned')), $odd);
+	my $abandoned = q(SELECT key, attempt, checkpoint, checkpoint_data, lease_until, begun_at FROM idem_abandoned(10, 'abandoned'));
+	ok(Client::wait_until(sub { $client->value(q(SELECT count(*) FROM idem_abandoned(10, 'abandoned'))) == 1 }), 'what is abandoned is listed');
+	my $listed = [ $client->row($abandoned) ];
 	$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 
 	my @answer = ('completed', 2, $odd, 'charged', $odd);
@@ -324,6 +331,7 @@ sub elsewhere
 	is($there->error_of(q(SELECT idem_begin('never begun'))), '25006', 'but begins none');
 	is($there->error_of(q(SELECT idem_begin('lease to be kept', '[1]', lease => '1 hour'))), '25006', 'nor takes one over');
 	is(join(' ', $there->row(q(SELECT status, checkpoint FROM idem_lookup_request('lease to be kept')))), 'started half', 'which can be looked up');
+	is_deeply([ $there->row($abandoned) ], $listed, 'as is the list of what is abandoned');
 	$there->close;
 
 	my $file = PostgreSQL::Test::Utils::tempdir . '/dump';
@@ -336,6 +344,7 @@ sub elsewhere
 	$restored->row(q(SELECT idem_complete('lease to be kept', '1', 1)));
 	is($restored->value(q(SELECT response FROM idem_begin('lease to be kept', '[1]'))), '1', 'and who has one can complete');
 	is($client->value(q(SELECT status FROM idem_lookup_request('lease to be kept'))), 'started', 'there, not here');
+	is_deeply([ $restored->row($abandoned) ], $listed, 'and what is abandoned is listed there, too');
 	$_->close for $restored, $client;
 	return;
 }
