@@ -582,7 +582,7 @@ SELECT o.scope,
 	coalesce(o.owner, o.role) AS owner
 FROM idempotency.operation o
 LEFT JOIN idempotency.operation b ON b.scope = o.scope AND b.payment_id = o.payment_id AND b.seq = o.seq - 1
-WHERE o.sqlstate IS NULL AND o.amount <> 0;
+WHERE o.sqlstate IS NULL AND o.amount <> numeric '0';
 COMMENT ON VIEW idempotency.movement IS
 	'each change of what payments hold and have taken, in signed amounts';
 

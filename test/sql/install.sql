@@ -39,6 +39,53 @@ CREATE OR REPLACE FUNCTION old_idempotency.keys() RETURNS bigint LANGUAGE plpgsq
 SELECT old_idempotency.keys();
 SELECT proname FROM pg_proc WHERE proname = 'idem_check_schema';
 
+-- The script runs as a superuser, with the installer's schema in its search path. So nothing that it makes may use an
+-- operator or function which the installer has put there. An operator of the very types beats one of pg_catalog that
+-- needs a cast, so there is one for each pair of types.
+CREATE DATABASE regress_idem_traps;
+GRANT CREATE ON DATABASE regress_idem_traps TO regress_idem_installer;
+\c regress_idem_traps
+SET ROLE regress_idem_installer;
+CREATE SCHEMA traps;
+DO $do$
+DECLARE
+	types regtype[] := '{int2,int4,int8,numeric,float8,text,varchar,name,"char",bool,timestamptz,timestamp,date,interval,uuid,json,jsonb,bytea,oid,regclass}';
+	body text := $$RETURNS bool LANGUAGE plpgsql AS 'BEGIN RAISE ''a trap''; END'$$;
+	a regtype;
+	b regtype;
+	o text;
+BEGIN
+	FOREACH a IN ARRAY types LOOP
+		FOREACH b IN ARRAY types LOOP
+			EXECUTE format('CREATE FUNCTION traps.trap(%s, %s) %s', a, b, body);
+			FOREACH o IN ARRAY '{=,<>,<,<=,>,>=,+,-,*,/,%,||,~,^@}'::text[] LOOP
+				CONTINUE WHEN EXISTS (SELECT FROM pg_operator
+					WHERE oprname = o AND oprleft = a AND oprright = b AND oprnamespace = 'pg_catalog'::regnamespace);
+				EXECUTE format('CREATE OPERATOR traps.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = traps.trap)', o, a, b);
+			END LOOP;
+		END LOOP;
+		FOREACH o IN ARRAY '{max,min,sum,count,lower,upper,format,scale,isfinite,octet_length,abs,statement_timestamp}'::text[] LOOP
+			EXECUTE format('CREATE FUNCTION traps.%I(%s) %s', o, a, body);
+		END LOOP;
+	END LOOP;
+END
+$do$;
+CREATE EXTENSION idempotency SCHEMA traps;
+SELECT status FROM traps.idem_pay('trapped', 5);
+RESET ROLE;
+SELECT count(*) > 4000 AS many_traps FROM pg_operator WHERE oprnamespace = 'traps'::regnamespace;
+SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS uses, pg_describe_object(d.refclassid, d.refobjid, 0) AS trap
+FROM pg_depend d
+WHERE d.classid <> 'pg_operator'::regclass
+	AND (d.refclassid = 'pg_operator'::regclass AND d.refobjid IN (SELECT oid FROM pg_operator WHERE oprnamespace = 'traps'::regnamespace)
+		OR d.refclassid = 'pg_proc'::regclass AND d.refobjid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'traps'::regnamespace AND proname !~ '^idem_'));
+SELECT count(*) FROM idempotency.payment;
+SELECT count(*) FROM idempotency.movement;
+SELECT count(*) FROM idempotency.request;
+SELECT bool_and(ok) FROM traps.idem_check();
+\c regress_idem_install
+DROP DATABASE regress_idem_traps;
+
 -- DROP OWNED BY the installer would drop all payments. After REASSIGN OWNED they stay, and so do the rights that
 -- idem_grant() gave. Those that the installer gave by GRANT are gone.
 CREATE ROLE regress_idem_app;
