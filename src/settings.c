@@ -37,6 +37,11 @@ int			setting_retention = 24 * 60 * 60;
 char	   *setting_databases = NULL;
 int			setting_naptime = 60;
 
+/* Has a value of idempotency.require_scope been accepted, besides the default? */
+static bool require_scope_is_set = false;
+
+static void define_require_scope(void);
+static bool check_require_scope(bool *value, void **extra, GucSource source);
 static bool check_databases(char **value, void **extra, GucSource source);
 
 /* The values of idempotency.in_flight. */
@@ -71,13 +76,7 @@ settings_define(void)
 							   PGC_USERSET, 0,
 							   NULL, NULL, NULL);
 
-	DefineCustomBoolVariable("idempotency.require_scope",
-							 "Makes it an error if a call names no scope.",
-							 "Only the argument of the call names a scope. The setting \"idempotency.scope\" does not count.",
-							 &setting_require_scope,
-							 false,
-							 PGC_SUSET, 0,
-							 NULL, NULL, NULL);
+	define_require_scope();
 
 	DefineCustomStringVariable("idempotency.currency",
 							   "Sets the default currency of amounts.",
@@ -140,6 +139,42 @@ settings_define(void)
 							NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("idempotency");
+}
+
+/*
+ * Define idempotency.require_scope.
+ *
+ * Before the library is loaded, any client can give it a value in the options of the
+ * connection.  PostgreSQL refuses that value now, with a warning.  But the
+ * administrator's value is lost by then: the client's has replaced it.  So we take
+ * the strict one.
+ */
+static void
+define_require_scope(void)
+{
+	static const char *const name = "idempotency.require_scope";
+	bool		given = GetConfigOption(name, true, false) != NULL;
+
+	DefineCustomBoolVariable(name,
+							 "Makes it an error if a call names no scope.",
+							 "Only the argument of the call names a scope. The setting \"idempotency.scope\" does not count.",
+							 &setting_require_scope,
+							 false,
+							 PGC_SUSET, 0,
+							 check_require_scope, NULL, NULL);
+	if (given && !require_scope_is_set)
+		SetConfigOption(name, "on", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/*
+ * Check hook of idempotency.require_scope: note that a value was accepted.
+ */
+static bool
+check_require_scope(bool *value, void **extra, GucSource source)
+{
+	if (source != PGC_S_DEFAULT)
+		require_scope_is_set = true;
+	return true;
 }
 
 Declines

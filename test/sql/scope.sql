@@ -44,6 +44,16 @@ SET idempotency.require_scope = off;
 SET idempotency.require_scope = off;
 SELECT pg_temp.error($$SELECT idem_pay('required', 10)$$);
 SHOW idempotency.require_scope;
+-- A client's option comes before what the administrator has set for the role. It is refused when the library is loaded,
+-- and then a scope is required: what the administrator wants is not known any more.
+\setenv PGOPTIONS '-c idempotency.require_scope=off'
+\c :here regress_idem_scope
+\i :include
+SELECT pg_temp.error($$SELECT idem_pay('required', 10)$$);
+SHOW idempotency.require_scope;
+RESET idempotency.require_scope;
+SELECT pg_temp.error($$SELECT idem_pay('required', 10)$$);
+\setenv PGOPTIONS
 \c :here :me
 GRANT SET ON PARAMETER idempotency.require_scope TO regress_idem_scope;
 \c :here regress_idem_scope
