@@ -13,8 +13,8 @@
  *		operation.  It has the time when the payment was started.
  * 2.	To the end of that payment, and back over operations that were declined.
  *
- * So other operations are not read, however many a payment has.  An index entry
- * after the page is not read either.
+ * So other operations are not read, however many a payment has.  Nor is any row of a
+ * payment after the page.
  *
  * Ids are compared by their milliseconds, then created_at is compared to the
  * microsecond.

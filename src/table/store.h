@@ -119,8 +119,8 @@ extern bool store_find_payment(Store *store, const text *scope,
 							   ScanDirection direction);
 
 /*
- * The payments of a scope, by their ids: the first operation of the first payment
- * whose id is not before this one, or is after it, and is not beyond "last".
+ * The payments of a scope whose ids are from "id" on (after: only after it) and up to
+ * "last": the first operation of the first of them.
  */
 extern bool store_find_payments(Store *store, const text *scope,
 								const pg_uuid_t *id, bool after,
