@@ -277,7 +277,8 @@ sub check_round
 				if $text ne $known->{text};
 			# what it asked for is what the row was made for, though the receipt does not show it
 			Caller::about($known, sub {
-				Model::expect($row{ Caller::id($known) }, map { $_ => $known->{$_} } grep { defined $known->{$_} } qw(whole final prolonged));
+				Model::expect($row{ Caller::id($known) },
+					map { $_ => $known->{$_} } grep { defined $known->{$_} } qw(whole final prolonged));
 			});
 		}
 		for my $group (@{ $log->{lost} })

@@ -255,19 +255,22 @@ sub story
 {
 	my ($seed, $round, $n) = @_;
 	my $g = generator($seed, 'story', $round, $n);
-	my $of = $g->weighted(prolonged => 4, 'too late' => 2, 'came back' => 3, free => 2);
+	my $of = $g->weighted(prolonged => 4, 'too late' => 2, captured => 2, 'came back' => 3, free => 2);
 	my $scope = $g->pick(@scopes);
 	my $key = sub { return "R$round story $n" . ($_[0] ? " $_[0]" : '') };
 	my $ends = 60 + $g->int(60);
 	my %start = (
-		scope => $scope, key => $key->(), currency => $g->pick(sort keys %exponent), kind => $of =~ /^(?:came back|free)\z/ ? 'pay' : 'authorize',
+		scope => $scope, key => $key->(), currency => $g->pick(sort keys %exponent),
+		kind => $of =~ /^(?:came back|free)\z/ ? 'pay' : 'authorize',
 		amount => number($of eq 'free' ? 0 : 10 + $g->int(1000)));
-	$start{expires_in} = 1000 * $ends if $start{kind} eq 'authorize';
+	$start{expires_in} = $of eq 'captured' ? WEEK : 1000 * $ends if $start{kind} eq 'authorize';
 
 	my $number = 0;
 	my $follow = sub {
 		my ($kind, %more) = @_;
-		return { kind => $kind, start => \%start, scope => $scope, key => $key->(++$number), $kind eq 'capture' ? (final => 0) : (), %more };
+		return {
+			kind => $kind, start => \%start, scope => $scope, key => $key->(++$number),
+			$kind eq 'capture' ? (final => 0) : (), %more };
 	};
 	my $cancel = sub { return { kind => 'cancel', scope => $scope, key => $_[0] } };
 	my $made = sub { return 'idem_cancel:' . $_[0] };
@@ -293,6 +296,16 @@ sub story
 				$follow->('increase', percent => 10, expires_in => WEEK),
 				$cancel->($key->(3)),
 				$follow->('refund'));
+		},
+		captured => sub {
+			return (
+				$follow->('increase', percent => $g->pick(30, 50)),
+				$follow->('capture', percent => $g->pick(110, 125)),
+				$cancel->($key->(1)),
+				$cancel->($made->($key->(1))),
+				$follow->('increase', percent => 10),
+				$cancel->($key->(2)),
+				$follow->('capture'));
 		},
 		'came back' => sub {
 			return (
