@@ -668,18 +668,20 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_release(text, integer, text) IS
 	'gives up a request, so that a retry can start at once';
 
+-- No planner support: it would take a null for the default of numbers.
 CREATE FUNCTION @extschema@.idem_execute(
 	key text,
 	command text,
 	args anycompatible DEFAULT NULL::text,
+	numbers text DEFAULT 'number',
 	scope text DEFAULT NULL,
 	OUT replayed boolean,
 	OUT rows json,
 	OUT sqlstate text,
 	OUT message text)
-LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
+LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_execute(text, text, anycompatible, text) IS
+COMMENT ON FUNCTION @extschema@.idem_execute(text, text, anycompatible, text, text) IS
 	'runs an SQL command with the caller''s rights, once per key; a repeated call returns the same rows';
 
 CREATE TYPE @extschema@.idem_request AS (

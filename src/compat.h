@@ -205,6 +205,11 @@ compat_require_permission(PlannedStmt *plan, RangeTblEntry *rte,
 #endif
 }
 
+/* Before 19, a tuple descriptor is ready without a last call. */
+#if PG_VERSION_NUM < 190000
+#define TupleDescFinalize(desc) ((void) 0)
+#endif
+
 /*
  * The module's magic block.  From 18 on, pg_get_loaded_modules() shows the name and
  * the version in it.

@@ -54,6 +54,8 @@
  *	end.c		idem_complete, idem_fail, idem_release
  *	lease.c		idem_checkpoint, idem_renew
  *	execute.c	idem_execute
+ *	args.c		its arguments
+ *	rows.c		its rows
  *	lookup.c	idem_lookup_request, idem_abandoned
  *	purge.c		idem_purge
  *	request.c	what these share; how requests and leases work

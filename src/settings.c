@@ -34,6 +34,7 @@ int			setting_in_flight = IN_FLIGHT_WAIT;
 int			setting_declines = DECLINES_RAISE;
 int			setting_error_class = ERROR_CLASS_ID;
 int			setting_retention = 24 * 60 * 60;
+int			setting_response_limit = 64 * 1024;
 char	   *setting_databases = NULL;
 int			setting_naptime = 60;
 
@@ -120,6 +121,19 @@ settings_define(void)
 							&setting_retention,
 							24 * 60 * 60, 1, 50 * 365 * 24 * 60 * 60,
 							PGC_USERSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	/*
+	 * pg_dump writes a row as one line of COPY, which ends at 1 GB.  A row
+	 * has a response and the data of a checkpoint.  In the line, each of
+	 * their bytes may become two (a backslash) or three (another encoding).
+	 */
+	DefineCustomIntVariable("idempotency.response_limit",
+							"Sets the maximum size of a response, of the rows of idem_execute() and of the data of a checkpoint.",
+							"What is larger is an error, and is not stored.",
+							&setting_response_limit,
+							64 * 1024, 1, 128 * 1024,
+							PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
 
 	DefineCustomStringVariable("idempotency.databases",

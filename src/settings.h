@@ -40,6 +40,7 @@ extern int	setting_in_flight;	/* idempotency.in_flight, an InFlight */
 extern int	setting_declines;	/* idempotency.declines, a Declines */
 extern int	setting_error_class;	/* idempotency.error_class, an ErrorClass */
 extern int	setting_retention;	/* idempotency.retention, in seconds */
+extern int	setting_response_limit; /* idempotency.response_limit, in kB */
 extern char *setting_databases; /* idempotency.databases: a list of names */
 extern int	setting_naptime;	/* idempotency.naptime, in seconds */
 

@@ -38,15 +38,15 @@ static Datum begin_row(FunctionCallInfo fcinfo, const BeginResult *result);
  *
  * request: what is asked for, which is compared when the key comes again; may be
  * NULL.  lease: for how long the request is the caller's, beyond its transaction;
- * NULL is none.  takeover: whether a request is resumed whose lease has lapsed; NULL
- * is true.
+ * NULL is none.  takeover: whether a request is resumed whose lease has lapsed; not
+ * NULL.
  *
  * Result: outcome, attempt, response, checkpoint, checkpoint_data.  The outcome is
  * "new"; "resumed", as another attempt; "completed" or "failed": it has its answer;
  * or "unknown": its lease has lapsed, and takeover is false.
  *
  * Errors: those of fingerprint_of_argument(), call_duration(), key_check() and
- * request_begin().
+ * request_begin(); 22004 if takeover is NULL.
  */
 Datum
 idem_begin(PG_FUNCTION_ARGS)
@@ -55,7 +55,7 @@ idem_begin(PG_FUNCTION_ARGS)
 		.fingerprint = fingerprint_of_argument(fcinfo, 1, "request"),
 		.field = "request",
 		.lease = ARG_IS_NULL(2) ? 0 : call_duration(PG_GETARG_INTERVAL_P(2), "lease"),
-		.takeover = ARG_IS_NULL(3) ? true : PG_GETARG_BOOL(3),
+		.takeover = !ARG_IS_NULL(3) && PG_GETARG_BOOL(3),
 	};
 	Key			key;
 	RequestClaim rc;
@@ -63,6 +63,7 @@ idem_begin(PG_FUNCTION_ARGS)
 	Datum		row;
 
 	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(4), &key));
+	call_not_null(ARG_IS_NULL(3), "takeover");
 
 	request_open(&rc, &key);
 	request_begin(&rc, &options, &result, "idem_begin()");

@@ -135,7 +135,8 @@ request_end(RequestClaim *rc, Begun *begun, RequestStatus status, text *response
  * End a request for idem_complete() and idem_fail(), whose arguments are alike.
  *
  * Errors: those of key_check(), begun_find(), request_check_begun(), request_end(),
- * request_take_started() and request_insert(); ID412 if the request has ended otherwise.
+ * request_take_started(), request_check_size() and request_insert(); ID412 if the
+ * request has ended otherwise.
  */
 static void
 end_call(FunctionCallInfo fcinfo, RequestStatus status, const char *command)
@@ -147,6 +148,8 @@ end_call(FunctionCallInfo fcinfo, RequestStatus status, const char *command)
 	Begun	   *begun;
 
 	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(3), &key));
+	if (response)
+		request_check_size(VARSIZE_ANY_EXHDR(response), "response");
 	begun = begun_find(&key);
 
 	request_open(&rc, &key);

@@ -3,7 +3,7 @@
  * execute.c
  *		Running one SQL command once.
  *
- * idem_execute(key, command, args, scope)
+ * idem_execute(key, command, args, numbers, scope)
  *
  * A request whose work is a command.  It is begun, run and completed in one call.
  * Its response is the rows of the command, as a JSON array.  The command runs with
@@ -27,64 +27,64 @@
 #include "parser/analyze.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/json.h"
-#include "utils/jsonb.h"
-#include "utils/lsyscache.h"
 
+#include "bytes.h"
 #include "call.h"
 #include "compat.h"
 #include "errors.h"
-#include "json_arg.h"
+#include "request/args.h"
 #include "request/fingerprint.h"
 #include "request/request.h"
+#include "request/rows.h"
 #include "settings.h"
 #include "subtransaction.h"
 
 PG_FUNCTION_INFO_V1(idem_execute);
 
-/* A command that is run in a subtransaction. */
+/* A command, and how to run it. */
 typedef struct Run
 {
 	const char *command;
-	Jsonb	   *args;			/* or NULL */
+	CommandArgs args;
+	bool		numbers_as_text;	/* are numbers in its rows to be JSON
+									 * strings? */
 	text	   *rows;			/* its rows, once it has been run */
 } Run;
 
-static bytea *fingerprint_of(text *command, Jsonb *args);
-static text *run(const char *command, Jsonb *args);
-static text *run_or_refuse(const char *command, Jsonb *args, Refusal **refusal);
+static bool read_numbers(text *numbers);
+static bytea *fingerprint_of(text *command, const CommandArgs *args,
+							 bool numbers_as_text);
+static text *run(const Run *r);
+static text *run_or_refuse(Run *r, Refusal **refusal);
 static void run_it(void *arg);
 static void check_status(int status);
 static bool is_final(int sqlstate);
 static int	infer_types(const char *command, Oid **types);
 static void move_position(void *command);
-static void convert_args(Jsonb *args, int n, const Oid *types, Datum *values,
-						 char *nulls);
-static text *rows_to_json(SPITupleTable *rows);
 static Datum result(FunctionCallInfo fcinfo, bool replayed, const Datum rows,
 					bool has_rows, const char *sqlstate, const char *message);
 
 /*
  * idem_execute: run a command, once for a key.
  *
- * command: one SQL command, with parameters $1, $2, ...  args: a JSON array with a
- * value for each parameter; NULL is none.  The types of the parameters are inferred
- * from the command.
+ * command: one SQL command, with parameters $1, $2, ...  The types of the parameters
+ * are inferred from the command.  args: a value for each of them, see args.h.
+ * numbers: "number" or "text", how the rows have bigint and numeric.
  *
  * Result: replayed; rows, a JSON array of objects, empty if the command returns
  * none.  If the command failed and its failure is stored, rows is null, and sqlstate
  * and message say why.
  *
- * Errors: those of key_check(), request_begin(), run() and request_end(); 22004 if
- * command is NULL.
+ * Errors: those of key_check(), args_read(), request_begin(), run() and request_end();
+ * 22004 if command or numbers is NULL; 22023 if numbers is another word.
  */
 Datum
 idem_execute(PG_FUNCTION_ARGS)
 {
 	text	   *command = ARG_TEXT(1);
-	Jsonb	   *args = json_arg_jsonb(fcinfo, 2, "args");
-	BeginOptions options = {.field = "command or args", .takeover = true};
+	BeginOptions options = {.field = "command, args or numbers", .takeover = true};
+	Run			r;
 	Key			key;
 	RequestClaim rc;
 	BeginResult begin;
@@ -93,9 +93,12 @@ idem_execute(PG_FUNCTION_ARGS)
 	text	   *rows;
 	Datum		answer;
 
-	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(3), &key));
+	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(4), &key));
 	call_not_null(command == NULL, "command");
-	options.fingerprint = fingerprint_of(command, args);
+	r.command = text_to_cstring(command);
+	args_read(fcinfo, 2, &r.args);
+	r.numbers_as_text = read_numbers(ARG_TEXT(3));
+	options.fingerprint = fingerprint_of(command, &r.args, r.numbers_as_text);
 
 	request_open(&rc, &key);
 	request_begin(&rc, &options, &begin, "idem_execute()");
@@ -118,9 +121,9 @@ idem_execute(PG_FUNCTION_ARGS)
 	begun->executing = true;
 
 	if (setting_declines == DECLINES_RECORD)
-		rows = run_or_refuse(text_to_cstring(command), args, &refusal);
+		rows = run_or_refuse(&r, &refusal);
 	else
-		rows = run(text_to_cstring(command), args);
+		rows = run(&r);
 
 	begun->executing = false;
 	request_open(&rc, &key);
@@ -134,18 +137,41 @@ idem_execute(PG_FUNCTION_ARGS)
 }
 
 /*
- * The fingerprint of a command with its arguments.
+ * Is the argument numbers "text"?
+ *
+ * Errors: 22004 if it is NULL; 22023 if it is not "number", either.
+ */
+static bool
+read_numbers(text *numbers)
+{
+	call_not_null(numbers == NULL, "numbers");
+	if (bytes_equal_cstring(numbers, "text"))
+		return true;
+	if (!bytes_equal_cstring(numbers, "number"))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("numbers must be \"number\" or \"text\"")));
+	return false;
+}
+
+/*
+ * The fingerprint of a command: of a JSON object with the command, its args and, if it
+ * is "text", numbers.  The answer depends on all of them.  Arguments that were given as
+ * texts are named "texts", as json and jsonb parameters read them in another way.
  */
 static bytea *
-fingerprint_of(text *command, Jsonb *args)
+fingerprint_of(text *command, const CommandArgs *args, bool numbers_as_text)
 {
 	StringInfoData json;
 
 	initStringInfo(&json);
 	appendStringInfoString(&json, "{\"command\": ");
 	escape_json(&json, text_to_cstring(command));
-	appendStringInfo(&json, ", \"args\": %s}",
-					 args ? JsonbToCString(NULL, &args->root, VARSIZE(args)) : "[]");
+	appendStringInfo(&json, ", \"%s\": ", args->texts ? "texts" : "args");
+	appendBinaryStringInfo(&json, VARDATA_ANY(args->json), VARSIZE_ANY_EXHDR(args->json));
+	if (numbers_as_text)
+		appendStringInfoString(&json, ", \"numbers\": \"text\"");
+	appendStringInfoChar(&json, '}');
 	return fingerprint_make(FINGERPRINT_COMMAND, json.data, json.len);
 }
 
@@ -154,30 +180,30 @@ fingerprint_of(text *command, Jsonb *args)
  *
  * Result: its rows, as a JSON array in the current memory context.
  *
- * Errors: those of infer_types() and convert_args(); 0A000 if SPI cannot execute it,
+ * Errors: those of infer_types(), args_convert() and rows_to_json(); 0A000 if SPI cannot execute it,
  * since it begins or ends a transaction, say; what the command raises.
  */
 static text *
-run(const char *command, Jsonb *args)
+run(const Run *r)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Oid		   *types = NULL;
-	int			n = infer_types(command, &types);
+	int			n = infer_types(r->command, &types);
 	Datum	   *values = palloc(sizeof(Datum) * Max(n, 1));
 	char	   *nulls = palloc(Max(n, 1));
 	SPIPlanPtr	plan;
 	int			status;
 	text	   *rows;
 
-	convert_args(args, n, types, values, nulls);
+	args_convert(&r->args, n, types, values, nulls);
 
 	SPI_connect();
-	plan = SPI_prepare(command, n, types);
+	plan = SPI_prepare(r->command, n, types);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	status = SPI_execute_plan(plan, values, nulls, false, 0);
 	check_status(status);
-	rows = rows_to_json(SPI_tuptable);
+	rows = rows_to_json(SPI_tuptable, r->numbers_as_text);
 	rows = DatumGetTextP(SPI_datumTransfer(PointerGetDatum(rows), false, -1));
 	SPI_finish();
 
@@ -194,13 +220,12 @@ run(const char *command, Jsonb *args)
  * Errors: those of run() that are not final.
  */
 static text *
-run_or_refuse(const char *command, Jsonb *args, Refusal **refusal)
+run_or_refuse(Run *r, Refusal **refusal)
 {
-	Run			r = {.command = command, .args = args};
-	ErrorData  *error = subtransaction_try(run_it, &r);
+	ErrorData  *error = subtransaction_try(run_it, r);
 
 	if (error == NULL)
-		return r.rows;
+		return r->rows;
 	if (!is_final(errors_sqlstate(error)))
 		ReThrowError(error);
 	*refusal = refusal_make(errors_sqlstate(error),
@@ -217,7 +242,7 @@ run_it(void *arg)
 {
 	Run		   *r = arg;
 
-	r->rows = run(r->command, r->args);
+	r->rows = run(r);
 }
 
 /*
@@ -327,88 +352,6 @@ move_position(void *command)
 		internalerrposition(position);
 		internalerrquery((const char *) command);
 	}
-}
-
-/*
- * Make the values of the parameters.  A parameter's type reads the text of the
- * element.  For a string that is its characters, without quotes; but json and jsonb
- * read it as it is written in JSON.
- *
- * n, types: of the parameters.  values, nulls: room for n of them.
- *
- * Errors: 22023 if args is not an array of n elements; those of the types' input
- * functions.
- */
-static void
-convert_args(Jsonb *args, int n, const Oid *types, Datum *values, char *nulls)
-{
-	bool		is_array = args && JB_ROOT_IS_ARRAY(args) && !JB_ROOT_IS_SCALAR(args);
-	int			given = is_array ? JB_ROOT_COUNT(args) : 0;
-
-	if (args && !is_array)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("args must be a JSON array")));
-	if (given != n)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("args does not match the parameters of the command"),
-				 errdetail("The number of parameters is %d, but the number of args is %d.", n, given)));
-
-	for (int i = 0; i < n; i++)
-	{
-		JsonbValue *element = getIthJsonbValueFromContainer(&args->root, i);
-		Oid			base_type = getBaseType(types[i]);
-		bool		is_json = base_type == JSONOID || base_type == JSONBOID;
-		Oid			input;
-		Oid			ioparam;
-		char	   *s;
-
-		nulls[i] = element->type == jbvNull ? 'n' : ' ';
-		if (element->type == jbvNull)
-			s = NULL;			/* which a domain may forbid */
-		else if (element->type == jbvString && !is_json)
-			s = pnstrdup(element->val.string.val, element->val.string.len);
-		else
-		{
-			Jsonb	   *json = JsonbValueToJsonb(element);
-
-			s = JsonbToCString(NULL, &json->root, VARSIZE(json));
-		}
-		getTypeInputInfo(types[i], &input, &ioparam);
-		values[i] = OidInputFunctionCall(input, s, ioparam, -1);
-	}
-}
-
-/*
- * The rows as a JSON array of objects.  rows: NULL if the command returns none.
- */
-static text *
-rows_to_json(SPITupleTable *rows)
-{
-	StringInfoData json;
-
-	initStringInfo(&json);
-	appendStringInfoChar(&json, '[');
-	if (rows)
-	{
-		TupleDesc	desc = BlessTupleDesc(rows->tupdesc);
-
-		for (uint64 i = 0; i < rows->numvals; i++)
-		{
-			Datum		row = heap_copy_tuple_as_datum(rows->vals[i], desc);
-			text	   *object = DatumGetTextP(OidFunctionCall1(F_ROW_TO_JSON_RECORD, row));
-
-			CHECK_FOR_INTERRUPTS();
-			if (i > 0)
-				appendStringInfoString(&json, ", ");
-			appendBinaryStringInfo(&json, VARDATA_ANY(object), VARSIZE_ANY_EXHDR(object));
-			pfree(object);
-			pfree(DatumGetPointer(row));
-		}
-	}
-	appendStringInfoChar(&json, ']');
-	return cstring_to_text_with_len(json.data, json.len);
 }
 
 /*

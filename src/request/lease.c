@@ -33,8 +33,8 @@ static void follow_started(RequestClaim *rc, int attempt, Request *row,
  *
  * name: not NULL.  data: may be NULL.  attempt: which one the caller is.
  *
- * Errors: those of key_check(), check_has_lease(), follow_started() and
- * request_insert(); 22004 if name is NULL.
+ * Errors: those of key_check(), request_check_size(), check_has_lease(),
+ * follow_started() and request_insert(); 22004 if name is NULL.
  */
 Datum
 idem_checkpoint(PG_FUNCTION_ARGS)
@@ -47,6 +47,8 @@ idem_checkpoint(PG_FUNCTION_ARGS)
 
 	refusal_raise(key_check(ARG_TEXT(0), ARG_TEXT(4), &key));
 	call_not_null(name == NULL, "name");
+	request_check_size(VARSIZE_ANY_EXHDR(name) + (data ? VARSIZE_ANY_EXHDR(data) : 0),
+					   "checkpoint");
 	check_has_lease(&key, "A checkpoint is for work that outlasts a transaction. Such work needs a lease.");
 
 	request_open(&rc, &key);

@@ -171,6 +171,19 @@ request_follow(Request *row, const Request *newest)
 	request_set(row, seq, request_next_number(request_value(newest, seq)));
 }
 
+void
+request_check_size(size_t bytes, const char *what)
+{
+	size_t		limit = (size_t) setting_response_limit * 1024;
+
+	if (bytes > limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%s is too large", what),
+				 errdetail("The size is %zu bytes, but \"idempotency.response_limit\" is %zu bytes.", bytes, limit),
+				 errhint("Store large data in a table of your own, and say here where it is.")));
+}
+
 Datum
 request_next_number(Datum number)
 {

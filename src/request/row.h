@@ -64,6 +64,13 @@ request_set_json(Request *row, AttrNumber column, text *json)
 		request_put_null(row, column);
 }
 
+/*
+ * Check the size of what is to be stored.  what: what it is, for the message.
+ *
+ * Errors: 54000 if it is beyond idempotency.response_limit.
+ */
+extern void request_check_size(size_t bytes, const char *what);
+
 /* The open tables, and a claim on a key in them. */
 typedef struct RequestClaim
 {

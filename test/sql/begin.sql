@@ -291,3 +291,31 @@ SELECT pg_temp.error($$SELECT idem_checkpoint('last row', 'half', '1', 1)$$);
 SELECT pg_temp.error($$SELECT idem_begin('last attempt')$$);
 SELECT pg_temp.error($$SELECT idem_begin('last and expired')$$);
 DELETE FROM idempotency.request_0 WHERE key ~ '^last ';
+
+-- takeover is never null: a default would take the request over
+SELECT pg_temp.error($$SELECT idem_begin('null', takeover => NULL)$$);
+SELECT pg_temp.error($$SELECT idem_begin('null', NULL, NULL, NULL, NULL)$$);
+-- a response, a checkpoint or rows beyond the limit are refused, and not stored
+SET idempotency.response_limit = '1kB';
+BEGIN;
+SELECT outcome FROM idem_begin('limit-1');
+SELECT pg_temp.error($$SELECT idem_complete('limit-1', to_json(repeat('x', 1023)))$$);
+SELECT pg_temp.error($$SELECT idem_fail('limit-1', to_json(repeat('x', 1023)))$$);
+SELECT idem_complete('limit-1', to_json(repeat('x', 1022)));
+COMMIT;
+SELECT length(response::text) FROM idem_begin('limit-1');
+SELECT outcome FROM idem_begin('limit-2', lease => '1 hour');
+SELECT pg_temp.error($$SELECT idem_checkpoint('limit-2', repeat('n', 4), to_json(repeat('x', 1019)), 1)$$);
+SELECT pg_temp.error($$SELECT idem_checkpoint('limit-2', repeat('n', 1025), NULL, 1)$$);
+SELECT idem_checkpoint('limit-2', repeat('n', 4), to_json(repeat('x', 1018)), 1);
+SELECT pg_temp.error($$SELECT idem_execute('limit-3', 'SELECT repeat(''x'', 1020) AS a')$$);
+SELECT pg_temp.error($$SELECT idem_execute('limit-3', 'SELECT i FROM generate_series(1, 1000) i')$$);
+SELECT length(rows::text) FROM idem_execute('limit-3', 'SELECT repeat(''x'', 1014) AS a');
+SET idempotency.declines = record;
+SELECT pg_temp.error($$SELECT idem_execute('limit-4', 'SELECT repeat(''x'', 1020) AS a')$$);
+RESET idempotency.declines;
+-- what is stored stays valid under a smaller limit
+SELECT length(response::text) FROM idem_lookup_request('limit-3');
+SET idempotency.response_limit = '129MB';
+RESET idempotency.response_limit;
+SHOW idempotency.response_limit;

@@ -75,6 +75,45 @@ DROP DOMAIN regress_idem_name, regress_idem_named, regress_idem_doc;
 -- the position of a syntax error is one in the command
 SELECT idem_execute('d2', 'SELECT 1 AS one, no_such_column');
 SELECT idem_execute('d2', 'SELECT 1 +');
+-- two columns of the same name
+SELECT pg_temp.error($$SELECT idem_execute('d2', 'SELECT 1 AS id, 2 AS n, 3 AS id')$$);
+SELECT pg_temp.error($$SELECT idem_execute('d2', 'SELECT 1, 2 WHERE false')$$);
+SELECT count(*) FROM idem_lookup_request('d2');
+SELECT rows FROM idem_execute('d2', 'SELECT 1 AS id, 2 AS n, 3 AS "ID"');
+-- args as an array of SQL, and as its text: elements are texts for their parameters
+SELECT rows FROM idem_execute('d4', 'SELECT $1::int AS room, $2::text AS guest, $3::date AS on', ARRAY['8', 'Bob', NULL]);
+SELECT replayed FROM idem_execute('d4', 'SELECT $1::int AS room, $2::text AS guest, $3::date AS on', '{"8","Bob",NULL}');
+SELECT replayed FROM idem_execute('d4', 'SELECT $1::int AS room, $2::text AS guest, $3::date AS on', ' { 8, Bob, null }');
+SELECT pg_temp.error($$SELECT idem_execute('d4', 'SELECT $1::int AS room, $2::text AS guest, $3::date AS on', '["8", "Bob", null]')$$);
+SELECT rows FROM idem_execute('d5', 'SELECT $1::int + $2::int AS sum', ARRAY[3, 4]);
+SELECT replayed FROM idem_execute('d5', 'SELECT $1::int + $2::int AS sum', ARRAY['3', '4']);
+SELECT rows FROM idem_execute('d6', 'SELECT $1::jsonb AS doc, $2::json AS text', '{"{\"a\": [1]}","\"x\""}');
+SELECT rows FROM idem_execute('d7', 'SELECT 1 AS none', '{}');
+SELECT replayed FROM idem_execute('d7', 'SELECT 1 AS none', '[]');
+SELECT replayed FROM idem_execute('d7', 'SELECT 1 AS none');
+SELECT replayed FROM idem_execute('d7', 'SELECT 1 AS none', '{}'::text[]);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', '{1,2}')$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', '{{1},{2}}')$$);
+SELECT left(pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', '{1')$$), 5) AS state;
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', '{"a": 1}'::jsonb)$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', '{}'::jsonb)$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', 5)$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT $1::int', '5'::bytea)$$);
+-- numbers as text: bigint and numeric become strings, and so do those in arrays; a replay has what was stored
+CREATE DOMAIN regress_idem_cents AS bigint;
+SELECT rows FROM idem_execute('d8', $$SELECT 9007199254740993 AS id, 0.10 AS amount, 1::int AS i, 1.5::float8 AS f, ARRAY[1.0, NULL, 2.50] AS amounts,
+	'{5}'::bigint[] AS ids, 7::regress_idem_cents AS cents, NULL::bigint AS nothing, true AS yes, 'NaN'::numeric AS nan$$, numbers => 'text');
+SELECT rows FROM idem_execute('d9', $$SELECT 9007199254740993 AS id, 0.10 AS amount$$);
+SELECT replayed, rows FROM idem_execute('d8', $$SELECT 9007199254740993 AS id, 0.10 AS amount, 1::int AS i, 1.5::float8 AS f, ARRAY[1.0, NULL, 2.50] AS amounts,
+	'{5}'::bigint[] AS ids, 7::regress_idem_cents AS cents, NULL::bigint AS nothing, true AS yes, 'NaN'::numeric AS nan$$, numbers => 'text');
+SELECT pg_temp.error($$SELECT idem_execute('d9', 'SELECT 9007199254740993 AS id, 0.10 AS amount', numbers => 'text')$$);
+SELECT replayed FROM idem_execute('d9', $$SELECT 9007199254740993 AS id, 0.10 AS amount$$, numbers => 'number');
+SELECT rows FROM idem_execute('d10', 'INSERT INTO job (name, n) VALUES ($1, $2) RETURNING name, n', '["texts", 1.50]', 'text');
+SELECT rows FROM idem_execute('d11', 'UPDATE job SET n = n', numbers => 'text');
+DROP DOMAIN regress_idem_cents;
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT 1', numbers => NULL)$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT 1', NULL, NULL, NULL)$$);
+SELECT pg_temp.error($$SELECT idem_execute('x7', 'SELECT 1', numbers => 'string')$$);
 -- an answer that idem_begin's caller stored is not one of idem_execute
 BEGIN;
 SELECT outcome FROM idem_begin('d3', '{"command": "SELECT 1", "args": []}');

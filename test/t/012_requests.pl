@@ -322,6 +322,11 @@ sub elsewhere
 	my $abandoned = q(SELECT key, attempt, checkpoint, checkpoint_data, lease_until, begun_at FROM idem_abandoned(10, 'abandoned'));
 	ok(Client::wait_until(sub { $client->value(q(SELECT count(*) FROM idem_abandoned(10, 'abandoned'))) == 1 }), 'what is abandoned is listed');
 	my $listed = [ $client->row($abandoned) ];
+	# a backslash takes two bytes in a dump
+	my $slashes = q('"' || repeat('\\', 8000000) || '"');
+	$client->row(qq(SELECT idem_begin('slashes', lease => '1 hour')));
+	$client->row(qq(SELECT idem_checkpoint('slashes', 'half', $slashes, 1)));
+	$client->row(qq(SELECT idem_complete('slashes', $slashes, 1)));
 	$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 
 	my @answer = ('completed', 2, $odd, 'charged', $odd);
@@ -344,6 +349,8 @@ sub elsewhere
 	$restored->row(q(SELECT idem_complete('lease to be kept', '1', 1)));
 	is($restored->value(q(SELECT response FROM idem_begin('lease to be kept', '[1]'))), '1', 'and who has one can complete');
 	is($client->value(q(SELECT status FROM idem_lookup_request('lease to be kept'))), 'started', 'there, not here');
+	is($restored->value(qq(SELECT response::text = $slashes AND checkpoint_data::text = $slashes FROM idem_lookup_request('slashes'))), 1,
+		'what is longer in a dump comes back');
 	is_deeply([ $restored->row($abandoned) ], $listed, 'and what is abandoned is listed there, too');
 	$_->close for $restored, $client;
 	return;
