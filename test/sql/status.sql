@@ -4,7 +4,7 @@
 \i :include
 SET idempotency.scope = 'status';
 -- the scopes of this test and of those before it
-\set scopes '{authorize,cancel,capture,decline,followup,refund,status}'
+\set scopes '{authorize,cancel,capture,decline,followup,free,increase,refund,status}'
 
 -- one payment in each state, named after it
 SELECT payment_id AS p FROM idem_authorize('authorized', 100, 'EUR') \gset
@@ -93,12 +93,15 @@ WHERE CASE
 	WHEN seq = 1 THEN s IS NOT NULL OR kind NOT IN ('pay', 'authorize', 'cancel')
 		OR authorized <> amount OR refunded <> 0 OR released <> 0
 		OR captured <> CASE kind WHEN 'pay' THEN amount ELSE 0 END
-	WHEN s IS DISTINCT FROM seq - 1 OR (a, cu, e) IS DISTINCT FROM (authorized, currency, expires_at) THEN true
+	WHEN s IS DISTINCT FROM seq - 1 OR cu IS DISTINCT FROM currency THEN true
+	WHEN kind = 'increase' AND sqlstate IS NULL THEN authorized <> a + amount OR e > expires_at OR (captured, refunded, released) <> (c, r, l)
+	WHEN (a, e) IS DISTINCT FROM (authorized, expires_at) THEN true
 	WHEN sqlstate IS NOT NULL OR key ^@ 'idem_cancel:' AND amount = 0 THEN (captured, refunded, released) <> (c, r, l)
 	WHEN kind = 'capture' THEN captured <> c + amount OR refunded <> r
 		OR released <> CASE WHEN final THEN authorized - captured ELSE l END
-	WHEN kind IN ('void', 'expire') THEN captured <> c OR refunded <> r OR released <> l + amount OR released <> authorized - captured
-	WHEN kind = 'refund' THEN captured <> c OR released <> l OR refunded <> r + amount
+	WHEN kind IN ('void', 'expire') THEN captured <> c OR refunded <> r OR released <> l + amount OR whole AND released <> authorized - captured
+	WHEN kind IN ('refund', 'reversal') THEN captured <> c OR released <> l
+		OR refunded <> r + CASE kind WHEN 'refund' THEN amount ELSE -amount END
 	ELSE true END;
 
 -- the history has what the keys replay, in order
@@ -143,8 +146,8 @@ SELECT pg_temp.index_condition($$SELECT status FROM idempotency.payment
 RESET enable_seqscan;
 RESET enable_bitmapscan;
 
--- the movements add up to the totals of each payment
-SELECT count(*) > 0 AS payments, count(*) FILTER (WHERE (m.held, m.moved) IS DISTINCT FROM
+-- the movements add up to the totals of each payment; one of zero has none
+SELECT count(*) > 0 AS payments, count(*) FILTER (WHERE (coalesce(m.held, 0), coalesce(m.moved, 0)) IS DISTINCT FROM
 	(v.authorized - v.captured - v.released, v.captured - v.refunded)) AS differ
 FROM (SELECT * FROM idempotency.payment WHERE scope = ANY(:'scopes')) v
 FULL JOIN (SELECT scope, payment_id, sum(held) AS held, sum(moved) AS moved FROM idempotency.movement WHERE scope = ANY(:'scopes')
