@@ -248,7 +248,10 @@ read_metadatas(Batch *batch, FunctionCallInfo fcinfo, int n)
 		ErrorData  *error = subtransaction_try(parse_metadatas, &work);
 
 		if (error)
+		{
 			batch_refuse_error(batch, &batch->items[work.next++], error);
+			MemoryContextReset(batch->portion_context);
+		}
 	}
 }
 

@@ -17,7 +17,8 @@
  * payments.  They cannot do so in a circle, unless a key stands for two payments.
  *
  * Where an administrator put triggers, CHECKs, NOT NULLs or further indexes on the
- * table, each row is inserted in a subtransaction of its own.
+ * table, each item is carried out in a subtransaction of its own.  As in a single
+ * call, triggers fire when the locks of the key and the payment are released.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,22 +39,22 @@
 PG_FUNCTION_INFO_V1(idem_capture_batch);
 PG_FUNCTION_INFO_V1(idem_refund_batch);
 
-/* A row to be inserted. */
-typedef struct Insertion
+/* An item that is being carried out. */
+typedef struct FollowItem
 {
-	Store	   *store;
-	Claim	   *claim;
-	Operation	op;
-} Insertion;
+	Batch	   *batch;
+	BatchItem  *item;
+	Declines	declines;
+	const char *command;
+} FollowItem;
 
 static Datum follow_many(FunctionCallInfo fcinfo, OperationKind kind,
 						 text *declines_arg, const char *command);
-static void follow_item(Batch *batch, BatchItem *item, Declines declines,
-						const char *command);
-static void carry_out(Batch *batch, BatchItem *item, Claim *claim,
-					  Declines declines);
-static ErrorData *insert(Insertion *insertion);
-static void insert_and_end(void *arg);
+static void follow_item(const FollowItem *f);
+static void try_item(void *arg);
+static bool find_item(const FollowItem *f, Claim *claim, Store *store);
+static void take_item(const FollowItem *f, Claim *claim);
+static void carry_out(const FollowItem *f, Claim *claim);
 
 /*
  * idem_capture_batch: capture many times.
@@ -108,9 +109,10 @@ follow_many(FunctionCallInfo fcinfo, OperationKind kind, text *declines_arg,
 	for (int i = 0; i < batch.nsorted; i++)
 	{
 		MemoryContext old_context = MemoryContextSwitchTo(batch.portion_context);
+		FollowItem	f = {&batch, batch.sorted[i], declines, command};
 
 		CHECK_FOR_INTERRUPTS();
-		follow_item(&batch, batch.sorted[i], declines, command);
+		follow_item(&f);
 		MemoryContextSwitchTo(old_context);
 		MemoryContextReset(batch.portion_context);
 	}
@@ -119,27 +121,86 @@ follow_many(FunctionCallInfo fcinfo, OperationKind kind, text *declines_arg,
 }
 
 /*
- * Carry out an item, or answer it from the operation that is stored under its key.
+ * Answer an item from the operation that is stored under its key, or carry it out.
+ *
+ * If the table is as the install script made it, we expect no error that concerns
+ * one item only.
  */
 static void
-follow_item(Batch *batch, BatchItem *item, Declines declines, const char *command)
+follow_item(const FollowItem *f)
 {
+	Store	   *store = &f->batch->store;
 	Claim		claim;
-	Refusal    *in_flight = NULL;
+	ErrorData  *error;
+
+	if (find_item(f, &claim, store))
+		return;
+	if (!store_may_refuse(store))
+	{
+		take_item(f, &claim);
+		return;
+	}
+	store_end_write(store);		/* begun before the table was altered */
+	store_let_go(store);
+	error = subtransaction_try(try_item, unconstify(FollowItem *, f));
+	if (error)
+		batch_refuse_error(f->batch, f->item, error);
+}
+
+/*
+ * Carry out an item, and have the triggers fire.  For subtransaction_try().
+ */
+static void
+try_item(void *arg)
+{
+	const FollowItem *f = arg;
+	Store		store;
+	Claim		claim;
+
+	store_open(&store, TABLE_OPERATION);
+	if (!find_item(f, &claim, &store))
+		take_item(f, &claim);
+	store_close(&store);
+}
+
+/*
+ * Begin the claim on an item's key.  If the key has an answer, the item gets it, and
+ * the result is true.
+ */
+static bool
+find_item(const FollowItem *f, Claim *claim, Store *store)
+{
 	Operation	op;
 
-	claim_init(&claim, &batch->store, &item->key);
-	claim_defer_settling(&claim, &batch->unsettled);
-	claim_defer_refusal(&claim, &in_flight);
-	if (!claim_find(&claim, command) &&
-		claim_take_with_payment(&claim, item->key.scope, item->args.payment_id, command))
-		carry_out(batch, item, &claim, declines);
+	claim_init(claim, store, &f->item->key);
+	claim_defer_settling(claim, &f->batch->unsettled);
+	if (!claim_find(claim, f->command))
+		return false;
+	operation_from_slot(&op, claim_slot(claim));
+	batch_answer_item(f->batch, f->item, &op);
+	return true;
+}
+
+/*
+ * Take the key of an item and its payment, and carry it out, unless something else
+ * comes first.
+ */
+static void
+take_item(const FollowItem *f, Claim *claim)
+{
+	Refusal    *in_flight = NULL;
+
+	claim_defer_refusal(claim, &in_flight);
+	if (claim_take_with_payment(claim, f->item->key.scope, f->item->args.payment_id, f->command))
+		carry_out(f, claim);
 	else if (in_flight)
-		batch_refuse(batch, item, in_flight);
+		batch_refuse(f->batch, f->item, in_flight);
 	else
 	{
-		operation_from_slot(&op, claim_slot(&claim));
-		batch_answer_item(batch, item, &op);
+		Operation	op;
+
+		operation_from_slot(&op, claim_slot(claim));
+		batch_answer_item(f->batch, f->item, &op);
 	}
 }
 
@@ -147,65 +208,27 @@ follow_item(Batch *batch, BatchItem *item, Declines declines, const char *comman
  * Carry out an item whose key and payment are ours.
  */
 static void
-carry_out(Batch *batch, BatchItem *item, Claim *claim, Declines declines)
+carry_out(const FollowItem *f, Claim *claim)
 {
+	BatchItem  *item = f->item;
 	OperationArgs args = item->args;
-	Insertion	insertion = {.store = &batch->store, .claim = claim};
-	Refusal    *refusal;
-	ErrorData  *error;
+	Operation	op;
+	Refusal    *refusal = followup_make(&op, claim, &item->key, &args, f->declines);
 
-	refusal = followup_make(&insertion.op, claim, &item->key, &args, declines);
 	if (refusal)
 	{
 		claim_withdraw(claim);
-		batch_refuse(batch, item, refusal);
+		batch_refuse(f->batch, item, refusal);
 		return;
 	}
-	error = insert(&insertion);
+	claim_insert(claim, op.values, op.nulls);
 	claim_release(claim);
-	if (error)
-		batch_refuse_error(batch, item, error);
-	else if (operation_is_declined(&insertion.op))
-		batch_refuse(batch, item, operation_refusal(&insertion.op));
+	if (operation_is_declined(&op))
+		batch_refuse(f->batch, item, operation_refusal(&op));
 	else
 	{
 		item->outcome = OUTCOME_NEW;
-		item->status = operation_receipt_state(&insertion.op).status;
+		item->status = operation_receipt_state(&op).status;
 		item->payment_id = *args.payment_id;
 	}
-}
-
-/*
- * Insert the row.  Returns the error if the table refuses it, and NULL otherwise.
- *
- * If the table is as the install script made it, we expect no error that concerns
- * one item only.
- */
-static ErrorData *
-insert(Insertion *insertion)
-{
-	ErrorData  *error;
-
-	if (!store_may_refuse(insertion->store))
-	{
-		claim_insert(insertion->claim, insertion->op.values, insertion->op.nulls);
-		return NULL;
-	}
-	store_end_write(insertion->store);	/* begun before the table was altered */
-	error = subtransaction_try(insert_and_end, insertion);
-	if (error)
-		store_forget_write(insertion->store);
-	return error;
-}
-
-/*
- * Insert the row, and have the triggers fire.  For subtransaction_try().
- */
-static void
-insert_and_end(void *arg)
-{
-	Insertion  *insertion = arg;
-
-	claim_insert(insertion->claim, insertion->op.values, insertion->op.nulls);
-	store_end_write(insertion->store);
 }

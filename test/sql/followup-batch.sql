@@ -66,6 +66,20 @@ ALTER TABLE idempotency.operation DROP CONSTRAINT at_most;
 DROP INDEX idempotency.one_reference;
 SELECT refunded FROM idem_payment(:'c');
 
+-- a trigger that goes on with the same payment works as it does with a single call
+CREATE FUNCTION fee() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.kind = 'refund' AND NEW.key !~ '^fee' THEN
+		PERFORM idem_refund('fee-' || NEW.key, NEW.payment_id, 1, scope => NEW.scope);
+	END IF;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER fee AFTER INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION fee();
+SELECT item, key, outcome, status, sqlstate FROM idem_refund_batch(ARRAY['f-1', 'f-2', 'f-3'], ARRAY[:'c', :'c', :'c']::uuid[], ARRAY[2, 1000, 3]);
+SELECT key, amount, refunded FROM idem_history(:'c') WHERE key ~ 'f-' ORDER BY seq;
+DROP TRIGGER fee ON idempotency.operation;
+DROP FUNCTION fee;
+
 -- many payments, many items
 CREATE TABLE hold AS SELECT g, payment_id FROM generate_series(1, 300) g, idem_authorize('many-' || g, g, 'EUR');
 SELECT outcome, status, count(*), min(b.item), max(b.item)
