@@ -34,7 +34,7 @@ test/expected:
 	ln -s ../expected $@
 
 # These targets find PostgreSQL by themselves, or install it. So make must be able to read this file without it.
-SELF_CONTAINED = test soak fuzz demo fastapi express bench bench-scale bench-instructions indent types dist clients
+SELF_CONTAINED = test soak fuzz demo processor fastapi express bench bench-scale bench-instructions indent types dist clients
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -60,7 +60,7 @@ test:
 soak:
 	@TESTS=010_model test/bin/setup test/bin/run
 
-test soak: export IDEM_SECONDS := $(or $(SECONDS),$(IDEM_SECONDS))
+test soak processor: export IDEM_SECONDS := $(or $(SECONDS),$(IDEM_SECONDS))
 
 # Look for JSON that breaks its canonical form, for a number of seconds: make fuzz SECONDS=3600
 fuzz:
@@ -68,6 +68,10 @@ fuzz:
 
 demo:
 	@test/bin/setup examples/orders/run
+
+# A shop and a card processor that fail, with two ledgers at the end: make processor SECONDS=30
+processor:
+	@test/bin/setup examples/processor/run
 
 # A server and a service on it, until Ctrl-C: make fastapi PORT=8001
 fastapi express:
