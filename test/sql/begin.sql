@@ -316,6 +316,8 @@ SELECT pg_temp.error($$SELECT idem_execute('limit-4', 'SELECT repeat(''x'', 1020
 RESET idempotency.declines;
 -- what is stored stays valid under a smaller limit
 SELECT length(response::text) FROM idem_lookup_request('limit-3');
+\set VERBOSITY sqlstate
 SET idempotency.response_limit = '129MB';
+\set VERBOSITY default
 RESET idempotency.response_limit;
 SHOW idempotency.response_limit;
