@@ -24,6 +24,7 @@
 #include "json_arg.h"
 
 static Oid	type_of(FunctionCallInfo fcinfo, int n);
+static Datum parse(PGFunction input, Datum value, Oid type, const char *name);
 static char *as_string(Datum value, Oid type);
 
 JsonArgType
@@ -59,8 +60,6 @@ json_arg_type(FunctionCallInfo fcinfo, int n)
 text *
 json_arg_text(FunctionCallInfo fcinfo, int n, const char *name)
 {
-	char	   *s;
-
 	switch (json_arg_type(fcinfo, n))
 	{
 		case JSON_ARG_NULL:
@@ -68,8 +67,7 @@ json_arg_text(FunctionCallInfo fcinfo, int n, const char *name)
 		case JSON_ARG_JSON:
 			return PG_GETARG_TEXT_PP(n);
 		case JSON_ARG_TEXT:
-			s = as_string(PG_GETARG_DATUM(n), type_of(fcinfo, n));
-			return DatumGetTextPP(DirectFunctionCall1(json_in, CStringGetDatum(s)));
+			return DatumGetTextPP(parse(json_in, PG_GETARG_DATUM(n), type_of(fcinfo, n), name));
 		case JSON_ARG_JSONB:
 			return cstring_to_text(as_string(PG_GETARG_DATUM(n), JSONBOID));
 		case JSON_ARG_BYTES:
@@ -98,7 +96,7 @@ json_arg_jsonb(FunctionCallInfo fcinfo, int n, const char *name)
 		case JSON_ARG_JSONB:
 		case JSON_ARG_JSON:
 		case JSON_ARG_TEXT:
-			return json_value_jsonb(PG_GETARG_DATUM(n), type_of(fcinfo, n));
+			return json_value_jsonb(PG_GETARG_DATUM(n), type_of(fcinfo, n), name);
 		case JSON_ARG_BYTES:
 		case JSON_ARG_OTHER:
 			break;
@@ -108,12 +106,9 @@ json_arg_jsonb(FunctionCallInfo fcinfo, int n, const char *name)
 }
 
 Jsonb *
-json_value_jsonb(Datum value, Oid type)
+json_value_jsonb(Datum value, Oid type, const char *name)
 {
-	if (type == JSONBOID)
-		return DatumGetJsonbP(value);
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-											  CStringGetDatum(as_string(value, type))));
+	return DatumGetJsonbP(type == JSONBOID ? value : parse(jsonb_in, value, type, name));
 }
 
 void
@@ -136,6 +131,42 @@ type_of(FunctionCallInfo fcinfo, int n)
 	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, n);
 
 	return OidIsValid(type) ? getBaseType(type) : InvalidOid;
+}
+
+/*
+ * Have the input function of json or jsonb read a value of this type.
+ *
+ * Its errors quote what they cannot read.  That may be personal, and messages are
+ * logged.  So we raise an error of our own, which does not.
+ */
+static Datum
+parse(PGFunction input, Datum value, Oid type, const char *name)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *s = as_string(value, type);
+	Datum		result = (Datum) 0;
+
+	PG_TRY();
+	{
+		result = DirectFunctionCall1(input, CStringGetDatum(s));
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) !=
+			ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION))
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(error->sqlerrcode),
+				 errmsg("could not read %s as JSON", name),
+				 errdetail("PostgreSQL says: %s.", error->message)));
+	}
+	PG_END_TRY();
+	return result;
 }
 
 /*

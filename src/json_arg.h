@@ -51,11 +51,11 @@ extern Jsonb *json_arg_jsonb(FunctionCallInfo fcinfo, int n, const char *name);
 /*
  * A value as jsonb.
  *
- * type: its type, for which json_type() is TEXT, JSON or JSONB.
+ * type: its type, for which json_type() is TEXT, JSON or JSONB.  name: for messages.
  *
  * Errors: 22P02 if it is no JSON; those of jsonb's input.
  */
-extern Jsonb *json_value_jsonb(Datum value, Oid type);
+extern Jsonb *json_value_jsonb(Datum value, Oid type, const char *name);
 
 /* Raise 42804: argument n is of a type that is not in this list. */
 extern void json_arg_refuse_type(FunctionCallInfo fcinfo, int n,

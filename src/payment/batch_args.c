@@ -274,7 +274,7 @@ parse_metadatas(void *arg)
 		if (is_null(work->array, work->next))
 			continue;
 		old_context = MemoryContextSwitchTo(batch->portion_context);
-		parsed = json_value_jsonb(work->array->values[work->next], work->array->type);
+		parsed = json_value_jsonb(work->array->values[work->next], work->array->type, "metadata");
 		MemoryContextSwitchTo(old_context);
 		kept = memcpy(palloc(VARSIZE(parsed)), parsed, VARSIZE(parsed));
 		MemoryContextReset(batch->portion_context);

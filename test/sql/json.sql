@@ -26,11 +26,12 @@ SELECT replayed FROM idem_pay('json-2', 1, metadata => NULL::integer);
 SELECT replayed FROM idem_pay('json-2', 1, metadata => 'null'::jsonb);
 
 -- what is no JSON, and other types
-\set VERBOSITY sqlstate
+-- (the message does not quote them, since they may be personal)
 SELECT idem_pay('json-3', 1, metadata => '{"a": ');
 SELECT idem_pay('json-3', 1, metadata => '{"a": '::varchar);
 SELECT idem_pay('json-3', 1, metadata => '"\u0000"'::json);
-\set VERBOSITY default
+SELECT idem_pay('json-3', 1, metadata => 'Jane Doe');
+SELECT detail FROM idem_pay_batch('{json-3}', '{1}', metadatas => '{Jane Doe}');
 SELECT idem_pay('json-3', 1, metadata => 5);
 SELECT idem_pay('json-3', 1, metadata => '{}'::text[]);
 SELECT idem_pay('json-3', 1, metadata => '{}'::bytea);
