@@ -675,13 +675,14 @@ CREATE FUNCTION @extschema@.idem_execute(
 	args anycompatible DEFAULT NULL::text,
 	numbers text DEFAULT 'number',
 	scope text DEFAULT NULL,
+	declines text DEFAULT NULL,
 	OUT replayed boolean,
 	OUT rows json,
 	OUT sqlstate text,
 	OUT message text)
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_execute(text, text, anycompatible, text, text) IS
+COMMENT ON FUNCTION @extschema@.idem_execute(text, text, anycompatible, text, text, text) IS
 	'runs an SQL command with the caller''s rights, once per key; a repeated call returns the same rows';
 
 CREATE TYPE @extschema@.idem_request AS (

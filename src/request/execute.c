@@ -3,14 +3,14 @@
  * execute.c
  *		Running one SQL command once.
  *
- * idem_execute(key, command, args, numbers, scope)
+ * idem_execute(key, command, args, numbers, scope, declines)
  *
  * A request whose work is a command.  It is begun, run and completed in one call.
  * Its response is the rows of the command, as a JSON array.  The command runs with
  * the rights of the caller.
  *
  * If the command fails, so does the call, and the key stays free.  But if
- * idempotency.declines is "record" and the error is final, what the command did is
+ * declines is "record" and the error is final, what the command did is
  * rolled back, and the error is stored as the key's answer.  Final errors are data
  * that does not fit, a constraint that is violated, and what the command itself
  * raises.  Any other error may be gone at the next try, so they are always raised.
@@ -70,13 +70,15 @@ static Datum result(FunctionCallInfo fcinfo, bool replayed, const Datum rows,
  *
  * command: one SQL command, with parameters $1, $2, ...  The types of the parameters
  * are inferred from the command.  args: a value for each of them, see args.h.
- * numbers: "number" or "text", how the rows have bigint and numeric.
+ * numbers: "number" or "text", how the rows have bigint and numeric.  declines: what
+ * becomes of a final error; NULL means the setting idempotency.declines.
  *
  * Result: replayed; rows, a JSON array of objects, empty if the command returns
  * none.  If the command failed and its failure is stored, rows is null, and sqlstate
  * and message say why.
  *
- * Errors: those of key_check(), args_read(), request_begin(), run() and request_end();
+ * Errors: those of key_check(), args_read(), setting_declines_of_call(),
+ * request_begin(), run() and request_end();
  * 22004 if command or numbers is NULL; 22023 if numbers is another word.
  */
 Datum
@@ -84,6 +86,7 @@ idem_execute(PG_FUNCTION_ARGS)
 {
 	text	   *command = ARG_TEXT(1);
 	BeginOptions options = {.field = "command, args or numbers", .takeover = true};
+	Declines	declines;
 	Run			r;
 	Key			key;
 	RequestClaim rc;
@@ -98,6 +101,7 @@ idem_execute(PG_FUNCTION_ARGS)
 	r.command = text_to_cstring(command);
 	args_read(fcinfo, 2, &r.args);
 	r.numbers_as_text = read_numbers(ARG_TEXT(3));
+	declines = setting_declines_of_call(ARG_TEXT(5));
 	options.fingerprint = fingerprint_of(command, &r.args, r.numbers_as_text);
 
 	request_open(&rc, &key);
@@ -120,7 +124,7 @@ idem_execute(PG_FUNCTION_ARGS)
 	begun = begun_find(&key);
 	begun->executing = true;
 
-	if (setting_declines == DECLINES_RECORD)
+	if (declines == DECLINES_RECORD)
 		rows = run_or_refuse(&r, &refusal);
 	else
 		rows = run(&r);

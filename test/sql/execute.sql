@@ -47,7 +47,12 @@ SELECT sqlstate, message FROM idem_execute('final-2', 'DO ''BEGIN RAISE ''''too 
 SELECT sqlstate, message FROM idem_execute('final-3', 'DO ''BEGIN RAISE ''''sold out'''' USING ERRCODE = ''''SHOP1''''; END''');
 SELECT sqlstate, message FROM idem_execute('final-4', 'SELECT idem_pay('''', 1)');
 SELECT replayed, sqlstate, message FROM idem_execute('final-3', 'DO ''BEGIN RAISE ''''sold out'''' USING ERRCODE = ''''SHOP1''''; END''');
+SELECT * FROM idem_execute('raised', 'SELECT 1 / 0', declines => 'raise');
 RESET idempotency.declines;
+SELECT * FROM idem_execute('recorded', 'SELECT 1 / 0', declines => 'record');
+SELECT * FROM idem_execute('recorded', 'SELECT 1 / 0');
+SELECT * FROM idem_execute('raised', 'SELECT 1', declines => 'maybe');
+SELECT count(*) FROM idem_lookup_request('raised');
 -- commands and arguments that are refused
 SELECT pg_temp.error($$SELECT idem_execute('x7', NULL)$$);
 SELECT pg_temp.error($$SELECT idem_execute('x7', '')$$);
