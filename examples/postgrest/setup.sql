@@ -46,11 +46,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT nullif(current_setting('request.headers', true), '')::json ->> 'idempotency-key'
 $$;
 
--- POST /rpc/pay
+-- POST /rpc/pay. A currency that was lost on its way is an error, and not the one of the setting.
 CREATE FUNCTION api.pay(amount numeric, currency text, reference text DEFAULT NULL, metadata jsonb DEFAULT NULL)
 RETURNS billing.idem_receipt
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	SELECT billing.idem_pay(payments.key(), amount, currency, reference => reference, metadata => metadata,
+	SELECT billing.idem_pay(payments.key(), amount, coalesce(currency, ''), reference => reference, metadata => metadata,
 		scope => payments.scope())
 $$;
 

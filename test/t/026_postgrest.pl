@@ -62,6 +62,9 @@ is(request($alice, 'order-17', q(SELECT api.pay(60, 'USD'))), 'PT422 idempotency
 is(request($alice, undef, q(SELECT api.pay(60, 'USD'))), 'PT400 idempotency key must not be null', '400');
 is(request($alice, 'too-much', 'SELECT api.refund($1::uuid, 51)', args => [$id]), 'PT412 amount is more than can be refunded', '412');
 
+like(request($alice, 'lost', q(SELECT api.pay(60, NULL))), qr/^22023 /, 'a currency that was lost is no currency');
+like(request($alice, 'lost', q(SELECT api.pay(NULL, 'USD'))), qr/^22004 /, 'and no amount is lost');
+
 # What the second user gets
 
 is(request($mallory, undef, q(SELECT key FROM api.receipt('order-17'))), '', 'another user does not find the key');
