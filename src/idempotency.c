@@ -64,6 +64,7 @@
  *	begun.c		the requests that the transaction has begun and not ended
  *	fingerprint.c	what a request is compared by
  *	canonical.c	the canonical form of a JSON text
+ *	canonical_order.c	its members in the order of their names
  *
  * payment: what moves money, and what shows it
  *	payment.c	idem_pay, idem_authorize: what starts a payment

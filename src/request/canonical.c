@@ -48,11 +48,8 @@
  *		We take every JSON text, because a client that has sent one sends it again.
  *
  * How it is done.  The text is read once, without recursion.  That writes the form
- * into memory, but for the order of members: their places are noted.  When an object
- * ends and its members are not sorted, a list of them is sorted and kept.  Then the
- * form is written out part by part, in the order of these lists.  No part is moved in
- * memory.  Otherwise members out of order at each level of a deep text would take
- * time in proportion to the square of its length.
+ * into memory, but for the order of members: their places are noted.
+ * canonical_order.c writes it out in their order.
  *
  * Memory: the form is at most 5/3 as long as the text, and a number, as in [1.5], is
  * the worst case.  A level of nesting takes a byte.  An object takes some more bytes,
@@ -68,61 +65,7 @@
 #include "utils/memutils.h"
 
 #include "request/canonical.h"
-
-/* An array that grows. */
-typedef struct Vector
-{
-	char	   *items;
-	size_t		n;				/* items in use */
-	size_t		room;			/* items that there is room for */
-} Vector;
-
-/* What holds values.  Levels are kept as bytes. */
-typedef enum Level
-{
-	LEVEL_ARRAY,
-	LEVEL_OBJECT
-} Level;
-
-/* A part of the form as it was read.  Below 4 GB, as the text is below 1 GB. */
-typedef struct Span
-{
-	uint32		from;
-	uint32		to;				/* the end, exclusive */
-} Span;
-
-/* An object that has not ended, or is out of order, or holds one that is. */
-typedef struct Object
-{
-	Span		inside;			/* between its braces */
-	uint32		first;			/* its first member: in Reader.pending until
-								 * the object ends, then in Reader.sorted */
-	uint32		nsorted;		/* how many are in Reader.sorted; 0: its
-								 * members are in order */
-} Object;
-
-/* Reading a text. */
-typedef struct Reader
-{
-	const char *at;				/* the next byte */
-	const char *end;
-	Vector		form;			/* char: what has been read, in its order */
-	Vector		levels;			/* char: a Level for each that has not ended */
-	Vector		objects;		/* Object, by their beginnings */
-	Vector		open;			/* uint32: those that have not ended, in
-								 * objects */
-	Vector		pending;		/* uint32: where their members begin, in form */
-	Vector		sorted;			/* Span: members of others, sorted */
-} Reader;
-
-/* A step of the writing: a part of the form, or the members of an object. */
-typedef struct Step
-{
-	bool		is_object;
-	Span		rest;			/* of a part: what is left of it */
-	uint32		object;			/* of an object: which one, in objects */
-	uint32		next;			/* of an object: its next member */
-} Step;
+#include "request/canonical_order.h"
 
 static bool read_text(Reader *r);
 static bool read_value(Reader *r, bool *complete);
@@ -142,16 +85,6 @@ static void put_character(Reader *r, uint32 code);
 static void skip_space(Reader *r);
 static void begin_level(Reader *r, Level level);
 static void end_level(Reader *r);
-static void end_object(Reader *r);
-static bool in_order(const Reader *r, uint32 first, uint32 n);
-static void sort_members(const Reader *r, Span *members, Span *scratch, size_t n);
-static int	compare_names(const char *a, const char *b);
-static void write_form(const Reader *r, CanonicalWrite write, void *arg);
-static void add_part(Vector *steps, Span part);
-static void add_members(Vector *steps, uint32 object);
-static uint32 next_unsorted(const Reader *r, Span part);
-static void *add(Vector *v, size_t size, size_t n);
-static void release(Vector *v);
 static void put(Reader *r, const char *bytes, size_t n);
 
 bool
@@ -163,13 +96,13 @@ canonical_json(const char *json, size_t len, CanonicalWrite write, void *arg)
 	Assert(AllocSizeIsValid(len));
 	ok = read_text(&r);
 	if (ok)
-		write_form(&r, write, arg);
-	release(&r.form);
-	release(&r.levels);
-	release(&r.objects);
-	release(&r.open);
-	release(&r.pending);
-	release(&r.sorted);
+		order_write(&r, write, arg);
+	vector_free(&r.form);
+	vector_free(&r.levels);
+	vector_free(&r.objects);
+	vector_free(&r.open);
+	vector_free(&r.pending);
+	vector_free(&r.sorted);
 	return ok;
 }
 
@@ -419,7 +352,7 @@ put_long_exponent(Reader *r, bool negative, const char *digits, size_t n, int64 
 static bool
 read_member_name(Reader *r)
 {
-	*(uint32 *) add(&r->pending, sizeof(uint32), 1) = r->form.n;
+	*(uint32 *) vector_add(&r->pending, sizeof(uint32), 1) = r->form.n;
 	skip_space(r);
 	if (r->at == r->end || *r->at != '"' || !read_string(r))
 		return false;
@@ -584,13 +517,13 @@ skip_space(Reader *r)
 static void
 begin_level(Reader *r, Level level)
 {
-	*(char *) add(&r->levels, sizeof(char), 1) = level;
+	*(char *) vector_add(&r->levels, sizeof(char), 1) = level;
 	if (level == LEVEL_OBJECT)
 	{
 		Object	   *object;
 
-		*(uint32 *) add(&r->open, sizeof(uint32), 1) = r->objects.n;
-		object = add(&r->objects, sizeof(Object), 1);
+		*(uint32 *) vector_add(&r->open, sizeof(uint32), 1) = r->objects.n;
+		object = vector_add(&r->objects, sizeof(Object), 1);
 		object->inside.from = r->form.n;
 		object->first = r->pending.n;
 		object->nsorted = 0;
@@ -604,232 +537,12 @@ static void
 end_level(Reader *r)
 {
 	if (r->levels.items[--r->levels.n] == LEVEL_OBJECT)
-		end_object(r);
+		order_end_object(r);
 	put(r, r->at++, 1);
 }
 
-/*
- * An object ends: sort its members, if they are out of order.
- */
-static void
-end_object(Reader *r)
-{
-	uint32		which = ((uint32 *) r->open.items)[--r->open.n];
-	Object	   *object = (Object *) r->objects.items + which;
-	uint32		first = object->first;
-	uint32		n = r->pending.n - first;
-
-	object->inside.to = r->form.n;
-	if (!in_order(r, first, n))
-	{
-		Span	   *members = add(&r->sorted, sizeof(Span), n * (size_t) 2);
-		const uint32 *from = (uint32 *) r->pending.items + first;
-
-		for (uint32 i = 0; i < n; i++)
-		{
-			members[i].from = from[i];
-			members[i].to = i + 1 < n ? from[i + 1] - 1 : object->inside.to;
-		}
-		sort_members(r, members, members + n, n);
-		r->sorted.n -= n;
-		object->first = r->sorted.n - n;
-		object->nsorted = n;
-	}
-	else if (which == r->objects.n - 1)
-		r->objects.n--;			/* nothing in it is out of order */
-	r->pending.n = first;
-}
-
-/*
- * Are n members of an object that has not ended in their order?
- */
-static bool
-in_order(const Reader *r, uint32 first, uint32 n)
-{
-	const uint32 *from = (const uint32 *) r->pending.items;
-
-	for (uint32 i = first + 1; i < first + n; i++)
-		if (compare_names(r->form.items + from[i - 1], r->form.items + from[i]) > 0)
-			return false;
-	return true;
-}
-
-/*
- * Sort members by their names.  Those of the same name keep their order.  A merge
- * sort has no bad case.
- *
- * scratch: room for n members.
- */
-static void
-sort_members(const Reader *r, Span *members, Span *scratch, size_t n)
-{
-	for (size_t width = 1; width < n; width *= 2)
-	{
-		CHECK_FOR_INTERRUPTS();
-		for (size_t begin = 0; begin < n; begin += 2 * width)
-		{
-			size_t		middle = Min(begin + width, n);
-			size_t		end = Min(begin + 2 * width, n);
-			size_t		left = begin;
-			size_t		right = middle;
-
-			for (size_t i = begin; i < end; i++)
-			{
-				if (right == end ||
-					(left < middle &&
-					 compare_names(r->form.items + members[left].from,
-								   r->form.items + members[right].from) <= 0))
-					scratch[i] = members[left++];
-				else
-					scratch[i] = members[right++];
-			}
-		}
-		memcpy(members, scratch, n * sizeof(Span));
-	}
-}
-
-/*
- * Compare the names of two members, which begin with a quote.
- */
-static int
-compare_names(const char *a, const char *b)
-{
-	do
-	{
-		/* a quote after a backslash does not end the name */
-		if (*a == '\\' && *b == '\\' && a[1] == b[1])
-		{
-			a++;
-			b++;
-		}
-		a++;
-		b++;
-	} while (*a == *b && *a != '"');
-	if (*a == *b)
-		return 0;
-	/* it ends here, or it has an escaped quote, which is below the others */
-	if (*a == '"')
-		return -1;
-	if (*b == '"')
-		return 1;
-	return (unsigned char) *a - (unsigned char) *b;
-}
-
-/*
- * Write what has been read, with the members of each object in their order.
- */
-static void
-write_form(const Reader *r, CanonicalWrite write, void *arg)
-{
-	Vector		steps = {0};
-	Span		whole = {0, r->form.n};
-
-	add_part(&steps, whole);
-	while (steps.n > 0)
-	{
-		Step	   *step = (Step *) steps.items + steps.n - 1;
-
-		CHECK_FOR_INTERRUPTS();
-		if (step->is_object)
-		{
-			const Object *object = (Object *) r->objects.items + step->object;
-
-			if (step->next == object->nsorted)
-				steps.n--;
-			else
-			{
-				Span		member = ((Span *) r->sorted.items)[object->first + step->next];
-
-				if (step->next++ > 0)
-					write(arg, ",", 1);
-				add_part(&steps, member);
-			}
-		}
-		else
-		{
-			uint32		which = next_unsorted(r, step->rest);
-			const char *part = r->form.items + step->rest.from;
-
-			if (which == r->objects.n)
-			{
-				write(arg, part, step->rest.to - step->rest.from);
-				steps.n--;
-			}
-			else
-			{
-				Span		inside = ((Object *) r->objects.items)[which].inside;
-
-				write(arg, part, inside.from - step->rest.from);
-				step->rest.from = inside.to;
-				add_members(&steps, which);
-			}
-		}
-	}
-	release(&steps);
-}
-
-/*
- * The next step is to write this part of the form.
- */
-static void
-add_part(Vector *steps, Span part)
-{
-	Step	   *step = add(steps, sizeof(Step), 1);
-
-	step->is_object = false;
-	step->rest = part;
-}
-
-/*
- * The next step is to write the members of this object.
- */
-static void
-add_members(Vector *steps, uint32 object)
-{
-	Step	   *step = add(steps, sizeof(Step), 1);
-
-	step->is_object = true;
-	step->object = object;
-	step->next = 0;
-}
-
-/*
- * The first object in a part of the form whose members are out of order; the number
- * of objects if there is none.  An object whose first member the part begins with is
- * not in it.
- */
-static uint32
-next_unsorted(const Reader *r, Span part)
-{
-	const Object *objects = (Object *) r->objects.items;
-	uint32		low = 0;
-	uint32		high = r->objects.n;
-
-	while (low < high)
-	{
-		uint32		middle = low + (high - low) / 2;
-
-		if (objects[middle].inside.from <= part.from)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	while (low < r->objects.n && objects[low].inside.from < part.to)
-	{
-		if (objects[low].nsorted > 0)
-			return low;
-		low++;
-	}
-	return r->objects.n;
-}
-
-/*
- * Add n items of this size to an array.
- *
- * Result: the first of them, to be filled.
- */
-static void *
-add(Vector *v, size_t size, size_t n)
+void *
+vector_add(Vector *v, size_t size, size_t n)
 {
 	if (v->n + n > v->room)
 	{
@@ -842,11 +555,8 @@ add(Vector *v, size_t size, size_t n)
 	return v->items + (v->n - n) * size;
 }
 
-/*
- * Free an array.
- */
-static void
-release(Vector *v)
+void
+vector_free(Vector *v)
 {
 	if (v->items)
 		pfree(v->items);
@@ -859,5 +569,5 @@ static void
 put(Reader *r, const char *bytes, size_t n)
 {
 	if (n > 0)
-		memcpy(add(&r->form, 1, n), bytes, n);
+		memcpy(vector_add(&r->form, 1, n), bytes, n);
 }
