@@ -221,6 +221,10 @@ undoing_operation(Operation *op, const Operation *newest,
 			elog(ERROR, "a key that was cancelled unused has nothing to undo");
 	}
 
+	/* it has other decimals only if rows were changed by hand */
+	if (args.amount)
+		refusal_raise(money_set_decimals(&args.amount, operation_currency(newest),
+										 money_decimals(operation_numeric(newest, authorized))));
 	operation_follow(op, newest, own_key, &args);
 	if (args.amount == NULL || !money_is_zero(args.amount))
 		refusal = state_apply(op, &args);

@@ -50,7 +50,7 @@ static void fill_slot(Store *store, TupleTableSlot *slot, Datum *values,
 static void insert_index_entries(StoreWriter *writer, TupleTableSlot *slot);
 
 /* Errors: 0A000 if there are triggers that cannot be fired. */
-static void check_triggers(ResultRelInfo *rri, bool deletes);
+static void check_triggers(Relation heap, bool deletes);
 
 void
 store_prepare_write(Store *store)
@@ -205,6 +205,8 @@ writer_begin(Store *store)
 	Assert(CheckRelationLockedByMe(store->heap, RowExclusiveLock, true));
 	if (writer)
 		return writer;
+	if (store->heap->trigdesc)
+		check_triggers(store->heap, store->table != TABLE_OPERATION);
 
 	/* all of it belongs to the executor state, and is freed with that */
 	old_context = MemoryContextSwitchTo(store->context);
@@ -214,8 +216,6 @@ writer_begin(Store *store)
 	writer->estate = estate;
 	writer->rri = rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(rri, store->heap, 0, NULL, 0);
-	if (rri->ri_TrigDesc)
-		check_triggers(rri, store->table != TABLE_OPERATION);
 	ExecOpenIndices(rri, false);
 	estate->es_opened_result_relations =
 		lappend(estate->es_opened_result_relations, rri);
@@ -255,9 +255,9 @@ insert_index_entries(StoreWriter *writer, TupleTableSlot *slot)
 }
 
 static void
-check_triggers(ResultRelInfo *rri, bool deletes)
+check_triggers(Relation heap, bool deletes)
 {
-	TriggerDesc *triggers = rri->ri_TrigDesc;
+	TriggerDesc *triggers = heap->trigdesc;
 
 	if (triggers->trig_insert_before_row ||
 		triggers->trig_insert_before_statement ||
@@ -266,7 +266,7 @@ check_triggers(ResultRelInfo *rri, bool deletes)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("table \"%s.%s\" has an INSERT trigger of an unsupported kind",
-						IDEM_SCHEMA, RelationGetRelationName(rri->ri_RelationDesc)),
+						IDEM_SCHEMA, RelationGetRelationName(heap)),
 				 errhint("Use an AFTER INSERT trigger FOR EACH ROW without a transition table.")));
 
 	/* nothing is deleted from the table of operations */
@@ -277,6 +277,6 @@ check_triggers(ResultRelInfo *rri, bool deletes)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("table \"%s.%s\" has a DELETE trigger of an unsupported kind",
-						IDEM_SCHEMA, RelationGetRelationName(rri->ri_RelationDesc)),
+						IDEM_SCHEMA, RelationGetRelationName(heap)),
 				 errhint("Use an AFTER DELETE trigger FOR EACH ROW without a transition table.")));
 }
