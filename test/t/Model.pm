@@ -187,7 +187,7 @@ sub plan_increase
 	my $what = $g->weighted(amount => 3, time => 3, both => 4);
 	# not so much that a payment could get too large
 	$request->{percent} = $what eq 'time' ? 0 : $g->pick(1, 5, 10, 20, 50);
-	$request->{expires_in} = $g->pick(50_000, 200_000, 500_000, 2_000_000, WEEK, 8 * WEEK()) if $what ne 'amount';
+	$request->{expires_in} = $g->pick(50_000, 200_000, 500_000, 1_500_000, WEEK, 8 * WEEK()) if $what ne 'amount';
 	return;
 }
 
@@ -250,7 +250,7 @@ sub planned_scope
 }
 
 # Number $n of the round's stories: the requests of one payment in their order, for what planned requests seldom come to,
-# since they come in any order. Each may have a pause before it, in milliseconds. Some requests are left out.
+# since they come in any order. Where one is to come later, it says so. Some requests are left out.
 sub story
 {
 	my ($seed, $round, $n) = @_;
@@ -258,7 +258,7 @@ sub story
 	my $of = $g->weighted(prolonged => 4, 'too late' => 2, captured => 2, 'came back' => 3, free => 2);
 	my $scope = $g->pick(@scopes);
 	my $key = sub { return "R$round story $n" . ($_[0] ? " $_[0]" : '') };
-	my $ends = 60 + $g->int(60);
+	my $ends = 30 + $g->int(60);
 	my %start = (
 		scope => $scope, key => $key->(), currency => $g->pick(sort keys %exponent),
 		kind => $of =~ /^(?:came back|free)\z/ ? 'pay' : 'authorize',
@@ -277,11 +277,11 @@ sub story
 	my %requests = (
 		prolonged => sub {
 			return (
-				$follow->('increase', percent => $g->pick(0, 30), expires_in => 1000 * $g->pick(500, 2000, 60_000)),
-				$follow->('capture', percent => 20, pause => $g->pick(0, $ends, $ends, 2 * $ends)),
+				$follow->('increase', percent => $g->pick(0, 30), expires_in => $g->pick(300_000, 1_500_000, WEEK)),
+				$follow->('capture', percent => 20, later => 1),
 				$follow->('increase', percent => 40),
 				$cancel->($key->($g->pick(1, 3, 3))),
-				$follow->('increase', percent => 20, $g->percent(50) ? (expires_in => 1000 * $g->pick(10, 3000)) : ()),
+				$follow->('increase', later => 1, percent => 20, $g->percent(50) ? (expires_in => $g->pick(10_000, 1_500_000, 8 * WEEK())) : ()),
 				$follow->('capture', percent => $g->pick(30, 90)),
 				$cancel->($key->($g->pick(3, 4, 4))),
 				$cancel->($made->($key->($g->pick(1, 3, 4)))),
@@ -292,8 +292,8 @@ sub story
 				$follow->('increase', percent => 0, expires_in => 1000 * ($ends + 10)),
 				$follow->('capture', percent => 20),
 				$follow->('increase', percent => 10, expires_in => 1000 * ($ends + 20)),
-				$follow->('capture', percent => 10, pause => 2 * $ends),
-				$follow->('increase', percent => 10, expires_in => WEEK),
+				$follow->('capture', percent => 10, later => 1),
+				$follow->('increase', percent => 10, expires_in => WEEK, later => 1),
 				$cancel->($key->(3)),
 				$follow->('refund'));
 		},
@@ -311,13 +311,13 @@ sub story
 			return (
 				$follow->('refund', percent => $g->pick(40, 100)),
 				$cancel->($key->(1)),
-				$follow->('refund', percent => 70),
+				$follow->('refund', percent => 70, later => 1),
 				$follow->('refund'),
 				$cancel->($key->($g->pick(2, 3))),
 				$cancel->($key->()),
 				$cancel->($made->($key->($g->pick(1, 2, 3)))),
 				$cancel->($made->($key->())),
-				$follow->('refund', percent => $g->pick(1, 100)),
+				$follow->('refund', percent => $g->pick(1, 100), later => 1),
 				$cancel->($made->($made->($key->()))));
 		},
 		free => sub {

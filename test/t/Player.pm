@@ -79,8 +79,9 @@ sub step
 	my $g = Model::generator($seed, 'step', $self->{round}, $self->{number}, $step);
 	$self->set_mode($g) if $step % 10 == 0;
 
+	return $self->go_on_with_story if @{ $self->{story} // [] } && $g->percent(60);
 	my $way = $g->weighted('single' => 40, 'cut after the call' => 4, 'transaction' => 26, 'statement' => 12, 'batch' => 5,
-		'story' => 6, 'look-up' => 6, 'payment' => 6, 'sweep' => 3, 'malformed' => 6);
+		'story' => 5, 'look-up' => 6, 'payment' => 6, 'sweep' => 3, 'malformed' => 6);
 	my %ways = (
 		'single' => sub { $self->single(item($step, $g)) },
 		'cut after the call' => sub {
@@ -409,20 +410,20 @@ sub statement
 	return;
 }
 
-# The requests of a story, one after the other, or in one transaction. Other clients are at the same story.
+# Begins a story, or goes through it in one transaction. Other clients are at the same story.
 sub story
 {
 	my ($self, $step, $g) = @_;
 	my @items = map {
 		{
-			planned => $_, name => $g->uuid, wrong => $g->percent(5), pause => $_->{pause} // 0, sleep => 0,
+			planned => $_, name => $g->uuid, wrong => $g->percent(5), pause => 0, sleep => 0,
 			declines => $g->weighted('' => 5, raise => 1, record => 3),
 			savepoint => $g->weighted(none => 2, release => 6, rollback => 1) }
-	} Model::story($seed, $self->{round}, CORE::int($step / 6));
-	if ($g->percent(75))
+	} Model::story($seed, $self->{round}, CORE::int($step / 10));
+	if ($g->percent(85))
 	{
-		$self->single($_) for @items;
-		return;
+		$self->{story} = \@items;
+		return $self->go_on_with_story;
 	}
 	my $end_of_it = $g->percent(75) ? 'COMMIT' : 'ROLLBACK';
 	for my $try (1 .. TRIES)
@@ -430,6 +431,15 @@ sub story
 		$self->reconnect unless $self->{client};
 		last if $self->try_transaction($end_of_it, 1, 0, @items) ne 'again';
 	}
+	return;
+}
+
+# Sends the next requests of the story, up to one that is to come later.
+sub go_on_with_story
+{
+	my ($self) = @_;
+	my $items = $self->{story};
+	do { $self->single(shift @$items) } while @$items && !$items->[0]{planned}{later};
 	return;
 }
 
