@@ -24,7 +24,7 @@ SELECT count(*), count(*) FILTER (WHERE p::text <> one::text) AS differ FROM ide
 -- they are the payments of the view, in the order in which they were started
 SELECT array_agg(p.payment_id) = (SELECT array_agg(v.payment_id ORDER BY v.created_at) FROM idempotency.payment v WHERE v.scope = 'payments') AS same
 FROM idem_payments() p;
-SELECT key FROM idem_payments(scope => 'another');
+SELECT key FROM idem_payments(scope => 'payments-other');
 SELECT key FROM idem_payments(scope => 'payment');
 -- before and after maintenance has released the hold
 SELECT seq, kind, status, capturable FROM idem_payments() WHERE payment_id = :'expired';
