@@ -9,6 +9,7 @@
 // 4. The connection goes back to the pool. Only then the answer is sent, and the handler's response emits "finish".
 //
 // An answer of 400 or above undoes what the handler did. It is stored with the key, unless another try may succeed.
+// So does what it throws, which is not stored, whatever the application answers.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { HEADERS, Problem, forNow, refusal, replayed, send, sqlstate, stored } from "./answer.js";
@@ -63,8 +64,8 @@ async function work(settings, handler, request, response) {
     if (key === undefined && settings.key === "required") throw new Problem(400, "An Idempotency-Key header is required.");
     const unread = await readBody(request, settings.limit);
 
-    const handle = (db) => {
-        db.lendTo(request);
+    const handle = async (db) => {
+        await db.lendTo(request);
         return hold(handler, request, response, settings.limit);
     };
     const run = () => transaction(settings.pool, settings.logger, async (db) => {
@@ -84,14 +85,13 @@ async function handleOnce({ scope, kept }, db, request, key, unread, handle) {
         [key, fingerprint(request, unread ?? request.body), scope(request)]);
     if (["completed", "failed"].includes(outcome)) return { answer: replayed(response) };
 
-    await db.query("SAVEPOINT handler");
     const held = await handle(db);
     const status = held.answer?.status ?? 500;      // passed on: nothing is stored, either
     if (status >= 500 || NOT_STORED.includes(status)) {
         db.endWith = "ROLLBACK";
         return held;
     }
-    if (status >= 400) await db.query("ROLLBACK TO SAVEPOINT handler");
+    if (status >= 400) await db.undo();
     const end = status < 400 ? "idem_complete" : "idem_fail";
     await db.query(`SELECT ${end}($1::text, $2::json, scope => $3::text)`, [key, stored(held.answer, kept), begunIn])
         .catch((error) => {                         // the client is not to blame

@@ -12,6 +12,11 @@ const STATE = `
         (SELECT string_agg(oid::text, ',') FROM pg_class WHERE relnamespace = pg_my_temp_schema()),
         pg_advisory_unlock_all()) AS state`;
 
+const SAVEPOINT = "idempotency_handler";
+// What begins or ends a transaction, after white space and comments.
+const ENDS = new RegExp(String.raw`^(?:\s|--.*\n|/\*[^]*?\*/)*(?:BEGIN|START\s+TRANSACTION|COMMIT|END|ABORT|PREPARE\s+TRANSACTION`
+    + String.raw`|ROLLBACK(?!(?:\s+(?:WORK|TRANSACTION))?\s+TO\b))\b`, "i");
+
 // What the pool has set on its connections.
 const states = new WeakMap();
 
@@ -60,14 +65,23 @@ class Transaction {
 
     // Gives the connection to a handler, as request.db. A query that the handler forgot to await must not meet the next
     // request.
-    lendTo(request) {
+    async lendTo(request) {
+        await this.query(`SAVEPOINT ${SAVEPOINT}`);
         this.#lent = true;
         request.db = {
             query: async (...query) => {
                 if (this.#ended) throw new Error("the transaction has ended");
+                if (ENDS.test(query[0]?.text ?? query[0])) {
+                    throw new Error("the handler must not begin or end a transaction: its answer does. Use SAVEPOINT to undo a part");
+                }
                 return await this.#client.query(...query);
             },
         };
+    }
+
+    // Undoes what the handler did.
+    async undo() {
+        await this.query(`ROLLBACK TO SAVEPOINT ${SAVEPOINT}`);
     }
 
     async begin() {
@@ -80,8 +94,10 @@ class Transaction {
 
     async end() {
         this.#ended = true;
-        const [ended, after] = [await this.#client.query(this.#lent ? `${this.endWith};${STATE}` : this.endWith)].flat();
-        if (ended.command !== this.endWith) throw new Error("not committed: a query had failed");
-        if (after) this.changed = after.rows[0].state !== states.get(this.#client);
+        if (!this.#lent) return void await this.#client.query(this.endWith);
+        // If the handler has ended the transaction, or a query has failed, there is no savepoint to release.
+        const release = this.endWith === "COMMIT" ? `RELEASE SAVEPOINT ${SAVEPOINT};` : "";
+        const results = await this.#client.query(`${release}${this.endWith};${STATE}`);
+        this.changed = results.at(-1).rows[0].state !== states.get(this.#client);
     }
 }

@@ -68,6 +68,7 @@ routes.post("/after", express.json(), once(async (request, response) => {
     response.on("finish", () => pool.query("INSERT INTO hit SELECT 'after ' || count(*) FROM hit WHERE what = $1", [what]));
     await hit(request, what);
     if (what === "refuse") return response.status(409).json({ refused: true });
+    if (what.startsWith("handled")) throw Object.assign(new Error(what), { status: Number(what.split(" ")[1]) });
     if (what === "raise") throw new Error("raised");
     if (what === "ignore") await request.db.query("SELECT 1/0").catch(() => {});
     response.status(201).json({ what });
@@ -83,8 +84,16 @@ routes.post("/goes-on", express.json(), once(async (request, response) => {
     await hit(request, "goes on");
     if (request.body.fails) throw new Error("failed later");
 }));
-routes.post("/rollback", once(async (request, response) => {
-    await request.db.query("ROLLBACK");
+routes.post("/end", express.json(), once(async (request, response) => {
+    await hit(request, "end");
+    await request.db.query(request.body.how);
+    response.json({});
+}));
+routes.post("/part", once(async (request, response) => {
+    await hit(request, "kept");
+    await request.db.query("SAVEPOINT handler");
+    await hit(request, "undone");
+    await request.db.query("rollback to handler");
     response.json({});
 }));
 

@@ -120,8 +120,16 @@ async def note(what):
         await connection.execute("INSERT INTO hit SELECT 'after ' || count(*) FROM hit WHERE what = %s", [what])
 
 
+class Handled(Exception):
+    """The application's handler answers it."""
+
+
 async def leave(request, what):
     await hit(request, what)
+    if what.startswith("handled"):
+        raise Handled(what)
+    if what == "redirect":
+        raise HTTPException(303, headers={"Location": "/x"})
     if what == "refuse":
         raise HTTPException(409, "refused")
     if what == "raise":
@@ -163,9 +171,19 @@ async def asyncpg(request: Request):
     raise LikeAsyncpg
 
 
-@routes.post("/rollback")
-async def rollback(request: Request):
-    await request.state.db.rollback()
+@routes.post("/end")
+async def end(request: Request):
+    how = (await request.json())["how"]
+    await hit(request, "end")
+    await (getattr(request.state.db, how)() if how in ("commit", "rollback") else request.state.db.execute(how))
+    return {}
+
+
+@routes.post("/part")
+async def part(request: Request):
+    await hit(request, "kept")
+    async with request.state.db.transaction(force_rollback=True):
+        await hit(request, "undone")
     return {}
 
 
@@ -249,6 +267,11 @@ app.router.routes.append(Route("/shop/cookies", with_cookies, methods=["POST"]))
 @app.post("/later")
 async def later(request: Request):
     return {"later": not hasattr(request.state, "db")}
+
+
+@app.exception_handler(Handled)
+async def handle_kind(request, error):
+    return JSONResponse({"error": str(error)}, int(str(error).split()[1]))
 
 
 @app.exception_handler(Exception)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Awaitable, Callable, Optional, Tuple
+from typing import Any, Awaitable, Callable, NamedTuple
 
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,15 +15,36 @@ from starlette.types import Message, Receive, Scope, Send
 from .answer import Answer
 
 Handler = Callable[[Request], Awaitable[Response]]
-Held = Tuple[Answer, Optional[BackgroundTask]]
+NOT_STORED = (401, 403, 408, 425, 429)  # another try may succeed, as after a 5xx: the key stays free
+
+
+class Held(NamedTuple):
+    """An answer, the background tasks that were given with it, and the exception that it answers."""
+
+    answer: Answer
+    background: BackgroundTask | None = None
+    raised: Exception | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether what the handler did is committed. What raised may be half done, whatever it is answered with."""
+        return self.answer.status < 400 and self.raised is None
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the answer is stored, although nothing is done. To raise HTTPException is a way to answer."""
+        status = self.answer.status
+        return (400 <= status < 500 and status not in NOT_STORED
+                and (self.raised is None or isinstance(self.raised, HTTPException)))
 
 
 async def hold(handler: Handler, request: Request, body: bytes, limit: int) -> Held:
-    """Returns the answer, and the background tasks that were given with it.
+    """Returns the answer of a handler, or of the application's handler of the exception that it raised.
 
     body: what was read of the request. The handler reads it as if it came now, and does not learn that the client left.
     """
     background: BackgroundTask | None = None
+    raised: Exception | None = None
     unread = [{"type": "http.request", "body": body, "more_body": False}]
     start: Message = {}
     content = bytearray()
@@ -40,10 +62,14 @@ async def hold(handler: Handler, request: Request, body: bytes, limit: int) -> H
             raise ValueError(f"the answer is larger than {limit} bytes")
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
-        nonlocal background
-        response = await handler(Request(scope, receive))
-        background, response.background = response.background, None
-        await response(scope, receive, send)
+        nonlocal background, raised
+        try:
+            response = await handler(Request(scope, receive))
+            background, response.background = response.background, None
+            await response(scope, receive, send)
+        except Exception as error:
+            raised = error
+            raise
 
     # The application's handlers of exceptions make answers of HTTPException and the like. Errors of the database are ours.
     handlers: dict[Any, Any] = {
@@ -51,4 +77,4 @@ async def hold(handler: Handler, request: Request, body: bytes, limit: int) -> H
         if kind not in (500, Exception) and not hasattr(kind, "sqlstate")}
     await ExceptionMiddleware(route, handlers)({**request.scope, "extensions": {}}, receive, keep)
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
-    return Answer(start["status"], headers, bytes(content)), background
+    return Held(Answer(start["status"], headers, bytes(content)), background, raised)

@@ -9,6 +9,7 @@ What happens to a request, in this order:
 4. The connection goes back to the pool. Only then the answer is sent, and background tasks run.
 
 An answer of 400 or above undoes what the handler did. It is stored with the key, unless another try may succeed.
+So does an exception, whatever the application answers it with. Only HTTPException is stored.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ log = logging.getLogger("idempotency")
 
 SAFE = ("GET", "HEAD", "OPTIONS")       # these need no key
 AGAIN = ("40001", "40P01")              # the whole transaction is run again
-NOT_STORED = (401, 403, 408, 425, 429)  # another try may succeed, as after a 5xx: the key stays free
 
 
 class Idempotency:
@@ -92,12 +92,12 @@ class Idempotency:
     async def run(self, handler: Handler, request: Request, key: str | None, body: bytes) -> Response:
         async with transaction(self.pool) as current:
             if key is None or self.key == "none":
-                answer, background = await self.handle(current, handler, request, body)
-                if answer.status >= 400:
+                held = await self.handle(current, handler, request, body)
+                if not held.is_done:
                     current.end_with = "ROLLBACK"
             else:
-                answer, background = await self.handle_once(current, handler, request, key, body)
-        return answer.response(background if answer.status < 400 else None)
+                held = await self.handle_once(current, handler, request, key, body)
+        return held.answer.response(held.background if held.is_done else None)
 
     async def handle_once(self, current: Transaction, handler: Handler, request: Request, key: str, body: bytes) -> Held:
         scope = self.scope(request)
@@ -106,25 +106,24 @@ class Idempotency:
                FROM idem_begin(%s::text, %s::json, scope => %s::text)""",
             scope, key, fingerprint(request, body), scope)
         if outcome in ("completed", "failed"):
-            return Answer.replayed(stored), None
-        await current.query("SAVEPOINT handler")
-        answer, background = await self.handle(current, handler, request, body)
-        if answer.status >= 500 or answer.status in NOT_STORED:
+            return Held(Answer.replayed(stored))
+        held = await self.handle(current, handler, request, body)
+        if not held.is_done and not held.is_refusal:
             current.end_with = "ROLLBACK"
-            return answer, background
-        if answer.status >= 400:
-            await current.query("ROLLBACK TO SAVEPOINT handler")
-        end = "idem_complete" if answer.status < 400 else "idem_fail"
+            return held
+        if held.is_refusal:
+            await current.undo()
+        end = "idem_complete" if held.is_done else "idem_fail"
         try:
-            await current.query(f"SELECT {end}(%s::text, %s::json, scope => %s::text)", key, answer.stored(self.kept), scope)
+            await current.query(f"SELECT {end}(%s::text, %s::json, scope => %s::text)", key, held.answer.stored(self.kept), scope)
         except Exception as error:
             if for_now(error):
                 raise
             raise RuntimeError("the answer could not be stored") from error     # the client is not to blame
-        return answer, background
+        return held
 
     async def handle(self, current: Transaction, handler: Handler, request: Request, body: bytes) -> Held:
-        with current.lent_to(request):
+        async with current.lent_to(request):
             return await hold(handler, request, body, self.limit)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
-from typing import Any, AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, AsyncIterator, Callable, NoReturn, Sequence
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -26,6 +26,8 @@ _STATE = """
         (SELECT string_agg(channel, ',') FROM pg_listening_channels() channel),
         (SELECT string_agg(oid::text, ',') FROM pg_class WHERE relnamespace = pg_my_temp_schema()),
         pg_advisory_unlock_all())"""
+_SAVEPOINT = "idempotency_handler"
+_ENDS = ("commit", "rollback")      # what a handler must not call
 _ATTRIBUTES = ("row_factory", "cursor_factory", "prepare_threshold")
 
 # What the pool has set on its connections.
@@ -38,15 +40,24 @@ class Transaction:
         self.end_with = "COMMIT"
         self.lent = False
 
-    @contextlib.contextmanager
-    def lent_to(self, request: Request) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def lent_to(self, request: Request) -> AsyncIterator[None]:
         """Gives the connection to a handler, as request.state.db, for as long as it runs."""
+        await self.query(f"SAVEPOINT {_SAVEPOINT}")
         self.lent = True
         request.state.db = self.connection
+        for name in _ENDS:
+            setattr(self.connection, name, refuse)
         try:
             yield
         finally:
             del request.state.db
+            for name in _ENDS:
+                delattr(self.connection, name)
+
+    async def undo(self) -> None:
+        """Undoes what the handler did."""
+        await self.query(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
 
     async def query(self, query: str, *values: Any) -> Any:
         """Runs a query of our own, and returns its row if it has one."""
@@ -66,11 +77,14 @@ class Transaction:
             await self.execute("BEGIN")
 
     async def end(self) -> None:
-        cursor = await self.execute(f"{self.end_with};{_STATE}" if self.lent else self.end_with)
-        if cursor.statusmessage != self.end_with:
-            raise RuntimeError("not committed: a query had failed")
-        if self.lent:
-            cursor.nextset()
+        if not self.lent:
+            await self.execute(self.end_with)
+        else:
+            # If the handler has ended the transaction, or a query has failed, there is no savepoint to release.
+            release = f"RELEASE SAVEPOINT {_SAVEPOINT};" if self.end_with == "COMMIT" else ""
+            cursor = await self.execute(f"{release}{self.end_with};{_STATE}")
+            while cursor.nextset():
+                pass
             if self.state(await call(cursor.fetchone)) != _states[self.connection]:
                 log.warning("a connection is closed, as the handler has left a setting, LISTEN or a temporary table")
                 await call(self.connection.close)
@@ -95,6 +109,10 @@ async def transaction(pool: Any) -> AsyncIterator[Transaction]:
             with contextlib.suppress(psycopg.Error):    # the pool closes a connection that is lost
                 await current.end()
             raise
+
+
+def refuse(*_: Any) -> NoReturn:
+    raise RuntimeError("the handler must not end the transaction: its answer does. Use db.transaction() to undo a part")
 
 
 async def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
