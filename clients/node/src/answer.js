@@ -10,16 +10,20 @@ export const HEADERS = [
     "ETag", "Expires", "Last-Modified", "Link", "Location", "Retry-After", "Vary", "WWW-Authenticate",
 ];
 
-// Try again with the same key: it was done or not. A serialization failure, a deadlock, lock_timeout, a standby; no
-// resources, the server stops, or is cancelled; a lost connection.
-const FOR_NOW = /^(08|25006|40|53|55P03|57|58)/;
+// Try again with the same key: it was done or not. A serialization failure, a deadlock, lock_timeout, a standby, a timeout of
+// the transaction; no resources, the server stops, or is cancelled; a lost connection.
+const FOR_NOW = /^(08|25006|25P0[34]|40|53|55P03|57|58)/;
 // Errors of the extension. With idempotency.error_class = PT, they are of that class.
 const OURS = /^(?:ID|PT)([45]\d\d)$/;
-// The request is to blame: malformed, too large, or refused by a table.
-const BAD_REQUEST = /^(22|54|23502|23514)/;
+// The request is to blame: a value is missing, malformed, too long, out of range, or refused by a table. The rest of class 22,
+// such as a division by zero, is a fault of the service.
+const BAD_REQUEST = /^(2200[1-8]|2202[1-3]|2203|22P0|54|23502|23514)/;
 
-// No connection, or one that was lost.
-export class Unavailable extends Error {}
+// The pool has given no connection.
+export class NoConnection extends Error {}
+
+// The connection was lost.
+export class Lost extends Error {}
 
 // A request that is refused before anything is done.
 export class Problem extends Error {
@@ -78,18 +82,28 @@ export function sqlstate(error) {
 
 // Whether another try may succeed.
 export function forNow(error) {
-    return error instanceof Unavailable || FOR_NOW.test(sqlstate(error));
+    return error instanceof Lost || FOR_NOW.test(sqlstate(error));
+}
+
+// Whether the extension raised the error for the client, such as ID422.
+export function isOurs(error) {
+    return OURS.test(sqlstate(error));
 }
 
 // The answer to an error of the database, or undefined if it is not for the client.
 export function refusal(error) {
     const code = sqlstate(error);
+    if (error instanceof NoConnection) {
+        return problem(503, "The database gives no connection, and nothing was done. Send the request again, with the same key.");
+    }
     if (forNow(error)) {
         return problem(503, "The request may have been done or not. Send it again, with the same key.", code || undefined);
     }
     const ours = OURS.exec(code);
     if (!ours && !BAD_REQUEST.test(code)) return undefined;
     const status = ours ? Number(ours[1]) : 400;
-    const shown = ours || code.startsWith("22") ? error.detail : undefined;     // others' may show rows
-    return problem(status, shown ? `${error.message}: ${shown}` : error.message, code);
+    if (!ours && !code.startsWith("22")) {          // the others name tables, and show rows
+        return problem(status, "The database refuses a value of the request.", code);
+    }
+    return problem(status, error.detail ? `${error.message}: ${error.detail}` : error.message, code);
 }

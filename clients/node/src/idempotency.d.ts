@@ -26,7 +26,10 @@ export interface Options {
     headers?: readonly string[];
     /** The largest body in bytes, of a request that no parser has read, and of an answer. The default is 1 MiB. */
     limit?: number;
-    /** Gets a message for each 503, and for a connection that a handler has spoilt. The default is console.error. */
+    /**
+     * Gets a message for each 503, for each 400 of the database, and for a connection that a handler has spoilt. The default
+     * is console.error.
+     */
     logger?: (message: string) => void;
 }
 

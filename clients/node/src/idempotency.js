@@ -12,7 +12,7 @@
 // So does what it throws, which is not stored, whatever the application answers.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { HEADERS, Problem, forNow, refusal, replayed, send, sqlstate, stored } from "./answer.js";
+import { HEADERS, Problem, forNow, isOurs, refusal, replayed, send, sqlstate, stored } from "./answer.js";
 import { hold } from "./held.js";
 import { fingerprint, readBody, readKey } from "./request.js";
 import { transaction } from "./transaction.js";
@@ -31,7 +31,7 @@ const NOT_STORED = [401, 403, 408, 425, 429];   // another try may succeed, as a
 // scope: gives the scope of a request's key. Null is the setting idempotency.scope.
 // headers: the names of the headers that are stored with an answer.
 // limit: the largest body in bytes, of a request that no parser has read, and of an answer.
-// logger: gets a message for each 503, and for a connection that a handler has spoilt.
+// logger: gets a message for each 503, for each 400 of the database, and for a connection that a handler has spoilt.
 export function idempotency(pool, options = {}) {
     const { key = "required", scope = () => null, headers = HEADERS, limit = 1024 * 1024, logger = console.error } = options;
     if (!["required", "optional", "none"].includes(key)) throw new TypeError('key must be "required", "optional" or "none"');
@@ -42,16 +42,20 @@ export function idempotency(pool, options = {}) {
         if (typeof handler.route === "function") throw new TypeError("wrap the handlers of routes, not a router");
         return (request, response, next) => {
             if (SAFE.includes(request.method) && key !== "none") return handler(request, response, next);
-            return answer(settings, handler, request, response, next).catch(next);
+            return answer(settings, handler, request, response, next)
+                .catch((error) => next(error || new Error("the handler threw nothing that is an error")));
         };
     };
 }
 
 async function answer(settings, handler, request, response, next) {
     const held = await work(settings, handler, request, response).catch((error) => {
-        const answer = error instanceof Problem ? error.answer : refusal(error);
+        if (error instanceof Problem) return { answer: error.answer };
+        const answer = refusal(error);
         if (answer === undefined) throw error;
-        if (answer.status === 503) settings.logger(`${request.method} ${request.originalUrl.split("?")[0]}: 503: ${error.message}`);
+        if (!isOurs(error)) {
+            settings.logger(`${request.method} ${request.originalUrl.split("?")[0]}: ${answer.status}: ${error.message}`);
+        }
         return { answer };
     });
     if (!held.answer) return next(held.passed);
@@ -63,13 +67,15 @@ async function work(settings, handler, request, response) {
     const key = request.idempotencyKey = readKey(request);
     if (key === undefined && settings.key === "required") throw new Problem(400, "An Idempotency-Key header is required.");
     const unread = await readBody(request, settings.limit);
+    const isOnce = key !== undefined && settings.key !== "none";
+    const same = isOnce && fingerprint(request, unread ?? request.body);
 
     const handle = async (db) => {
         await db.lendTo(request);
         return hold(handler, request, response, settings.limit);
     };
     const run = () => transaction(settings.pool, settings.logger, async (db) => {
-        if (key !== undefined && settings.key !== "none") return handleOnce(settings, db, request, key, unread, handle);
+        if (isOnce) return handleOnce(settings, db, request, key, same, handle);
         const held = await handle(db);
         if (!held.answer || held.answer.status >= 400) db.endWith = "ROLLBACK";
         return held;
@@ -78,11 +84,11 @@ async function work(settings, handler, request, response) {
     return again(run, () => !unread?.length || !request.readableEnded);
 }
 
-async function handleOnce({ scope, kept }, db, request, key, unread, handle) {
+async function handleOnce({ scope, kept }, db, request, key, same, handle) {
     const [outcome, response, begunIn] = await db.query(
         `SELECT outcome, response::text, coalesce($3::text, current_setting('idempotency.scope'))
          FROM idem_begin($1::text, $2::json, scope => $3::text)`,
-        [key, fingerprint(request, unread ?? request.body), scope(request)]);
+        [key, same, scope(request)]);
     if (["completed", "failed"].includes(outcome)) return { answer: replayed(response) };
 
     const held = await handle(db);

@@ -14,16 +14,17 @@ export function readKey(request) {
     if (values.length === 0) return undefined;
     if (values.length > 1) throw new Problem(400, "There is more than one Idempotency-Key header.");
     const quoted = QUOTED.exec(values[0]);
-    if (quoted) return quoted[1].replace(/\\(.)/g, "$1");
-    if (BARE.test(values[0])) return values[0];
-    throw new Problem(400, "The Idempotency-Key header is malformed: it must be printable ASCII, bare or in double quotes.");
+    const key = quoted ? quoted[1].replace(/\\(.)/g, "$1") : BARE.exec(values[0])?.[0];
+    if (key?.length <= 255) return key;
+    throw new Problem(400,
+        "The Idempotency-Key header is malformed: it must be 1 to 255 characters of printable ASCII, bare or in double quotes.");
 }
 
 // The body, or undefined if a parser has read it. What is read is put back, for the parsers of the handler.
 export function readBody(request, limit) {
-    if (request.readableDidRead) return undefined;
     const { "transfer-encoding": encoding, "content-length": length } = request.headers;
     if (encoding === undefined && !Number(length)) return Buffer.alloc(0);
+    if (request.readableDidRead) return undefined;
     return new Promise((resolve, reject) => {
         const chunks = [];
         let size = 0;
@@ -48,13 +49,26 @@ export function readBody(request, limit) {
 // The request as JSON. The database compares JSON by meaning, so a JSON body is compared so, too. body: a Buffer, or what
 // a parser has made.
 export function fingerprint(request, body) {
+    try {
+        return describe(request, body);
+    } catch (error) {
+        if (error instanceof RangeError) throw new Problem(400, "The body is nested too deeply.");
+        throw error;
+    }
+}
+
+function describe(request, body) {
     const [path, ...query] = request.originalUrl.split("?");
     const members = { method: request.method, path, query: query.join("?") };
     const type = request.headers["content-type"] ?? "";
     const mediaType = type.split(";")[0].trim().toLowerCase();
     const json = JSON_TYPE.test(mediaType);
+    // A parser of files, such as multer, leaves only the fields. One that leaves nothing leaves all bodies the same.
+    if (!Buffer.isBuffer(body) && (mediaType.startsWith("multipart/") || body === undefined)) {
+        throw new Error(`a body of type ${type} was read before, and is not all in request.body: read it in the handler`);
+    }
     if (typeof body === "string" && !json) body = Buffer.from(body);
-    if (body === undefined || body.length === 0) return JSON.stringify(members);
+    if (Buffer.isBuffer(body) && body.length === 0) return JSON.stringify(members);
     if (!Buffer.isBuffer(body)) return JSON.stringify({ ...members, type: mediaType, body });
     if (json && isJson(body)) return `${JSON.stringify({ ...members, type: mediaType }).slice(0, -1)},"body":${body}}`;
     const boundary = BOUNDARY.exec(type);               // each try may have another one

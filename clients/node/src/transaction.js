@@ -2,7 +2,7 @@
 //
 // The connection goes back as it came. If the handler has changed what outlives a transaction, it is closed instead.
 
-import { Unavailable } from "./answer.js";
+import { Lost, NoConnection, sqlstate } from "./answer.js";
 
 // What may outlive a transaction: settings that the server knows, roles, LISTEN, temporary tables. Locks are given up.
 const STATE = `
@@ -22,7 +22,7 @@ const states = new WeakMap();
 
 // Runs work in a transaction, and returns what it returns. work(db) sets db.endWith to ROLLBACK to undo all.
 export async function transaction(pool, logger, work) {
-    const client = await pool.connect().catch((cause) => { throw new Unavailable(`no connection: ${cause.message}`, { cause }); });
+    const client = await pool.connect().catch((cause) => { throw new NoConnection(`no connection: ${cause.message}`, { cause }); });
     let lose, broken = false;
     const lost = new Promise((_, reject) => { lose = reject; });
     client.on("error", lose);                   // without a listener, it would end the process
@@ -39,7 +39,7 @@ export async function transaction(pool, logger, work) {
     } catch (error) {
         db.endWith = "ROLLBACK";
         await db.end().catch(() => { broken = true; });
-        throw broken ? new Unavailable(`connection lost: ${error.message}`, { cause: error }) : error;
+        throw broken ? new Lost(`connection lost: ${error?.message}`, { cause: error }) : error;
     } finally {
         if (db.changed) logger("a connection is closed, as the handler has left a setting, LISTEN or a temporary table");
         client.off("error", lose);
@@ -86,7 +86,10 @@ class Transaction {
 
     async begin() {
         if (!states.has(this.#client)) {
-            await this.query("SELECT FROM idem_lookup('-', '-')");     // loads the library, and so its settings
+            await this.query("SELECT FROM idem_lookup('-', '-')").catch((error) => {    // loads the library, and so its settings
+                throw sqlstate(error) !== "42883" ? error : new Error(
+                    "no idem_lookup(): is the extension in this database, and its schema in the search_path?", { cause: error });
+            });
             states.set(this.#client, (await this.query(STATE))[0]);
         }
         await this.query("BEGIN");

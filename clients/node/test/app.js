@@ -59,6 +59,14 @@ routes.post("/json", express.json(), once(seen));
 routes.post("/form", express.urlencoded(), once(seen));
 routes.post("/raw", express.raw({ type: () => true }), once(seen));
 routes.post("/none", once(seen));
+// Parsers that take the body away: one leaves the fields of a form, and one leaves nothing.
+const takes = (body) => async (request, response, next) => {
+    for await (const _ of request);
+    request.body = body;
+    next();
+};
+routes.post("/fields", takes({ a: "1" }), once(seen));
+routes.post("/taken", takes(undefined), once(seen));
 routes.post("/late", once((request, response, next) => express.raw({ type: () => true, limit: "1mb" })(request, response, (error) =>
     error ? next(error) : seen(request, response).catch(next))));
 
@@ -73,6 +81,11 @@ routes.post("/after", express.json(), once(async (request, response) => {
     if (what === "ignore") await request.db.query("SELECT 1/0").catch(() => {});
     response.status(201).json({ what });
 }));
+routes.post("/idle", once(async (request) => {
+    await request.db.query("SET LOCAL idle_in_transaction_session_timeout = 100");
+    await new Promise(() => {});        // it never answers
+}));
+routes.post("/nothing-thrown", once(async () => { throw undefined; }));
 routes.post("/sqlstate", express.json(), once(async (request) => {
     await hit(request, "sqlstate");
     await request.db.query(`DO $$BEGIN RAISE SQLSTATE '${request.body.code}' USING MESSAGE = 'a message', DETAIL = 'A detail.'; END$$`);

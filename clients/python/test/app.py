@@ -5,6 +5,7 @@ import gzip
 import urllib.parse
 from typing import Any, Dict
 
+import psycopg
 from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from psycopg.rows import dict_row
@@ -154,6 +155,13 @@ async def after_starlette(request: Request):
     return JSONResponse({"what": what}, 201, background=BackgroundTask(note, what))
 
 
+@routes.post("/idle")
+async def idle(request: Request):
+    await request.state.db.execute("SET LOCAL idle_in_transaction_session_timeout = 100")
+    await asyncio.sleep(0.4)
+    await hit(request, "idle")
+
+
 @routes.post("/sqlstate")
 async def sqlstate(request: Request):
     await hit(request, "sqlstate")
@@ -259,6 +267,19 @@ def blocking(request: Request):
     request.state.db.execute("INSERT INTO hit VALUES ('sync')")
     return {"sync": True}
 
+# They are refused when they are made.
+refused = []
+for make in (lambda: routes.post("/refused")(lambda request: {}), lambda: Route("/refused", once(lambda request: {}))):
+    try:
+        make()
+    except TypeError as error:
+        refused.append(str(error))
+
+
+@app.get("/refused")
+async def were_refused():
+    return refused
+
 for router in routes, optional, plain, alone, silent, sync:
     app.include_router(router, prefix="/shop")
 app.router.routes.append(Route("/shop/cookies", with_cookies, methods=["POST"]))
@@ -267,6 +288,11 @@ app.router.routes.append(Route("/shop/cookies", with_cookies, methods=["POST"]))
 @app.post("/later")
 async def later(request: Request):
     return {"later": not hasattr(request.state, "db")}
+
+
+@app.exception_handler(psycopg.errors.NumericValueOutOfRange)
+async def handle_error(request, error):
+    return JSONResponse({"error": str(error)}, 402, {"X-Handler": "app"})
 
 
 @app.exception_handler(Handled)

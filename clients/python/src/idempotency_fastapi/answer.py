@@ -18,13 +18,14 @@ HEADERS = (
     "ETag", "Expires", "Last-Modified", "Link", "Location", "Retry-After", "Vary", "WWW-Authenticate",
 )
 
-# Try again with the same key: it was done or not. A serialization failure, a deadlock, lock_timeout, a standby; no
-# resources, the server stops, or is cancelled; a lost connection.
-_FOR_NOW = re.compile("08|25006|40|53|55P03|57|58")
+# Try again with the same key: it was done or not. A serialization failure, a deadlock, lock_timeout, a standby, a timeout of
+# the transaction; no resources, the server stops, or is cancelled; a lost connection.
+_FOR_NOW = re.compile("08|25006|25P0[34]|40|53|55P03|57|58")
 # Errors of the extension. With idempotency.error_class = PT, they are of that class.
 _OURS = re.compile("(?:ID|PT)([45][0-9][0-9])")
-# The request is to blame: malformed, too large, or refused by a table.
-_BAD_REQUEST = re.compile("22|54|23502|23514")
+# The request is to blame: a value is missing, malformed, too long, out of range, or refused by a table. The rest of class 22,
+# such as a division by zero, is a fault of the service.
+_BAD_REQUEST = re.compile("2200[1-8]|2202[1-3]|2203|22P0|54|23502|23514")
 
 
 class Answer(NamedTuple):
@@ -50,6 +51,10 @@ class Answer(NamedTuple):
             (name.encode("latin-1"), value.encode("latin-1"))
             for name, value in self.headers if name.lower() != "content-length"]
         return response
+
+
+class NoConnection(Exception):
+    """The pool has given no connection."""
 
 
 class Problem(Exception):
@@ -90,9 +95,16 @@ def for_now(error: BaseException) -> bool:
     return bool(_FOR_NOW.match(sqlstate(error)) if sqlstate(error) else isinstance(error, psycopg.OperationalError))
 
 
+def is_ours(error: BaseException) -> bool:
+    """Whether the extension raised the error for the client, such as ID422."""
+    return bool(_OURS.fullmatch(sqlstate(error)))
+
+
 def refusal(error: BaseException) -> Answer | None:
     """The answer to an error of the database, or None if it is not for the client."""
     code = sqlstate(error)
+    if isinstance(error, NoConnection):
+        return problem(503, "The database gives no connection, and nothing was done. Send the request again, with the same key.")
     if for_now(error):
         return problem(503, "The request may have been done or not. Send it again, with the same key.", code)
     if ours := _OURS.fullmatch(code):
@@ -104,5 +116,6 @@ def refusal(error: BaseException) -> Answer | None:
     diag = getattr(error, "diag", None)     # psycopg's; asyncpg has message and detail on the error
     message = diag.message_primary if diag else getattr(error, "message", None)
     detail = diag.message_detail if diag else getattr(error, "detail", None)
-    shown = detail if ours or code.startswith("22") else None       # others' may show rows
-    return problem(status, ": ".join(filter(None, [message or str(error), shown])), code)
+    if not ours and not code.startswith("22"):      # the others name tables, and show rows
+        return problem(status, "The database refuses a value of the request.", code)
+    return problem(status, ": ".join(filter(None, [message or str(error), detail])), code)

@@ -38,6 +38,12 @@ class Held(NamedTuple):
                 and (self.raised is None or isinstance(self.raised, HTTPException)))
 
 
+def exception_handlers(request: Request) -> dict[Any, Any]:
+    """The application's handlers of exceptions, but not that of all other exceptions, which answers last."""
+    handlers = getattr(request.scope.get("app"), "exception_handlers", {})
+    return {kind: function for kind, function in handlers.items() if kind not in (500, Exception)}
+
+
 async def hold(handler: Handler, request: Request, body: bytes, limit: int) -> Held:
     """Returns the answer of a handler, or of the application's handler of the exception that it raised.
 
@@ -72,9 +78,7 @@ async def hold(handler: Handler, request: Request, body: bytes, limit: int) -> H
             raise
 
     # The application's handlers of exceptions make answers of HTTPException and the like. Errors of the database are ours.
-    handlers: dict[Any, Any] = {
-        kind: function for kind, function in getattr(request.scope.get("app"), "exception_handlers", {}).items()
-        if kind not in (500, Exception) and not hasattr(kind, "sqlstate")}
-    await ExceptionMiddleware(route, handlers)({**request.scope, "extensions": {}}, receive, keep)
+    theirs = {kind: function for kind, function in exception_handlers(request).items() if not hasattr(kind, "sqlstate")}
+    await ExceptionMiddleware(route, theirs)({**request.scope, "extensions": {}}, receive, keep)
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
     return Held(Answer(start["status"], headers, bytes(content)), background, raised)

@@ -15,6 +15,7 @@ So does an exception, whatever the application answers it with. Only HTTPExcepti
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import random
 from typing import Any, Awaitable, Callable, Iterable, Optional
@@ -23,8 +24,8 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .answer import HEADERS, Answer, Problem, for_now, refusal, sqlstate
-from .held import Handler, Held, hold
+from .answer import HEADERS, Answer, Problem, for_now, is_ours, refusal, sqlstate
+from .held import Handler, Held, exception_handlers, hold
 from .request import fingerprint, read_body, read_key
 from .transaction import Transaction, transaction
 
@@ -61,12 +62,20 @@ class Idempotency:
         once = self
 
         class Route(APIRoute):
+            def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+                if hasattr(once.pool, "__aenter__") and not is_async(endpoint):
+                    raise TypeError(f"{endpoint!r} must be async def, as the pool is an AsyncConnectionPool")
+                super().__init__(path, endpoint, **options)
+
             def get_route_handler(self) -> Any:
                 return once(super().get_route_handler())
 
         return Route
 
     def __call__(self, handler: Handler) -> Handler:
+        if not is_async(handler):
+            raise TypeError(f"{handler!r} must be async def")
+
         async def once(request: Request) -> Response:
             if request.method in SAFE and self.key != "none":
                 return await handler(request)
@@ -83,8 +92,10 @@ class Idempotency:
                 answer = refusal(error)
                 if answer is None:
                     raise
-                if answer.status == 503:
-                    log.warning("%s %s: 503: %s", request.method, request.url.path, error)
+                if not is_ours(error):
+                    if answer.status == 400 and set(type(error).__mro__) & exception_handlers(request).keys():
+                        raise       # the application answers it
+                    log.warning("%s %s: %d: %s", request.method, request.url.path, answer.status, error)
                 return answer.response()
 
         return once
@@ -125,6 +136,10 @@ class Idempotency:
     async def handle(self, current: Transaction, handler: Handler, request: Request, body: bytes) -> Held:
         async with current.lent_to(request):
             return await hold(handler, request, body, self.limit)
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__"))
 
 
 async def again(work: Callable[[], Awaitable[Response]]) -> Response:

@@ -24,11 +24,15 @@ def read_key(request: Request) -> str | None:
         return None
     if len(values) > 1:
         raise Problem(400, "There is more than one Idempotency-Key header.")
-    if match := _QUOTED.fullmatch(values[0]):
-        return re.sub(r"\\(.)", r"\1", match[1])
-    if _BARE.fullmatch(values[0]):
-        return values[0]
-    raise Problem(400, "The Idempotency-Key header is malformed: it must be printable ASCII, bare or in double quotes.")
+    key = values[0]
+    if match := _QUOTED.fullmatch(key):
+        key = re.sub(r"\\(.)", r"\1", match[1])
+    elif not _BARE.fullmatch(key):
+        key = ""
+    if 1 <= len(key) <= 255:
+        return key
+    raise Problem(400, "The Idempotency-Key header is malformed: "
+                       "it must be 1 to 255 characters of printable ASCII, bare or in double quotes.")
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -17,6 +17,8 @@ from psycopg.rows import tuple_row
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from .answer import NoConnection
+
 log = logging.getLogger("idempotency")
 
 # What may outlive a transaction: settings that the server knows, roles, LISTEN, temporary tables. Locks are given up.
@@ -71,7 +73,10 @@ class Transaction:
 
     async def begin(self) -> None:
         if self.connection not in _states:
-            await self.query("SELECT FROM idem_lookup('-', '-')")      # loads the library, and so its settings
+            try:
+                await self.query("SELECT FROM idem_lookup('-', '-')")      # loads the library, and so its settings
+            except psycopg.errors.UndefinedFunction as error:
+                raise RuntimeError("no idem_lookup(): is the extension in this database, and its schema in the search_path?") from error
             _states[self.connection] = self.state(await self.query(_STATE))
         if self.connection.autocommit:
             await self.execute("BEGIN")
@@ -98,7 +103,11 @@ async def transaction(pool: Any) -> AsyncIterator[Transaction]:
     context = pool.connection()
     if not hasattr(context, "__aenter__"):      # a pool without async
         context = contextmanager_in_threadpool(context)
-    async with context as connection:
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            connection = await stack.enter_async_context(context)
+        except psycopg.OperationalError as error:
+            raise NoConnection(str(error)) from error
         current = Transaction(connection)
         await current.begin()
         try:
