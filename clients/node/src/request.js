@@ -64,7 +64,8 @@ function describe(request, body) {
     const mediaType = type.split(";")[0].trim().toLowerCase();
     const json = JSON_TYPE.test(mediaType);
     // A parser of files, such as multer, leaves only the fields. One that leaves nothing leaves all bodies the same.
-    if (!Buffer.isBuffer(body) && (mediaType.startsWith("multipart/") || body === undefined)) {
+    const isEmpty = !/json$|urlencoded$/.test(mediaType) && Object.keys(body ?? {}).length === 0;
+    if (!Buffer.isBuffer(body) && (mediaType.startsWith("multipart/") || body === undefined || isEmpty)) {
         throw new Error(`a body of type ${type} was read before, and is not all in request.body: read it in the handler`);
     }
     if (typeof body === "string" && !json) body = Buffer.from(body);

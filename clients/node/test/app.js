@@ -67,6 +67,7 @@ const takes = (body) => async (request, response, next) => {
 };
 routes.post("/fields", takes({ a: "1" }), once(seen));
 routes.post("/taken", takes(undefined), once(seen));
+routes.post("/emptied", takes({}), once(seen));
 routes.post("/late", once((request, response, next) => express.raw({ type: () => true, limit: "1mb" })(request, response, (error) =>
     error ? next(error) : seen(request, response).catch(next))));
 
