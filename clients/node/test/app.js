@@ -98,11 +98,13 @@ routes.post("/goes-on", express.json(), once(async (request, response) => {
     await hit(request, "goes on");
     if (request.body.fails) throw new Error("failed later");
 }));
-routes.post("/end", express.json(), once(async (request, response) => {
+const end = async (request, response) => {
     await hit(request, "end");
     await request.db.query(request.body.how);
     response.json({});
-}));
+};
+routes.post("/end", express.json(), once(end));
+routes.post("/end-optional", express.json(), optional(end));
 routes.post("/part", once(async (request, response) => {
     await hit(request, "kept");
     await request.db.query("SAVEPOINT handler");

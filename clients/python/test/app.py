@@ -180,6 +180,7 @@ async def asyncpg(request: Request):
 
 
 @routes.post("/end")
+@optional.post("/end-optional")
 async def end(request: Request):
     how = (await request.json())["how"]
     await hit(request, "end")
