@@ -19,6 +19,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from datetime import timedelta
 from decimal import Decimal
 
 import psycopg
@@ -26,7 +27,7 @@ from psycopg.rows import namedtuple_row
 
 PROCESSOR = os.environ.get("PROCESSOR", "http://127.0.0.1:8100")
 TIMEOUT = float(os.environ.get("SHOP_TIMEOUT", "10"))           # seconds, of a call of the processor
-LEASE = os.environ.get("SHOP_LEASE", "40 seconds")              # longer than two calls and a pause
+LEASE = timedelta(seconds=float(os.environ.get("SHOP_LEASE", "40")))    # longer than a look-up and a call
 HOLD = os.environ.get("SHOP_HOLD", "15 minutes")                # the time to pay an order that was placed
 CHARGE_HOLD = os.environ.get("SHOP_CHARGE_HOLD", "7 days")      # the time to find out whether it was charged
 PAUSES = [float(pause) for pause in os.environ.get("SHOP_PAUSES", "0 0.5 2").split()]   # seconds, before each try
@@ -149,16 +150,21 @@ def finish(order, pauses):
 
 
 def charge(order, pauses):
-    """Returns the charge, which may be declined. NotKnown: it may have been made or not."""
+    """Returns the charge, which may be declined. NotKnown: it may have been made or not.
+
+    What the look-up does not find, the processor's key guards: the call follows before that key is forgotten."""
     unknown = None
     for number, pause in enumerate(pauses):
         time.sleep(pause)
         try:
+            kept_at = time.monotonic()
+            once(lambda connection: keep(connection, order))
             if order.state == "charging" or number > 0:     # it may have been sent before
                 found = find("/charges", order=order.order_id)
                 if found:
                     return found
-            once(lambda connection: keep(connection, order))
+            if time.monotonic() - kept_at > LEASE.total_seconds():
+                raise NotKnown("it hung before the call, so what it has looked up is old")
             return call("POST", "/charges", {"amount": str(order.amount), "currency": order.currency,
                                              "card": order.card, "order": order.order_id}, key_of_charge(order))
         except NotKnown as error:

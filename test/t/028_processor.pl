@@ -1,6 +1,7 @@
 # A shop charges cards through a processor that fails in all ways: examples/processor. Both, the workers and the
-# database are killed at random. In the end, is each order charged at the processor exactly as often as our books say,
-# and refunded by the same amount? Is no order and no request left in between?
+# database are killed at random, or hang; a worker also hangs between its look-up and its call. In the end, is each
+# order charged at the processor exactly as often as our books say, and refunded by the same amount? Is no order and no
+# request left in between?
 #
 # IDEM_SECONDS is how long that is played, and SEED=7 plays the same orders, faults and kills.
 use strict;
@@ -70,6 +71,7 @@ CREATE VIEW books AS
 END
 
 is($client->value('SELECT count(*) FROM processor WHERE times > 1'), 0, 'no order is charged twice');
+is($client->value("SELECT times FROM processor WHERE order_id = 'order-late'"), 1, 'nor by a worker that hung before it called');
 is($client->value('SELECT count(*) FROM books WHERE times > 1'), 0, 'nor is it booked twice');
 is_deeply(
 	$client->{dbh}->selectcol_arrayref(
