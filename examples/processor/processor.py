@@ -9,7 +9,7 @@ It speaks JSON over HTTP. Its rules are those of Stripe's API, and its data are 
     GET  /charges?order=order-17        all charges of an order, also those that were declined; without order=, all
     POST /refunds   {"charge": "ch_...", "amount": "5.00", "refund": "order-17-refund-1"}
     GET  /refunds?refund=...            the same for refunds
-    GET  /events?after=7                what happened later: a refund that did not arrive
+    GET  /events?after=7                what became final later: charge.succeeded, charge.failed; the same for refunds
     PUT  /faults    {"lose": 0.5}       sets the rates, and answers how often each fault has struck
 
 A POST needs an Idempotency-Key. Each key is forgotten after its life. Until then:
@@ -40,19 +40,20 @@ FAULTS = {
     "slow": 0,              # it waits for up to --slowness seconds before it does the work
     "error_before": 0,      # 500 and nothing done; stored under the key
     "decline": 0,           # 402: the bank says no
+    "pending": 0,           # it is pending, and turns final within --turns-within seconds
     "error_after": 0,       # 500 though the work was done; stored under the key
     "lose": 0,              # the work was done, and the connection is closed without an answer
     "slow_answer": 0,       # the work was done, and the answer comes up to --slowness seconds later
-    "refund_fails": 0,      # a refund succeeds, and fails within --fails-within seconds
+    "refund_fails": 0,      # a refund succeeds, and fails within --turns-within seconds
 }
 
 TABLES = """
     CREATE TABLE IF NOT EXISTS charges (
-        id TEXT PRIMARY KEY, "order" TEXT, amount TEXT, currency TEXT, status TEXT);
+        id TEXT PRIMARY KEY, "order" TEXT, amount TEXT, currency TEXT, status TEXT, turns TEXT, turns_at REAL);
     CREATE TABLE IF NOT EXISTS refunds (
-        id TEXT PRIMARY KEY, refund TEXT, charge TEXT, amount TEXT, status TEXT, fails_at REAL);
+        id TEXT PRIMARY KEY, refund TEXT, charge TEXT, amount TEXT, status TEXT, turns TEXT, turns_at REAL);
     CREATE TABLE IF NOT EXISTS events (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT, refund TEXT);
+        id INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT, "order" TEXT, refund TEXT);
     CREATE TABLE IF NOT EXISTS struck (
         fault TEXT PRIMARY KEY, times INTEGER);
     CREATE TABLE IF NOT EXISTS keys (
@@ -82,16 +83,20 @@ class Processor(http.server.ThreadingHTTPServer):
 
     @contextlib.contextmanager
     def transaction(self):
-        """Time passes at the start of each transaction: keys are forgotten, refunds fail."""
+        """Time passes at the start of each transaction: keys are forgotten, charges and refunds turn final."""
         with self.lock:
             self.db.execute("BEGIN IMMEDIATE")
             try:
                 now = time.time()
                 self.db.execute("DELETE FROM keys WHERE status IS NOT NULL AND used_at < ?",
                                 [now - self.options.key_life])
-                self.db.execute("""INSERT INTO events (type, refund)
-                    SELECT 'refund.failed', refund FROM refunds WHERE fails_at < ? ORDER BY fails_at""", [now])
-                self.db.execute("UPDATE refunds SET status = 'failed', fails_at = NULL WHERE fails_at < ?", [now])
+                self.db.execute("""INSERT INTO events (type, "order", refund)
+                    SELECT type || turns, "order", refund FROM (
+                        SELECT 'charge.' AS type, "order", NULL AS refund, turns, turns_at FROM charges UNION ALL
+                        SELECT 'refund.', NULL, refund, turns, turns_at FROM refunds)
+                    WHERE turns_at < ? ORDER BY turns_at""", [now])
+                for table in "charges", "refunds":
+                    self.db.execute(f"""UPDATE {table} SET status = turns, turns_at = NULL WHERE turns_at < ?""", [now])
                 yield self.db
                 self.db.execute("COMMIT")
             except BaseException:
@@ -208,26 +213,33 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return status, answer
 
     def charge(self, db, asked):
-        declined = self.strikes("decline")
         made = {"id": "ch_" + secrets.token_hex(8), "order": asked["order"], "amount": asked["amount"],
-                "currency": asked["currency"], "status": "failed" if declined else "succeeded"}
-        db.execute("INSERT INTO charges VALUES (:id, :order, :amount, :currency, :status)", made)
-        return 402 if declined else 200, made
+                "currency": asked["currency"], **self.outcome()}
+        db.execute("INSERT INTO charges VALUES (:id, :order, :amount, :currency, :status, :turns, :turns_at)", made)
+        return 402 if made["status"] == "failed" else 200, made
 
     def refund(self, db, asked):
         charge = db.execute("SELECT * FROM charges WHERE id = ? AND status = 'succeeded'", [asked["charge"]]).fetchone()
         if not charge:
             return 404, {"error": "no such charge"}
-        refunded = db.execute("SELECT amount FROM refunds WHERE charge = ? AND status = 'succeeded'", [charge["id"]])
+        refunded = db.execute("SELECT amount FROM refunds WHERE charge = ? AND status <> 'failed'", [charge["id"]])
         if sum(Decimal(row["amount"]) for row in refunded) + Decimal(asked["amount"]) > Decimal(charge["amount"]):
             return 400, {"error": "more than was charged"}
-        declined, fails_at = self.strikes("decline"), None
-        if not declined and self.strikes("refund_fails"):
-            fails_at = time.time() + self.faults["refund_fails"] * self.server.options.fails_within
         made = {"id": "re_" + secrets.token_hex(8), "refund": asked["refund"], "charge": charge["id"],
-                "amount": asked["amount"], "status": "failed" if declined else "succeeded", "fails_at": fails_at}
-        db.execute("INSERT INTO refunds VALUES (:id, :refund, :charge, :amount, :status, :fails_at)", made)
-        return 402 if declined else 200, made
+                "amount": asked["amount"], **self.outcome(may_fail_later=True)}
+        db.execute("INSERT INTO refunds VALUES (:id, :refund, :charge, :amount, :status, :turns, :turns_at)", made)
+        return 402 if made["status"] == "failed" else 200, made
+
+    def outcome(self, may_fail_later=False):
+        """The status, and what it turns to later."""
+        status = turns = "failed" if self.strikes("decline") else "succeeded"
+        after = None
+        if self.strikes("pending"):
+            status, after = "pending", self.faults["pending"]
+        elif may_fail_later and status == "succeeded" and self.strikes("refund_fails"):
+            turns, after = "failed", self.faults["refund_fails"]
+        turns_at = after and time.time() + after * self.server.options.turns_within
+        return {"status": status, "turns": after and turns, "turns_at": turns_at}
 
 
 if __name__ == "__main__":
@@ -237,6 +249,6 @@ if __name__ == "__main__":
     parser.add_argument("--faults", default="{}")
     parser.add_argument("--key-life", type=float, default=86400)
     parser.add_argument("--slowness", type=float, default=30)
-    parser.add_argument("--fails-within", type=float, default=3 * 86400)
+    parser.add_argument("--turns-within", type=float, default=3 * 86400)
     parser.add_argument("--seed", default="")
     Processor(parser.parse_args()).serve_forever()

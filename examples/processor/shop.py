@@ -37,6 +37,10 @@ class NotKnown(Exception):
     """Nobody knows yet whether it was done. Never charge again for that: worker.py finds out."""
 
 
+class NoSuchOrder(Exception):
+    pass
+
+
 # The database
 
 # serialization failure, deadlock, lock_timeout, statement_timeout
@@ -92,7 +96,16 @@ def call(method, path, body=None, key=None):
 def find(path, **reference):
     """Looks up at the processor what we may have sent before, by our reference."""
     found = call("GET", f"{path}?{urllib.parse.urlencode(reference)}")
-    return found[0] if found else None
+    if not isinstance(found, list):
+        raise NotKnown(f"the processor answers {found}")
+    return final(found[0]) if found else None
+
+
+def final(made):
+    """Returns a charge or a refund that has come to an end. NotKnown: it is pending, or the answer is another one."""
+    if isinstance(made, dict) and "id" in made and made.get("status") in ("succeeded", "failed"):
+        return made
+    raise NotKnown(f"the processor answers {made}")
 
 
 # Orders
@@ -125,7 +138,7 @@ def begin(connection, order_id, lease=LEASE):
                idem_begin(o.order_id, json_build_object('amount', o.amount, 'currency', o.currency, 'card', o.card),
                    lease => %s) b""", [order_id, lease]).fetchone()
     if not order:
-        raise LookupError(order_id)
+        raise NoSuchOrder(order_id)
     if order.outcome in ("completed", "failed"):
         return order
     if order.state == "placed":
@@ -165,8 +178,8 @@ def charge(order, pauses):
                     return found
             if time.monotonic() - kept_at > LEASE.total_seconds():
                 raise NotKnown("it hung before the call, so what it has looked up is old")
-            return call("POST", "/charges", {"amount": str(order.amount), "currency": order.currency,
-                                             "card": order.card, "order": order.order_id}, key_of_charge(order))
+            return final(call("POST", "/charges", {"amount": str(order.amount), "currency": order.currency,
+                                                   "card": order.card, "order": order.order_id}, key_of_charge(order)))
         except NotKnown as error:
             unknown = error
     raise unknown
@@ -236,7 +249,7 @@ def refund(order_id, refund_id, amount):
                SELECT * FROM booked""",
             {"order_id": order_id, "refund_id": refund_id, "amount": amount}).fetchone()
         if not row:
-            raise LookupError(order_id)
+            raise NoSuchOrder(order_id)
         return {"order": row.order_id, "refund": row.key, "amount": str(row.amount), "currency": row.currency}
     return once(work)
 
@@ -256,7 +269,7 @@ def serve(name, order_id, *arguments):
         return {"order": order_id, "status": "in progress", "why": str(error)}
     except urllib.error.HTTPError as error:
         return {"order": order_id, "status": "error", "why": f"the processor answers {error.code}"}
-    except LookupError:
+    except NoSuchOrder:
         return {"order": order_id, "status": "error", "why": "no such order"}
     except psycopg.Error as error:
         # the database does not answer; or another attempt has the order

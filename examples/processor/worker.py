@@ -8,10 +8,7 @@
 import os
 import sys
 import time
-import urllib.error
 from datetime import timedelta
-
-import psycopg
 
 import shop
 from shop import NotKnown, once
@@ -28,11 +25,12 @@ def say(what):
 
 
 def try_to(work, *arguments):
-    """Does one thing. What goes wrong is reported, and done again in a later round."""
+    """Does one thing. What goes wrong is reported, and done again in a later round. It does not stop the others."""
     try:
         return work(*arguments)
-    except (NotKnown, LookupError, psycopg.Error, urllib.error.HTTPError) as error:
-        say(f"{work.__name__} {' '.join(map(str, arguments))}: {str(error).partition(chr(10))[0]}")
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".partition("\n")[0]
+        say(f"{work.__name__} {' '.join(map(str, arguments))}: {what}")
 
 
 def finish_abandoned():
@@ -66,7 +64,8 @@ def take_refund(connection):
 def send_refund(refund_id, charge, amount, tries):
     made = shop.find("/refunds", refund=refund_id) if tries > 1 else None    # it may have been sent before
     if not made:
-        made = shop.call("POST", "/refunds", {"charge": charge, "amount": str(amount), "refund": refund_id}, refund_id)
+        made = shop.final(shop.call(
+            "POST", "/refunds", {"charge": charge, "amount": str(amount), "refund": refund_id}, refund_id))
     once(lambda connection: end_refund(connection, refund_id, made["status"] == "failed"))
 
 
@@ -86,6 +85,8 @@ def read_events():
         if not events:
             return
         for event in events:
+            if event["type"].startswith("charge."):
+                try_to(finish, event["order"])      # while somebody has its lease, it is left to finish_abandoned
             once(lambda connection: read_event(connection, event))
 
 
@@ -120,8 +121,8 @@ def until_known(work):
     while True:
         try:
             return work()
-        except NotKnown:            # the lease of a worker has not lapsed, or the processor does not answer
-            time.sleep(0.05)
+        except NotKnown:            # a worker has the lease, the processor does not answer, or the charge is pending
+            time.sleep(PAUSE)
 
 
 def work():

@@ -40,6 +40,7 @@ mkdir $dir or die "$dir: $!";
 		'<', '/dev/null', '>', \$output, '2>', \$errors, IPC::Run::timeout($ENV{IDEM_SECONDS} + 150));
 	note $output;
 	ok($ended_well, 'all is settled, and reconcile.py finds no difference') or diag $output, $errors;
+	like($output, qr/faults of the processor: .*pending \d/, 'charges were pending');
 	like($output, qr/ killed: database \d.* processor \d.* shop \d.* worker \d/, 'all of them were killed');
 }
 
@@ -55,7 +56,7 @@ db.row_factory = sqlite3.Row
 print(json.dumps([dict(row) for row in db.execute("SELECT * FROM " + sys.argv[2])]))
 END
 	$client->do("CREATE TABLE processor_$table (id text, \"order\" text, charge text, refund text, amount numeric,
-		currency text, status text, fails_at numeric)");
+		currency text, status text, turns text, turns_at numeric)");
 	$client->row("INSERT INTO processor_$table SELECT * FROM json_populate_recordset(NULL::processor_$table, \$1) RETURNING 1", $rows);
 }
 $client->do(<<'END');
