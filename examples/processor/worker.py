@@ -34,7 +34,8 @@ def try_to(work, *arguments):
 
 
 def finish_abandoned():
-    """Orders that a shop or a worker has begun, and whose lease has lapsed."""
+    """Orders that a shop or a worker has begun, and whose lease has lapsed. If each tenant has a scope, do this for
+    each of them."""
     for row in once(lambda connection: connection.execute("SELECT key FROM idem_abandoned(100)").fetchall()):
         try_to(finish, row.key)
 
@@ -78,7 +79,8 @@ def end_refund(connection, refund_id, failed):
 
 
 def read_events():
-    """What has happened at the processor since. The event and how far we have read are one transaction."""
+    """What has happened at the processor since. An event and how far we have read are one transaction. The events
+    must be numbered as they are committed. If not, begin some minutes back: it does no harm to read one twice."""
     while True:
         seen, = once(lambda connection: connection.execute("SELECT seen FROM processor_event").fetchone())
         events = shop.call("GET", f"/events?after={seen}")
@@ -98,8 +100,9 @@ def read_event(connection, event):
 
 
 def expire():
-    """Orders that nobody has paid in time. (With the extension's own worker, leave idem_expire out.)"""
+    """Orders that nobody has paid in time, and old requests. (The extension's own worker does the first two things.)"""
     once(lambda connection: connection.execute("SELECT idem_expire()"))
+    once(lambda connection: connection.execute("SELECT idem_purge()"))
     once(lambda connection: connection.execute(
         """UPDATE orders SET state = 'expired'
            WHERE state = 'placed' AND (SELECT status FROM idem_payment(payment_id)) = 'expired'"""))
