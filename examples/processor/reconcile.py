@@ -31,11 +31,8 @@ COMPARE = """
     SELECT order_id, coalesce(o.state, 'none') AS state, coalesce(o.currency, t.currency) AS currency,
         coalesce(captured, 0) AS captured, coalesce(refunded, 0) AS refunded,
         coalesce(times, 0) AS times, coalesce(charged, 0) AS charged, coalesce(given_back, 0) AS given_back,
-        CASE o.state
-            WHEN 'paid' THEN (1, o.currency, captured, refunded)
-                IS NOT DISTINCT FROM (times, t.currency, charged, given_back)
-            WHEN 'charging' THEN false
-            ELSE o.state IS NOT NULL AND captured = 0 AND t.order_id IS NULL
+        CASE WHEN o.state = 'charging' OR o.state = 'paid' AND t.order_id IS NULL OR o.currency <> t.currency THEN false
+            ELSE coalesce(captured - refunded, 0) = coalesce(charged - given_back, 0)
         END AS same
     FROM ours o FULL JOIN theirs t USING (order_id) ORDER BY length(order_id), order_id"""
 

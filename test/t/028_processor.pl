@@ -71,6 +71,12 @@ CREATE VIEW books AS
 	FROM idempotency.payment WHERE captured > 0 GROUP BY reference;
 END
 
+# An order was given up, and charged too late. This is the only charge that is not in our books.
+is($client->value(<<'END'), 1, 'a charge that came after give-up was given back');
+	WITH c AS (DELETE FROM processor_charges WHERE "order" = 'order-stuck' RETURNING id, amount),
+		r AS (DELETE FROM processor_refunds USING c WHERE charge = c.id RETURNING processor_refunds.amount)
+	SELECT count(*) FROM c WHERE amount = (SELECT sum(amount) FROM r)
+END
 is($client->value('SELECT count(*) FROM processor WHERE times > 1'), 0, 'no order is charged twice');
 is($client->value("SELECT times FROM processor WHERE order_id = 'order-late'"), 1, 'nor by a worker that hung before it called');
 is($client->value('SELECT count(*) FROM books WHERE times > 1'), 0, 'nor is it booked twice');
