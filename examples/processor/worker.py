@@ -48,8 +48,12 @@ def finish(order_id):
 
 def send_refunds():
     """The outbox: each refund is sent under the same key until there is an answer."""
-    while refund := once(take_refund):
-        try_to(send_refund, *refund)
+    while True:
+        taken_at = time.monotonic()
+        refund = once(take_refund)
+        if not refund:
+            return
+        try_to(send_refund, *refund, taken_at)
 
 
 def take_refund(connection):
@@ -62,9 +66,11 @@ def take_refund(connection):
            RETURNING r.refund_id, o.charge, r.amount, r.tries""", [REFUND_AGAIN]).fetchone()
 
 
-def send_refund(refund_id, charge, amount, tries):
+def send_refund(refund_id, charge, amount, tries, taken_at):
     made = shop.find("/refunds", refund=refund_id) if tries > 1 else None    # it may have been sent before
     if not made:
+        if time.monotonic() - taken_at > REFUND_AGAIN:
+            raise NotKnown("it hung before the call, so what it has looked up is old")
         made = shop.final(shop.call(
             "POST", "/refunds", {"charge": charge, "amount": str(amount), "refund": refund_id}, refund_id))
     once(lambda connection: end_refund(connection, refund_id, made["status"] == "failed"))

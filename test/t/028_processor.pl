@@ -95,6 +95,8 @@ is_deeply(
 		q(SELECT refund_id FROM shop.refunds r FULL JOIN processor_refunds p ON refund = refund_id
 		WHERE (r.state = 'done') IS DISTINCT FROM (p.status = 'succeeded') OR r.amount <> p.amount)),
 	[], 'so are refunds, each sent once');
+is($client->value("SELECT count(*) FROM processor_refunds WHERE refund = 'order-late-refund-1'"), 1,
+	'also by a worker that hung before it called');
 
 # Nothing is left in between.
 is($client->value(q(SELECT count(*) FROM shop.orders WHERE state IN ('placed', 'charging'))), 0, 'no order is open');
