@@ -153,7 +153,6 @@ request_make(Request *row, RequestClaim *rc)
 {
 	const Key  *key = rc->key;
 
-
 	memset(row->nulls, true, sizeof(row->nulls));
 	request_set(row, begun_at, TimestampTzGetDatum(rc->expiry_now));
 	request_set(row, expires_at, TimestampTzGetDatum(DT_NOBEGIN));
