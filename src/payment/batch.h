@@ -32,7 +32,7 @@ typedef enum BatchOutcome
 typedef struct BatchItem
 {
 	Key			key;			/* key.key may be NULL: then it failed */
-	OperationArgs args;
+	OperationArgs args;			/* what it asks for */
 	BatchOutcome outcome;
 	PaymentStatus status;		/* unless it failed */
 	int			sqlstate;		/* why it failed; 0 if it has not */

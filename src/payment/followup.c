@@ -62,7 +62,8 @@ static Refusal *check_against_payment(const Operation *newest, OperationArgs *ar
  *
  * Result: the receipt.
  *
- * Errors: those of follow(); those of call_duration() for expires_in.
+ * Errors: those of follow(), and of json_arg_jsonb(); those of call_duration() for
+ * expires_in.
  */
 Datum
 idem_increase(PG_FUNCTION_ARGS)
@@ -89,7 +90,7 @@ idem_increase(PG_FUNCTION_ARGS)
  *
  * Result: the receipt.
  *
- * Errors: those of follow(); 22004 if final is NULL.
+ * Errors: those of follow(), and of json_arg_jsonb(); 22004 if final is NULL.
  */
 Datum
 idem_capture(PG_FUNCTION_ARGS)
@@ -115,7 +116,7 @@ idem_capture(PG_FUNCTION_ARGS)
  *
  * Result: the receipt.
  *
- * Errors: those of follow().
+ * Errors: those of follow(), and of json_arg_jsonb().
  */
 Datum
 idem_void(PG_FUNCTION_ARGS)
@@ -138,7 +139,7 @@ idem_void(PG_FUNCTION_ARGS)
  *
  * Result: the receipt.
  *
- * Errors: those of follow().
+ * Errors: those of follow(), and of json_arg_jsonb().
  */
 Datum
 idem_refund(PG_FUNCTION_ARGS)

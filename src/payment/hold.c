@@ -144,8 +144,8 @@ hold_add(const Operation *op)
  * error of the first.
  *
  * Errors: 22004 if max_holds is NULL; 22023 if it is not above zero; 25000 in a parallel operation;
- * 25006 in a read-only transaction or on a standby; 40001 at REPEATABLE READ and SERIALIZABLE; 55P03, 40P01 and
- * 57014 from waiting; those of catalog_open().
+ * 25006 in a read-only transaction or on a standby; 40001 at REPEATABLE READ and
+ * SERIALIZABLE; 55P03, 40P01 and 57014 from waiting; those of catalog_open().
  */
 Datum
 idem_expire(PG_FUNCTION_ARGS)

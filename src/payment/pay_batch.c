@@ -5,8 +5,7 @@
  *
  * idem_pay_batch(keys, amounts, currencies, refs, metadatas, scope)
  *
- * Each item is answered as idem_pay() would answer it.  An error that concerns one
- * item only is reported in the row of that item, and does not undo the others.
+ * Each item is answered as idem_pay() would answer it (batch.c).
  *
  * The items are processed in the order of their keys.  So the index is walked in
  * one direction.  And two transactions with one batch each cannot wait for each
@@ -30,18 +29,12 @@
  * the table, a portion is inserted in a subtransaction.  If that fails, its items
  * are inserted one by one, each in a subtransaction of its own.
  *
- * Little memory is kept for each item of the batch, besides its metadata.  All other
- * memory is freed with each portion.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/tuplestore.h"
 
 #include "claim/claim.h"
 #include "claim/many.h"

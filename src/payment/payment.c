@@ -49,15 +49,14 @@ static Datum start_payment(FunctionCallInfo fcinfo, text *key, text *scope,
  * idem_pay: authorize and capture an amount in one step.
  *
  * key: not NULL.  amount: in the currency's major unit, not NULL; zero for an order
- * that is free.  currency: NULL
- * means the setting idempotency.currency.  from_account, to_account: must be NULL.
- * reference, metadata: may be NULL.  scope: NULL means the setting
- * idempotency.scope.
+ * that is free.  currency: NULL means the setting idempotency.currency.
+ * from_account, to_account: must be NULL.  reference, metadata: may be NULL.  scope:
+ * NULL means the setting idempotency.scope.
  *
  * Result: the receipt.
  *
- * Errors: those of key_check(), money_check(), payment_check(), claim_find(),
- * claim_take() and store_insert(); 22021 of setting_text(); ID403 and ID422 of a
+ * Errors: those of json_arg_jsonb(), key_check(), money_check(), payment_check(),
+ * claim_find(), claim_take() and store_insert(); 22021 of setting_text(); ID403 and ID422 of a
  * replay; 55000 of receipt_make().
  */
 Datum

@@ -186,8 +186,8 @@ extern bool store_written_by_command(Store *store);
  */
 
 /*
- * Take the lock of an INSERT, which store_insert(), store_insert_many() and store_delete() need.  It is kept to the
- * end of the (sub)transaction.
+ * Take the lock of an INSERT, which store_insert(), store_insert_many() and
+ * store_delete() need.  It is kept to the end of the (sub)transaction.
  *
  * Errors: 55P03, 40P01 and 57014 from waiting.
  */
