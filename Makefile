@@ -21,8 +21,11 @@ override with_llvm = no
 
 all:
 
-sql/$(EXTENSION)--$(EXTVERSION).sql: sql/$(EXTENSION).sql $(EXTENSION).control
-	cp $< $@
+# The parts of the install script, in their order: each needs those before it. "rights" covers all objects and comes last.
+SCRIPT = $(patsubst %,sql/install/%.sql,start money payment request check rights)
+
+sql/$(EXTENSION)--$(EXTVERSION).sql: $(SCRIPT) $(EXTENSION).control
+	cat $(SCRIPT) >$@
 
 # PostgreSQL may be built without dependency tracking, as Debian's is.
 $(OBJS): $(wildcard src/*.h src/*/*.h) $(EXTENSION).control

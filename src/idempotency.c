@@ -6,7 +6,7 @@
  * The map of src: a folder for each subject, a line for each file, from the lowest
  * floor up.  A file includes headers of its own folder and of lower floors only;
  * test/bin/floors checks that.  A header stands with the .c file of its name.
- * sql/idempotency.sql says which C function is behind a function of SQL: the one of
+ * A file in sql/install says which C function is behind a function of SQL: the one of
  * the same name, or the one that stands there.
  *
  * for all: the lowest floor, in src itself
