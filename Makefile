@@ -22,7 +22,7 @@ override with_llvm = no
 all:
 
 # The parts of the install script, in their order: each needs those before it. "rights" covers all objects and comes last.
-SCRIPT = $(patsubst %,sql/install/%.sql,start money payment request check rights)
+SCRIPT = $(patsubst %,sql/install/%.sql,start money ledger payment request check rights)
 
 sql/$(EXTENSION)--$(EXTVERSION).sql: $(SCRIPT) $(EXTENSION).control
 	cat $(SCRIPT) >$@

@@ -30,10 +30,13 @@
 /* The key is missing, empty, too long, has a control character or a reserved prefix: fix the request. */
 #define ERRCODE_IDEM_BAD_KEY			MAKE_SQLSTATE('I','D','4','0','0')
 
-/* The key, or the payment, belongs to another role. */
+/* Not enough is available in an account: nothing was taken. */
+#define ERRCODE_IDEM_NOT_ENOUGH			MAKE_SQLSTATE('I','D','4','0','2')
+
+/* The key, the payment or the account belongs to another role. */
 #define ERRCODE_IDEM_FORBIDDEN			MAKE_SQLSTATE('I','D','4','0','3')
 
-/* There is no such payment, or request. */
+/* There is no such payment, request or account. */
 #define ERRCODE_IDEM_NOT_FOUND			MAKE_SQLSTATE('I','D','4','0','4')
 
 /* The key, the payment or the request is in flight: retry with the same key. */

@@ -66,6 +66,18 @@
  *	canonical.c	the canonical form of a JSON text
  *	canonical_order.c	its members in the order of their names
  *
+ * ledger: accounts, on the floor of request
+ *	account.c	finding an account, and its lock
+ *	account_open.c	idem_account_open
+ *	account_change.c	idem_account_change
+ *	limits.c	what their limits may be
+ *	scan.c		looking at an account: what its newest entries add up to
+ *	entry.c		the row of an entry
+ *	own.c		what this transaction has changed so far
+ *	ledger.c	changing accounts: all changes of an operation, or none
+ *	wait.c		waiting until a limit can be decided
+ *	balance.c	idem_balance
+ *
  * payment: what moves money, and what shows it
  *	payment.c	idem_pay, idem_authorize: what starts a payment
  *	followup.c	idem_increase, idem_capture, idem_void, idem_refund: what goes on with
@@ -81,6 +93,7 @@
  *				comparison with what is asked for
  *	operation_assert.c	what must be true of it, in builds with assertions
  *	receipt.c	what all of these return
+ *	movement.c	what an operation moves between the accounts of its payment
  *	state.c		what a payment's state allows: the rules of capture, refund, expiry
  *	uuid7.c		payment ids
  *

@@ -75,6 +75,26 @@ key_check(text *key, text *scope, Key *result)
 }
 
 Refusal *
+key_check_account(text *name, text *scope, Key *result)
+{
+	Refusal    *refusal;
+
+	if (name == NULL)
+		return refusal_make(ERRCODE_NULL_VALUE_NOT_ALLOWED,
+							"account name must not be null", NULL, NULL);
+	if (VARSIZE_ANY_EXHDR(name) == 0)
+		return refusal_make(ERRCODE_INVALID_PARAMETER_VALUE,
+							"account name must not be empty", NULL, NULL);
+	refusal = check_text(name, "account name is too long",
+						 "account name contains a control character", KEY_MAX_BYTES,
+						 ERRCODE_INVALID_PARAMETER_VALUE);
+	if (refusal)
+		return refusal;
+	result->key = name;
+	return key_check_scope(scope, &result->scope);
+}
+
+Refusal *
 key_check_lookup(text *key, text *scope, Key *result)
 {
 	Refusal    *refusal;

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * key.h
- *		Keys and scopes: what they may be.
+ *		Keys, scopes and names of accounts: what they may be.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,7 +10,7 @@
 
 #include "refusal.h"
 
-/* The most bytes of a key, and of a scope, in the database's encoding. */
+/* The most bytes of a key, a scope or a name, in the database's encoding. */
 #define KEY_MAX_BYTES	255
 
 /*
@@ -20,7 +20,7 @@
 #define KEY_CANCEL_PREFIX	"idem_cancel:"
 #define KEY_EXPIRE_PREFIX	"idem_expire:"
 
-/* A key that has been checked, in the scope that it belongs to. */
+/* A key, or an account's name, that has been checked, in the scope that it belongs to. */
 typedef struct Key
 {
 	text	   *scope;			/* 0 to KEY_MAX_BYTES bytes */
@@ -52,6 +52,14 @@ extern Refusal *key_check(text *key, text *scope, Key *result);
  * Errors: those of setting_text().
  */
 extern Refusal *key_check_scope(text *scope, text **result);
+
+/*
+ * Check the name of an account, and its scope.  *result points to both.
+ *
+ * Result: NULL, or a refusal: 22004 if the name is NULL; 22023 if it is empty, too
+ * long or has a control character; those of key_check_scope().
+ */
+extern Refusal *key_check_account(text *name, text *scope, Key *result);
 
 /*
  * Check a key to look up.  It is key_check(), but a key may begin with one of the

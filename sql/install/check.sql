@@ -76,7 +76,7 @@ AS $$
 					AND (s.kind = 'cancel') = (s.currency IS NULL)
 					AND (s.kind = 'capture') = (s.final IS NOT NULL)
 					AND (s.kind = 'increase') = (s.prolonged IS NOT NULL)
-					AND (NOT s.declined OR s.kind IN ('increase', 'capture', 'void', 'refund'))
+					AND (NOT s.declined OR s.kind IN ('pay', 'authorize', 'increase', 'capture', 'void', 'refund'))
 					AND (s.kind NOT IN ('pay', 'authorize', 'cancel') OR NOT s.whole AND s.owner IS NULL)
 					AND (s.kind NOT IN ('increase', 'reversal') OR NOT s.whole)
 					AND (s.kind NOT IN ('pay', 'cancel') OR s.expires_at IS NULL)
@@ -86,9 +86,11 @@ AS $$
 					IS NOT DISTINCT FROM ROW(s.old_currency, s.old_expires_at, s.old_from_account, s.old_to_account, s.old_owner)),
 			(8, 'totals follow from the amounts of the operations',
 				CASE
-					WHEN s.kind = 'pay' THEN s.old_seq IS NULL AND NOT s.declined
+					WHEN s.declined AND s.kind IN ('pay', 'authorize') THEN s.old_seq IS NULL AND s.next_seq IS NULL
+						AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(0, 0, 0, 0)
+					WHEN s.kind = 'pay' THEN s.old_seq IS NULL
 						AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(s.amount, s.amount, 0, 0)
-					WHEN s.kind = 'authorize' THEN s.old_seq IS NULL AND NOT s.declined
+					WHEN s.kind = 'authorize' THEN s.old_seq IS NULL
 						AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(s.amount, 0, 0, 0)
 						AND s.expires_at > s.created_at
 					WHEN s.kind = 'cancel' THEN s.old_seq IS NULL AND NOT s.declined

@@ -28,6 +28,8 @@ CREATE TABLE idempotency.operation (
 	refunded		numeric NOT NULL,
 	from_account	text COLLATE "C",
 	to_account		text COLLATE "C",
+	from_seq		bigint,
+	to_seq			bigint,
 	reference		text,
 	metadata		jsonb,
 	expires_at		timestamptz,
@@ -76,6 +78,10 @@ COMMENT ON COLUMN idempotency.operation.from_account IS
 	'account that the money comes from, or null';
 COMMENT ON COLUMN idempotency.operation.to_account IS
 	'account that the money goes to, or null';
+COMMENT ON COLUMN idempotency.operation.from_seq IS
+	'number of the entry in from_account that the operation made, or null';
+COMMENT ON COLUMN idempotency.operation.to_seq IS
+	'number of the entry in to_account that the operation made, or null';
 COMMENT ON COLUMN idempotency.operation.reference IS
 	'text that the caller gave, such as an order number';
 COMMENT ON COLUMN idempotency.operation.metadata IS
@@ -132,6 +138,8 @@ CREATE TYPE @extschema@.idem_receipt AS (
 	refundable		numeric,
 	from_account	text COLLATE "C",
 	to_account		text COLLATE "C",
+	from_seq		bigint,
+	to_seq			bigint,
 	reference		text,
 	metadata		jsonb,
 	expires_at		timestamptz,
@@ -156,6 +164,8 @@ COMMENT ON COLUMN @extschema@.idem_receipt.capturable IS 'amount that can still 
 COMMENT ON COLUMN @extschema@.idem_receipt.refundable IS 'amount that can still be refunded';
 COMMENT ON COLUMN @extschema@.idem_receipt.from_account IS 'account that the money comes from, or null';
 COMMENT ON COLUMN @extschema@.idem_receipt.to_account IS 'account that the money goes to, or null';
+COMMENT ON COLUMN @extschema@.idem_receipt.from_seq IS 'number of the entry that the operation made in from_account, or null';
+COMMENT ON COLUMN @extschema@.idem_receipt.to_seq IS 'number of the entry that the operation made in to_account, or null';
 COMMENT ON COLUMN @extschema@.idem_receipt.reference IS 'text that the caller gave';
 COMMENT ON COLUMN @extschema@.idem_receipt.metadata IS 'other data that the caller gave';
 COMMENT ON COLUMN @extschema@.idem_receipt.expires_at IS 'when the hold expires, or null if there is none';
@@ -172,11 +182,12 @@ CREATE FUNCTION @extschema@.idem_pay(
 	to_account text DEFAULT NULL,
 	reference text DEFAULT NULL,
 	metadata anycompatible DEFAULT NULL::text,
-	scope text DEFAULT NULL)
+	scope text DEFAULT NULL,
+	declines text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, anycompatible, text) IS
+COMMENT ON FUNCTION @extschema@.idem_pay(text, numeric, text, text, text, text, anycompatible, text, text) IS
 	'pays an amount, once per key; a repeated call returns the same receipt';
 
 CREATE FUNCTION @extschema@.idem_authorize(
@@ -188,11 +199,12 @@ CREATE FUNCTION @extschema@.idem_authorize(
 	expires_in interval DEFAULT '7 days',
 	reference text DEFAULT NULL,
 	metadata anycompatible DEFAULT NULL::text,
-	scope text DEFAULT NULL)
+	scope text DEFAULT NULL,
+	declines text DEFAULT NULL)
 RETURNS @extschema@.idem_receipt
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, anycompatible, text) IS
+COMMENT ON FUNCTION @extschema@.idem_authorize(text, numeric, text, text, text, interval, text, anycompatible, text, text) IS
 	'holds an amount to be captured before the hold expires, once per key';
 
 CREATE FUNCTION @extschema@.idem_increase(

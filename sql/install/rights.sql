@@ -29,7 +29,7 @@ COMMENT ON FUNCTION @extschema@.idem_revoke(regrole) IS
 GRANT USAGE ON SCHEMA idempotency TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON idempotency.payment, idempotency.movement, idempotency.request TO @extowner@ WITH GRANT OPTION;
 -- INSERT is for restoring a dump. Nobody gets UPDATE or DELETE.
-GRANT SELECT, INSERT ON idempotency.operation, idempotency.hold, idempotency.request_0, idempotency.request_1, idempotency.request_2,
+GRANT SELECT, INSERT ON idempotency.operation, idempotency.hold, idempotency.account, idempotency.entry, idempotency.request_0, idempotency.request_1, idempotency.request_2,
 	idempotency.request_purge
 	TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency.currency TO @extowner@ WITH GRANT OPTION;

@@ -16,7 +16,7 @@ DROP FUNCTION @extschema@.idem_check_schema();
 
 CREATE SCHEMA idempotency;
 COMMENT ON SCHEMA idempotency IS
-	'data of the extension idempotency: operations of payments, holds, currencies and requests';
+	'data of the extension idempotency: operations of payments, holds, accounts, currencies and requests';
 
 CREATE FUNCTION idempotency.table_changed()
 RETURNS trigger

@@ -58,6 +58,10 @@
  * REPEATABLE READ and above, a newest row that is not in the snapshot is
  * 40001.  The primary key (scope, payment_id, seq) is the last guard.
  *
+ * Accounts.  Whether an operation is allowed may depend on other transactions that use
+ * the same accounts (ledger.c).  Then the caller releases the locks, waits for such a
+ * transaction, and starts again with the key.
+ *
  * Many keys at a time are claimed by many.c, which follows the same protocol.
  *
  * Before anything is waited for, all pages are released: whoever has one pinned
@@ -255,6 +259,19 @@ claim_withdraw(Claim *claim)
 {
 	claim_release(claim);
 	unprepare_write(claim);
+}
+
+void
+claim_pause(Claim *claim)
+{
+	claim_release(claim);
+	let_go(claim);
+}
+
+void
+claim_try_again(Claim *claim)
+{
+	probe(claim);
 }
 
 void

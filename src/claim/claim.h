@@ -178,6 +178,15 @@ extern void claim_predicate_lock_payment(Claim *claim, const text *scope,
 										 const pg_uuid_t *payment_id);
 
 /*
+ * The key is ours, but its work cannot be done now.  Release the locks.  After a wait,
+ * the caller calls claim_try_again(), and goes on as after claim_find().
+ *
+ * Errors: those of claim_find().
+ */
+extern void claim_pause(Claim *claim);
+extern void claim_try_again(Claim *claim);
+
+/*
  * Release the locks.  From here on, the inserted row guards the key and the payment.
  */
 extern void claim_release(Claim *claim);

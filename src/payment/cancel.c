@@ -42,6 +42,7 @@
 #include "errors.h"
 #include "key.h"
 #include "money/money.h"
+#include "payment/movement.h"
 #include "payment/operation.h"
 #include "payment/payment.h"
 #include "payment/receipt.h"
@@ -75,7 +76,7 @@ pg_noreturn static void cannot_cancel(const Operation *original);
  * - The operation was declined: of that operation.
  *
  * Errors: those of key_check() and key_check_lookup(), claim_find(),
- * claim_take_with_payment(), operation_follow() and store_insert(); ID403 if the operation or the payment is
+ * claim_take_with_payment(), operation_follow(), movement_make() and store_insert(); ID403 if the operation or the payment is
  * another role's; ID412 if the operation cannot be undone; ID404 if the payment's
  * rows were deleted by hand; 55000 of receipt_make().
  */
@@ -156,22 +157,34 @@ undo(FunctionCallInfo fcinfo, Store *store, const Key *own_key,
 {
 	text	   *scope = DatumGetTextPP(operation_value(original, scope));
 	pg_uuid_t  *payment_id = DatumGetUUIDP(operation_value(original, payment_id));
+	Ledger		ledger = {0};
 	Claim		claim;
 	Operation	newest;
 	Operation	op;
 
 	claim_init(&claim, store, own_key);
-	if (claim_find(&claim, COMMAND) ||
-		!claim_take_with_payment(&claim, scope, payment_id, COMMAND))
+	if (claim_find(&claim, COMMAND))
 		return replay(fcinfo, &claim);
-	if (!claim_has_payment(&claim))
-		refusal_raise(payment_not_found(payment_id, scope));	/* deleted by hand */
+	for (;;)
+	{
+		if (!claim_take_with_payment(&claim, scope, payment_id, COMMAND))
+			return replay(fcinfo, &claim);
+		if (!claim_has_payment(&claim))
+			refusal_raise(payment_not_found(payment_id, scope));	/* deleted by hand */
 
-	operation_from_slot(&newest, claim_slot(&claim));
-	refusal_raise(operation_check_payment_access(&newest));
-	undoing_operation(&op, &newest, original, &claim, own_key);
+		operation_from_slot(&newest, claim_slot(&claim));
+		refusal_raise(operation_check_payment_access(&newest));
+		undoing_operation(&op, &newest, original, &claim, own_key);
+		refusal_raise(movement_make(&ledger, &op, &newest));
+		if (!ledger_must_wait(&ledger))
+			break;
+		claim_pause(&claim);
+		ledger_wait(&ledger);
+		claim_try_again(&claim);
+	}
 	claim_insert(&claim, op.values, op.nulls);
 	claim_release(&claim);
+	ledger_close(&ledger);
 	return receipt_make(fcinfo, &op, false);
 }
 

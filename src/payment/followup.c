@@ -34,6 +34,7 @@
 #include "money/currency.h"
 #include "money/money.h"
 #include "payment/followup.h"
+#include "payment/movement.h"
 #include "payment/operation.h"
 #include "payment/payment.h"
 #include "payment/receipt.h"
@@ -48,6 +49,8 @@ PG_FUNCTION_INFO_V1(idem_refund);
 
 static Datum follow(FunctionCallInfo fcinfo, text *key, text *scope,
 					OperationArgs *args, text *declines, const char *command);
+static bool take_and_make(Operation *op, Claim *claim, Ledger *ledger, const Key *key,
+						  OperationArgs *args, Declines declines, const char *command);
 static Refusal *check_against_payment(const Operation *newest, OperationArgs *args);
 
 /*
@@ -171,7 +174,9 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	Declines	declines;
 	Key			key;
 	Store		store;
+	Ledger		ledger = {0};
 	Claim		claim;
+	Operation	op;
 	Datum		receipt;
 
 	refusal_raise(key_check(key_arg, scope_arg, &key));
@@ -181,20 +186,38 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	store_open(&store, TABLE_OPERATION);
 	claim_init(&claim, &store, &key);
 	if (!claim_find(&claim, command) &&
-		claim_take_with_payment(&claim, key.scope, args->payment_id, command))
+		take_and_make(&op, &claim, &ledger, &key, args, declines, command))
 	{
-		Operation	op;
-
-		refusal_raise(followup_make(&op, &claim, &key, args, declines));
 		claim_insert(&claim, op.values, op.nulls);
 		claim_release(&claim);
 		receipt = receipt_make(fcinfo, &op, false);
 	}
 	else
 		receipt = receipt_replay(fcinfo, claim_slot(&claim), args);
+	ledger_close(&ledger);
 	store_close(&store);
 
 	return receipt;
+}
+
+/*
+ * Claim the key and the payment, and make the operation.  It is not inserted yet.
+ * False: another answer to the key came first.
+ */
+static bool
+take_and_make(Operation *op, Claim *claim, Ledger *ledger, const Key *key,
+			  OperationArgs *args, Declines declines, const char *command)
+{
+	while (claim_take_with_payment(claim, key->scope, args->payment_id, command))
+	{
+		refusal_raise(followup_make(op, claim, ledger, key, args, declines));
+		if (!ledger_must_wait(ledger))
+			return true;
+		claim_pause(claim);
+		ledger_wait(ledger);
+		claim_try_again(claim);
+	}
+	return false;
 }
 
 Refusal *
@@ -225,8 +248,8 @@ followup_check(OperationArgs *args)
 }
 
 Refusal *
-followup_make(Operation *op, Claim *claim, const Key *key, OperationArgs *args,
-			  Declines declines)
+followup_make(Operation *op, Claim *claim, Ledger *ledger, const Key *key,
+			  OperationArgs *args, Declines declines)
 {
 	Operation	newest;
 	Refusal    *refusal;
@@ -240,7 +263,7 @@ followup_make(Operation *op, Claim *claim, const Key *key, OperationArgs *args,
 	refusal = operation_check_payment_access(&newest);
 	if (refusal)
 		return refusal;
-	if (operation_is(&newest, OPERATION_CANCEL))
+	if (!operation_has_payment(&newest))
 		return payment_not_found(args->payment_id, key->scope);
 	refusal = check_against_payment(&newest, args);
 	if (refusal)
@@ -248,6 +271,14 @@ followup_make(Operation *op, Claim *claim, const Key *key, OperationArgs *args,
 
 	operation_follow(op, &newest, key, args);
 	refusal = state_apply(op, args);
+	if (refusal == NULL)
+	{
+		refusal = movement_make(ledger, op, &newest);
+		if (refusal && !movement_may_be_declined(refusal))
+			return refusal;
+		if (refusal)			/* as if nothing had been applied */
+			operation_keep_totals(op, &newest);
+	}
 	if (refusal && declines == DECLINES_RAISE)
 	{
 		claim_predicate_lock_payment(claim, key->scope, args->payment_id);

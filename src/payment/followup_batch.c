@@ -17,7 +17,7 @@
  * payments.  They cannot do so in a circle, unless a key stands for two payments.
  *
  * Where an administrator put triggers, CHECKs, NOT NULLs or further indexes on the
- * table, each item is carried out in a subtransaction of its own.  As in a single
+ * tables, each item is carried out in a subtransaction of its own.  As in a single
  * call, triggers fire when the locks of the key and the payment are released.
  *
  *-------------------------------------------------------------------------
@@ -46,6 +46,7 @@ typedef struct FollowItem
 	BatchItem  *item;
 	Declines	declines;
 	const char *command;
+	Ledger	   *ledger;
 } FollowItem;
 
 static Datum follow_many(FunctionCallInfo fcinfo, OperationKind kind,
@@ -54,7 +55,7 @@ static void follow_item(const FollowItem *f);
 static void try_item(void *arg);
 static bool find_item(const FollowItem *f, Claim *claim, Store *store);
 static void take_item(const FollowItem *f, Claim *claim);
-static void carry_out(const FollowItem *f, Claim *claim);
+static bool carry_out(const FollowItem *f, Claim *claim);
 
 /*
  * idem_capture_batch: capture many times.
@@ -101,21 +102,24 @@ follow_many(FunctionCallInfo fcinfo, OperationKind kind, text *declines_arg,
 {
 	Declines	declines = setting_declines_of_call(declines_arg);
 	Batch		batch;
+	Ledger		ledger = {0};
 
 	batch_begin(&batch, fcinfo);
 	batch_read_followups(&batch, fcinfo, kind);
 
 	store_open(&batch.store, TABLE_OPERATION);
+	ledger_open(&ledger);
 	for (int i = 0; i < batch.nsorted; i++)
 	{
 		MemoryContext old_context = MemoryContextSwitchTo(batch.portion_context);
-		FollowItem	f = {&batch, batch.sorted[i], declines, command};
+		FollowItem	f = {&batch, batch.sorted[i], declines, command, &ledger};
 
 		CHECK_FOR_INTERRUPTS();
 		follow_item(&f);
 		MemoryContextSwitchTo(old_context);
 		MemoryContextReset(batch.portion_context);
 	}
+	ledger_close(&ledger);
 	batch_end(&batch, fcinfo);
 	return (Datum) 0;
 }
@@ -123,7 +127,7 @@ follow_many(FunctionCallInfo fcinfo, OperationKind kind, text *declines_arg,
 /*
  * Answer an item from the operation that is stored under its key, or carry it out.
  *
- * If the table is as the install script made it, we expect no error that concerns
+ * If the tables are as the install script made them, we expect no error that concerns
  * one item only.
  */
 static void
@@ -135,12 +139,14 @@ follow_item(const FollowItem *f)
 
 	if (find_item(f, &claim, store))
 		return;
-	if (!store_may_refuse(store))
+	if (!store_may_refuse(store) && !store_may_refuse(&f->ledger->entries))
 	{
 		take_item(f, &claim);
 		return;
 	}
-	store_end_write(store);		/* begun before the table was altered */
+	/* begun before the tables were altered */
+	store_end_write(store);
+	store_end_write(&f->ledger->entries);
 	store_let_go(store);
 	error = subtransaction_try(try_item, unconstify(FollowItem *, f));
 	if (error)
@@ -153,13 +159,16 @@ follow_item(const FollowItem *f)
 static void
 try_item(void *arg)
 {
-	const FollowItem *f = arg;
+	FollowItem	f = *(FollowItem *) arg;
+	Ledger		ledger = {0};
 	Store		store;
 	Claim		claim;
 
+	f.ledger = &ledger;
 	store_open(&store, TABLE_OPERATION);
-	if (!find_item(f, &claim, &store))
-		take_item(f, &claim);
+	if (!find_item(&f, &claim, &store))
+		take_item(&f, &claim);
+	ledger_close(&ledger);
 	store_close(&store);
 }
 
@@ -191,9 +200,15 @@ take_item(const FollowItem *f, Claim *claim)
 	Refusal    *in_flight = NULL;
 
 	claim_defer_refusal(claim, &in_flight);
-	if (claim_take_with_payment(claim, f->item->key.scope, f->item->args.payment_id, f->command))
-		carry_out(f, claim);
-	else if (in_flight)
+	while (claim_take_with_payment(claim, f->item->key.scope, f->item->args.payment_id, f->command))
+	{
+		if (carry_out(f, claim))
+			return;
+		claim_pause(claim);
+		ledger_wait(f->ledger);
+		claim_try_again(claim);
+	}
+	if (in_flight)
 		batch_refuse(f->batch, f->item, in_flight);
 	else
 	{
@@ -205,22 +220,24 @@ take_item(const FollowItem *f, Claim *claim)
 }
 
 /*
- * Carry out an item whose key and payment are ours.
+ * Carry out an item whose key and payment are ours.  False: ledger_must_wait().
  */
-static void
+static bool
 carry_out(const FollowItem *f, Claim *claim)
 {
 	BatchItem  *item = f->item;
 	OperationArgs args = item->args;
 	Operation	op;
-	Refusal    *refusal = followup_make(&op, claim, &item->key, &args, f->declines);
+	Refusal    *refusal = followup_make(&op, claim, f->ledger, &item->key, &args, f->declines);
 
 	if (refusal)
 	{
 		claim_withdraw(claim);
 		batch_refuse(f->batch, item, refusal);
-		return;
+		return true;
 	}
+	if (ledger_must_wait(f->ledger))
+		return false;
 	claim_insert(claim, op.values, op.nulls);
 	claim_release(claim);
 	if (operation_is_declined(&op))
@@ -231,4 +248,5 @@ carry_out(const FollowItem *f, Claim *claim)
 		item->status = operation_receipt_state(&op).status;
 		item->payment_id = *args.payment_id;
 	}
+	return true;
 }

@@ -63,6 +63,7 @@
 #include "key.h"
 #include "money/money.h"
 #include "payment/hold.h"
+#include "payment/movement.h"
 #include "payment/state.h"
 #include "subtransaction.h"
 #include "table/store.h"
@@ -330,6 +331,7 @@ release_hold(void *arg)
 	HoldState	state = HOLD_STUCK;
 	TimestampTz expires_at = hold->expires_at;
 	Store		store;
+	Ledger		ledger = {0};
 	Claim		claim;
 
 	store_open(&store, TABLE_OPERATION);
@@ -348,6 +350,9 @@ release_hold(void *arg)
 			if (state_apply(&op, &args) == NULL)
 			{
 				operation_assert_valid(&op, &newest);
+				/* no limit can forbid it, so there is nothing to wait for */
+				refusal_raise(movement_make(&ledger, &op, &newest));
+				Assert(!ledger_must_wait(&ledger));
 				claim_insert(&claim, op.values, op.nulls);
 			}
 			else if (!money_is_zero(operation_capturable(&op)) &&
@@ -359,7 +364,8 @@ release_hold(void *arg)
 		}
 		claim_release(&claim);
 	}
-	store_close(&store);		/* a trigger may still refuse the row */
+	ledger_close(&ledger);		/* a trigger may still refuse the row */
+	store_close(&store);
 
 	hold->state = state;
 	hold->expires_at = expires_at;

@@ -28,7 +28,8 @@
  * refunded once its pay is cancelled, which makes a refund of zero.
  *
  * A declined operation changes nothing.  Its row repeats the totals, and its
- * receipt has the status "declined".  A key that was cancelled before it was used
+ * receipt has the status "declined".  If it is the first one, all totals are zero, and
+ * there is no payment to go on with.  A key that was cancelled before it was used
  * has a row in a payment of its own.  All totals of that payment are zero, and its
  * status is "cancelled".
  *
@@ -78,6 +79,7 @@ static const char *const payment_status_names[] = {
 
 static void init(Operation *op, const Key *key, OperationKind kind,
 				 const pg_uuid_t *payment_id, TimestampTz now);
+static void copy_column(Operation *op, const Operation *from, int column);
 static void operation_set_text(Operation *op, int column, const text *value);
 static void set_args(Operation *op, const OperationArgs *args);
 static bool may_act_for(Datum role);
@@ -161,16 +163,29 @@ operation_follow(Operation *op, const Operation *newest, const Key *key,
 				 errmsg("payment has too many operations")));
 	operation_set(op, seq, Int32GetDatum(DatumGetInt32(operation_value(newest, seq)) + 1));
 	for (int i = 0; i < lengthof(carried); i++)
-	{
-		op->values[carried[i] - 1] = newest->values[carried[i] - 1];
-		op->nulls[carried[i] - 1] = newest->nulls[carried[i] - 1];
-	}
+		copy_column(op, newest, carried[i]);
 	set_args(op, args);
 
 	role = DatumGetTextPP(operation_value(op, role));
 	operation_set(op, owner, owner);
 	if (same_text(op, Anum_operation_owner, role))
 		operation_set_null(op, owner);
+}
+
+void
+operation_keep_totals(Operation *op, const Operation *newest)
+{
+	static const int kept[] = {
+		Anum_operation_authorized,
+		Anum_operation_captured,
+		Anum_operation_released,
+		Anum_operation_refunded,
+		Anum_operation_expires_at,
+		Anum_operation_expired,
+	};
+
+	for (int i = 0; i < lengthof(kept); i++)
+		copy_column(op, newest, kept[i]);
 }
 
 void
@@ -202,6 +217,12 @@ operation_make_cancelled(Operation *op, const Key *key)
 void
 operation_decline(Operation *op, const Refusal *refusal)
 {
+	/* the first one starts no payment */
+	if (DatumGetInt32(operation_value(op, seq)) == 1)
+	{
+		operation_set(op, authorized, operation_zero(op));
+		operation_set(op, captured, operation_zero(op));
+	}
 	operation_set(op, sqlstate,
 				  CStringGetTextDatum(unpack_sql_state(refusal->sqlstate)));
 	operation_set(op, message, CStringGetTextDatum(refusal->message));
@@ -236,6 +257,13 @@ const char *
 operation_kind_name(OperationKind kind)
 {
 	return operation_kind_names[kind];
+}
+
+bool
+operation_has_payment(const Operation *op)
+{
+	return !operation_is(op, OPERATION_CANCEL) &&
+		!(operation_is_declined(op) && DatumGetInt32(operation_value(op, seq)) == 1);
 }
 
 bool
@@ -432,6 +460,16 @@ init(Operation *op, const Key *key, OperationKind kind,
 	operation_set(op, released, (Datum) 0);
 	operation_set(op, refunded, (Datum) 0);
 	operation_set_text(op, Anum_operation_role, access_current_role());
+}
+
+/*
+ * Set a column to what it is in another operation.
+ */
+static void
+copy_column(Operation *op, const Operation *from, int column)
+{
+	op->values[column - 1] = from->values[column - 1];
+	op->nulls[column - 1] = from->nulls[column - 1];
 }
 
 /*

@@ -162,6 +162,9 @@ extern void operation_start(Operation *op, const Key *key,
 extern void operation_follow(Operation *op, const Operation *newest,
 							 const Key *key, const OperationArgs *args);
 
+/* Set its totals, and when the hold expires, to those of the operation before. */
+extern void operation_keep_totals(Operation *op, const Operation *newest);
+
 /* Make it an operation of the role that started the payment. */
 extern void operation_give_to_owner(Operation *op);
 
@@ -172,7 +175,10 @@ extern void operation_give_to_owner(Operation *op);
  */
 extern void operation_make_cancelled(Operation *op, const Key *key);
 
-/* Make it a declined operation.  Stores the refusal's SQLSTATE and message. */
+/*
+ * Make it a declined operation, which changes no totals.  Stores the refusal's SQLSTATE
+ * and message.
+ */
 extern void operation_decline(Operation *op, const Refusal *refusal);
 
 /*
@@ -198,6 +204,12 @@ extern bool operation_is(const Operation *op, OperationKind kind);
 
 /* The word for a kind, as it is stored. */
 extern const char *operation_kind_name(OperationKind kind);
+
+/*
+ * Is there a payment that can be gone on with?  Not if its key was cancelled unused, or
+ * if the operation that was to start it was declined.  op: the newest operation.
+ */
+extern bool operation_has_payment(const Operation *op);
 
 /* Was it declined? */
 extern bool operation_is_declined(const Operation *op);

@@ -52,10 +52,14 @@ is_valid(const Operation *op)
 	switch (operation_kind(op))
 	{
 		case OPERATION_PAY:
+			return operation_is_null(op, expires_at);
+
 		case OPERATION_CANCEL:
 			return !declined && operation_is_null(op, expires_at);
 
 		case OPERATION_AUTHORIZE:
+			return true;
+
 		case OPERATION_EXPIRE:
 		case OPERATION_REVERSAL:
 			return !declined;

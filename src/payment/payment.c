@@ -4,9 +4,9 @@
  *		The functions that start a payment.
  *
  * idem_pay(key, amount, currency, from_account, to_account, reference,
- *			metadata, scope)
+ *			metadata, scope, declines)
  * idem_authorize(key, amount, currency, from_account, to_account, expires_in,
- *			reference, metadata, scope)
+ *			reference, metadata, scope, declines)
  *
  * The steps of a function that starts or continues a payment:
  *
@@ -15,7 +15,9 @@
  * 3.	Check the rest.  A replay must not depend on it: the currency may no longer
  *		be listed by then.
  * 4.	claim_take().
- * 5.	Do the work, claim_insert() and claim_release().
+ * 5.	If the payment has accounts, insert their entries (movement.c).  If a limit cannot
+ *		be decided yet, release all locks, wait, and go on at step 4.
+ * 6.	claim_insert() and claim_release().
  *
  *-------------------------------------------------------------------------
  */
@@ -33,9 +35,11 @@
 #include "money/currency.h"
 #include "money/money.h"
 #include "payment/hold.h"
+#include "payment/movement.h"
 #include "payment/operation.h"
 #include "payment/payment.h"
 #include "payment/receipt.h"
+#include "settings.h"
 #include "table/store.h"
 
 PG_FUNCTION_INFO_V1(idem_pay);
@@ -43,20 +47,24 @@ PG_FUNCTION_INFO_V1(idem_authorize);
 
 static Refusal *check_amount(const OperationArgs *args);
 static Datum start_payment(FunctionCallInfo fcinfo, text *key, text *scope,
-						   OperationArgs *args, const char *command);
+						   OperationArgs *args, text *declines, const char *command);
+static bool start(Operation *op, Claim *claim, Ledger *ledger, const Key *key,
+				  const OperationArgs *args, Declines declines, const char *command);
 
 /*
  * idem_pay: authorize and capture an amount in one step.
  *
  * key: not NULL.  amount: in the currency's major unit, not NULL; zero for an order
  * that is free.  currency: NULL means the setting idempotency.currency.
- * from_account, to_account: must be NULL.  reference, metadata: may be NULL.  scope:
- * NULL means the setting idempotency.scope.
+ * from_account, to_account: names of two accounts, or both NULL.  reference, metadata:
+ * may be NULL.  scope: NULL means the setting idempotency.scope.  declines: NULL means
+ * the setting idempotency.declines.
  *
  * Result: the receipt.
  *
- * Errors: those of json_arg_jsonb(), key_check(), money_check(), payment_check(),
- * claim_find(), claim_take() and store_insert(); 22021 of setting_text(); ID403 and ID422 of a
+ * Errors: those of json_arg_jsonb(), key_check(), money_check(), movement_check(),
+ * setting_declines_of_call(), payment_check(), claim_find(), claim_take(),
+ * movement_make() and store_insert(); 22021 of setting_text(); ID403 and ID422 of a
  * replay; 55000 of receipt_make().
  */
 Datum
@@ -73,7 +81,7 @@ idem_pay(PG_FUNCTION_ARGS)
 		.metadata = json_arg_jsonb(fcinfo, 6, "metadata"),
 	};
 
-	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(7), &args, "idem_pay()");
+	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(7), &args, ARG_TEXT(8), "idem_pay()");
 }
 
 /*
@@ -102,7 +110,7 @@ idem_authorize(PG_FUNCTION_ARGS)
 		.metadata = json_arg_jsonb(fcinfo, 7, "metadata"),
 	};
 
-	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(8), &args, "idem_authorize()");
+	return start_payment(fcinfo, ARG_TEXT(0), ARG_TEXT(8), &args, ARG_TEXT(9), "idem_authorize()");
 }
 
 Refusal *
@@ -111,10 +119,6 @@ payment_check(OperationArgs *args)
 	int			exponent = 0;
 	Refusal    *refusal;
 
-	if (args->from_account || args->to_account)
-		return refusal_make(ERRCODE_FEATURE_NOT_SUPPORTED,
-							"payments between accounts are not supported", NULL,
-							"Leave from_account and to_account null. Pass the arguments after them by name.");
 	refusal = currency_exponent(args->currency, args->default_currency, &exponent);
 	if (refusal)
 		return refusal;
@@ -155,15 +159,20 @@ check_amount(const OperationArgs *args)
  */
 static Datum
 start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
-			  OperationArgs *args, const char *command)
+			  OperationArgs *args, text *declines_arg, const char *command)
 {
+	Declines	declines;
 	Key			key;
 	Store		store;
+	Ledger		ledger = {0};
 	Claim		claim;
+	Operation	op;
 	Datum		receipt;
 
 	refusal_raise(key_check(key_arg, scope_arg, &key));
 	refusal_raise(check_amount(args));
+	refusal_raise(movement_check(args));
+	declines = setting_declines_of_call(declines_arg);
 
 	store_open(&store, TABLE_OPERATION);
 	claim_init(&claim, &store, &key);
@@ -173,22 +182,49 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	{
 		refusal_raise(payment_check(args));
 
-		if (claim_take(&claim, command))
+		if (start(&op, &claim, &ledger, &key, args, declines, command))
 		{
-			Operation	op;
-
-			operation_start(&op, &key, args);
 			claim_insert(&claim, op.values, op.nulls);
 			claim_release(&claim);
 			/* hold_add() may wait; the key needs no lock any more */
-			if (!operation_is_null(&op, expires_at))
+			if (!operation_is_null(&op, expires_at) && !operation_is_declined(&op))
 				hold_add(&op);
 			receipt = receipt_make(fcinfo, &op, false);
 		}
 		else
 			receipt = receipt_replay(fcinfo, claim_slot(&claim), args);
 	}
+	ledger_close(&ledger);
 	store_close(&store);
 
 	return receipt;
+}
+
+/*
+ * Claim the key, and make the operation with its entries.  It is not inserted yet.
+ * False: another answer to the key came first.
+ */
+static bool
+start(Operation *op, Claim *claim, Ledger *ledger, const Key *key,
+	  const OperationArgs *args, Declines declines, const char *command)
+{
+	while (claim_take(claim, command))
+	{
+		Refusal    *refusal;
+
+		operation_start(op, key, args);
+		refusal = movement_make(ledger, op, NULL);
+		if (refusal)
+		{
+			if (declines == DECLINES_RAISE || !movement_may_be_declined(refusal))
+				refusal_raise(refusal);
+			operation_decline(op, refusal);
+		}
+		if (!ledger_must_wait(ledger))
+			return true;
+		claim_pause(claim);
+		ledger_wait(ledger);
+		claim_try_again(claim);
+	}
+	return false;
 }

@@ -18,8 +18,7 @@
  * args: the amount, in the currency's major unit, has passed money_check().  The
  * currency is not NULL.
  *
- * Refusals: those of currency_exponent() and money_set_decimals(); 0A000 if
- * accounts are named.
+ * Refusals: those of currency_exponent() and money_set_decimals().
  */
 extern Refusal *payment_check(OperationArgs *args);
 

@@ -39,6 +39,8 @@ enum
 	RECEIPT_REFUNDABLE,
 	RECEIPT_FROM_ACCOUNT,
 	RECEIPT_TO_ACCOUNT,
+	RECEIPT_FROM_SEQ,
+	RECEIPT_TO_SEQ,
 	RECEIPT_REFERENCE,
 	RECEIPT_METADATA,
 	RECEIPT_EXPIRES_AT,
@@ -52,8 +54,8 @@ enum
 /* The types of these columns. */
 static const Oid receipt_types[N_RECEIPT] = {
 	TEXTOID, UUIDOID, INT4OID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID,
-	NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID,
-	JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BOOLOID
+	NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, INT8OID,
+	INT8OID, TEXTOID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BOOLOID
 };
 
 static Datum form(FunctionCallInfo fcinfo, const Operation *op,
@@ -125,6 +127,8 @@ form(FunctionCallInfo fcinfo, const Operation *op, const PaymentState *state,
 		{RECEIPT_REFUNDED, Anum_operation_refunded},
 		{RECEIPT_FROM_ACCOUNT, Anum_operation_from_account},
 		{RECEIPT_TO_ACCOUNT, Anum_operation_to_account},
+		{RECEIPT_FROM_SEQ, Anum_operation_from_seq},
+		{RECEIPT_TO_SEQ, Anum_operation_to_seq},
 		{RECEIPT_REFERENCE, Anum_operation_reference},
 		{RECEIPT_METADATA, Anum_operation_metadata},
 		{RECEIPT_EXPIRES_AT, Anum_operation_expires_at},

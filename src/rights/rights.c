@@ -90,7 +90,10 @@ typedef struct Right
 /* What idem_grant() gives for each kind. */
 static const Right rights[] = {
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_abandoned"},
+	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_account_change"},
+	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_account_open"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_authorize"},
+	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_balance"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_begin"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_cancel"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_capture"},

@@ -35,19 +35,52 @@
 #define Anum_operation_refunded		16
 #define Anum_operation_from_account	17
 #define Anum_operation_to_account	18
-#define Anum_operation_reference	19
-#define Anum_operation_metadata		20
-#define Anum_operation_expires_at	21
-#define Anum_operation_role			22
-#define Anum_operation_owner		23
-#define Anum_operation_sqlstate		24
-#define Anum_operation_message		25
-#define Natts_operation				25
+#define Anum_operation_from_seq		19
+#define Anum_operation_to_seq		20
+#define Anum_operation_reference	21
+#define Anum_operation_metadata		22
+#define Anum_operation_expires_at	23
+#define Anum_operation_role			24
+#define Anum_operation_owner		25
+#define Anum_operation_sqlstate		26
+#define Anum_operation_message		27
+#define Natts_operation				27
 
 /* idempotency.currency */
 #define Anum_currency_code			1
 #define Anum_currency_exponent		2
 #define Natts_currency				2
+
+/* idempotency.account */
+#define Anum_account_id				1
+#define Anum_account_created_at		2
+#define Anum_account_closed			3
+#define Anum_account_scope			4
+#define Anum_account_name			5
+#define Anum_account_currency		6
+#define Anum_account_floor			7
+#define Anum_account_ceiling		8
+#define Anum_account_owner			9
+#define Anum_account_metadata		10
+#define Natts_account				10
+
+/* idempotency.entry */
+#define Anum_entry_account			1
+#define Anum_entry_seq				2
+#define Anum_entry_created_at		3
+#define Anum_entry_payment_id		4
+#define Anum_entry_operation		5
+#define Anum_entry_lag				6
+#define Anum_entry_gaps				7
+#define Anum_entry_cum_entries		8
+#define Anum_entry_amount			9
+#define Anum_entry_base				10
+#define Anum_entry_held				11
+#define Anum_entry_base_held		12
+#define Anum_entry_open				13
+#define Anum_entry_cum				14
+#define Anum_entry_cum_held			15
+#define Natts_entry					15
 
 /* idempotency.hold */
 #define Anum_hold_due_at			1
@@ -86,6 +119,8 @@ typedef enum CatalogTable
 	TABLE_OPERATION,
 	TABLE_CURRENCY,
 	TABLE_HOLD,
+	TABLE_ACCOUNT,
+	TABLE_ENTRY,
 	TABLE_REQUEST_PURGE,
 	TABLE_REQUEST_0,
 	TABLE_REQUEST_1,
@@ -100,6 +135,9 @@ typedef enum CatalogIndex
 	INDEX_OPERATION_KEY,		/* UNIQUE (key, scope) */
 	INDEX_OPERATION_PAYMENT,	/* PRIMARY KEY (scope, payment_id, seq) */
 	INDEX_HOLD_DUE,				/* PRIMARY KEY (due_at, payment_id, scope) */
+	INDEX_ACCOUNT_NAME,			/* UNIQUE (name, scope) */
+	INDEX_ACCOUNT_ID,			/* PRIMARY KEY (id) */
+	INDEX_ENTRY,				/* PRIMARY KEY (account, seq) */
 	INDEX_REQUEST_PURGE,		/* PRIMARY KEY (purged_until) */
 	INDEX_REQUEST_0_KEY,		/* UNIQUE (key, scope, seq) */
 	INDEX_REQUEST_1_KEY,

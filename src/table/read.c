@@ -34,6 +34,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
@@ -53,6 +54,11 @@ static RowState store_probe(Store *store, CatalogIndex index, ScanKey keys,
 /* Begin a look-up with these scan keys, and go to its first row. */
 static bool store_find(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 					   ScanDirection direction);
+
+static RowState read_probed(Store *store, ScanDirection direction);
+
+/* Two scan keys, for the entries of an account up to a seq. */
+static void entry_scan_keys(ScanKey keys, int64 account, int64 upto);
 
 /* Two scan keys, for the operations of a payment. */
 static void payment_scan_keys(ScanKey keys, const text *scope,
@@ -117,6 +123,15 @@ store_find_lapsed(Store *store, const text *scope, TimestampTz until)
 }
 
 bool
+store_find_entries(Store *store, int64 account, int64 upto, ScanDirection direction)
+{
+	ScanKeyData keys[2];
+
+	entry_scan_keys(keys, account, upto);
+	return store_find(store, INDEX_ENTRY, keys, 2, direction);
+}
+
+bool
 store_find_next(Store *store)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(store->context);
@@ -145,6 +160,31 @@ store_probe_payment(Store *store, const text *scope, const pg_uuid_t *payment_id
 	Assert(store->table == TABLE_OPERATION);
 	payment_scan_keys(keys, scope, payment_id);
 	return store_probe(store, INDEX_OPERATION_PAYMENT, keys, 2, BackwardScanDirection);
+}
+
+RowState
+store_probe_entries(Store *store, int64 account, int64 upto)
+{
+	ScanKeyData keys[2];
+
+	entry_scan_keys(keys, account, upto);
+	return store_probe(store, INDEX_ENTRY, keys, 2, BackwardScanDirection);
+}
+
+RowState
+store_probe_before(Store *store)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(store->context);
+	RowState	state = read_probed(store, BackwardScanDirection);
+
+	MemoryContextSwitchTo(old_context);
+	return state;
+}
+
+bool
+store_is_being_inserted(Store *store)
+{
+	return TransactionIdIsValid(store->dirty.xmin);
 }
 
 RowState
@@ -183,15 +223,23 @@ store_get(Store *store, AttrNumber column)
 	return value;
 }
 
-TransactionId
-store_get_writer(Store *store)
+bool
+store_get_if_any(Store *store, AttrNumber column, Datum *value)
 {
 	bool		isnull;
 
 	Assert(!TTS_EMPTY(store->slot));
-	return DatumGetTransactionId(slot_getsysattr(store->slot,
-												 MinTransactionIdAttributeNumber,
-												 &isnull));
+	*value = slot_getattr(store->slot, column, &isnull);
+	return !isnull;
+}
+
+TransactionId
+store_get_writer(Store *store)
+{
+	bool		free;
+
+	Assert(!TTS_EMPTY(store->slot) && !TTS_IS_VIRTUAL(store->slot));
+	return HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(store->slot, false, &free)->t_data);
 }
 
 bool
@@ -209,16 +257,25 @@ store_probe(Store *store, CatalogIndex index, ScanKey keys, int nkeys,
 			ScanDirection direction)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(store->context);
-	RowState	state = ROW_ABSENT;
+	RowState	state;
 
 	store_begin_probe(store, index, nkeys);
 	index_rescan(store->scan, keys, nkeys, NULL, 0);
-	if (index_getnext_slot(store->scan, direction, store->slot))
-		state = store_row_state(store);
-	else
-		ExecClearTuple(store->slot);
+	state = read_probed(store, direction);
 	MemoryContextSwitchTo(old_context);
 	return state;
+}
+
+/*
+ * Read the next row of a probe's scan.
+ */
+static RowState
+read_probed(Store *store, ScanDirection direction)
+{
+	if (index_getnext_slot(store->scan, direction, store->slot))
+		return store_row_state(store);
+	ExecClearTuple(store->slot);
+	return ROW_ABSENT;
 }
 
 static bool
@@ -243,4 +300,11 @@ payment_scan_keys(ScanKey keys, const text *scope, const pg_uuid_t *payment_id)
 {
 	store_scan_key(keys, 1, F_TEXTEQ, PointerGetDatum(scope));
 	store_scan_key(keys, 2, F_UUID_EQ, UUIDPGetDatum(payment_id));
+}
+
+static void
+entry_scan_keys(ScanKey keys, int64 account, int64 upto)
+{
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(account));
+	ScanKeyInit(&keys[1], 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
 }

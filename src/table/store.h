@@ -140,6 +140,10 @@ extern bool store_find_until(Store *store, TimestampTz until,
 extern bool store_find_lapsed(Store *store, const text *scope,
 							  TimestampTz until);
 
+/* The entries of an account up to this seq: the first in this direction. */
+extern bool store_find_entries(Store *store, int64 account, int64 upto,
+							   ScanDirection direction);
+
 /* The next row of the look-up, in its direction. */
 extern bool store_find_next(Store *store);
 
@@ -168,6 +172,15 @@ extern RowState store_probe_key_in_order(Store *store, const Key *key, bool firs
 extern RowState store_probe_payment(Store *store, const text *scope,
 									const pg_uuid_t *payment_id);
 
+/* The entries of an account up to this seq, whatever their state: the newest. */
+extern RowState store_probe_entries(Store *store, int64 account, int64 upto);
+
+/* The row before the one that the last of these probes, or this, has found. */
+extern RowState store_probe_before(Store *store);
+
+/* Is the row ROW_IN_PROGRESS since it is being inserted?  If not, it is being deleted. */
+extern bool store_is_being_inserted(Store *store);
+
 /*
  * The row found last: read.c
  */
@@ -175,7 +188,13 @@ extern RowState store_probe_payment(Store *store, const text *scope,
 /* The value of a column of the row, which is not NULL.  It is part of the row. */
 extern Datum store_get(Store *store, AttrNumber column);
 
-/* The (sub)transaction that wrote the row. */
+/* The same of a column that may be NULL.  False: it is. */
+extern bool store_get_if_any(Store *store, AttrNumber column, Datum *value);
+
+/*
+ * The (sub)transaction that wrote the row.  FrozenTransactionId: it ended long ago,
+ * and another may have its id by now.
+ */
 extern TransactionId store_get_writer(Store *store);
 
 /* Has the current command written the row?  Then it cannot be deleted yet. */

@@ -9,8 +9,7 @@ SELECT replayed FROM idem_pay('plain', 50);
 SELECT pg_temp.error($$SELECT idem_pay('r', 60, 'USD', reference => 'order 1', metadata => '{"a": 1, "b": [1.0, null]}')$$);
 SELECT pg_temp.error($$SELECT idem_pay('r', 50.01, 'USD', reference => 'order 1', metadata => '{"a": 1, "b": [1.0, null]}')$$);
 SELECT pg_temp.error($$SELECT idem_pay('r', 50, 'EUR', reference => 'order 1', metadata => '{"a": 1, "b": [1.0, null]}')$$);
-SELECT pg_temp.error($$SELECT idem_pay('r', 50, 'USD', from_account => 'a', reference => 'order 1', metadata => '{"a": 1, "b": [1.0, null]}')$$);
-SELECT pg_temp.error($$SELECT idem_pay('r', 50, 'USD', to_account => 'a', reference => 'order 1', metadata => '{"a": 1, "b": [1.0, null]}')$$);
+SELECT pg_temp.error($$SELECT idem_pay('r', 50, 'USD', from_account => 'a', to_account => 'b', reference => 'order 1', metadata => '{"a": 1, "b": [1.0, null]}')$$);
 SELECT pg_temp.error($$SELECT idem_pay('r', 50, 'USD', reference => 'order 2', metadata => '{"a": 1, "b": [1.0, null]}')$$);
 SELECT pg_temp.error($$SELECT idem_pay('r', 50, 'USD', reference => 'order 1', metadata => '{"a": 2, "b": [1.0, null]}')$$);
 -- a field that is given in one call only

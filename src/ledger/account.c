@@ -1,0 +1,184 @@
+/*-------------------------------------------------------------------------
+ *
+ * account.c
+ *		Accounts: finding one, and its lock.
+ *
+ * An account's limits, and whether it is closed, are read while its lock is held.
+ * The lock is an advisory one, as those of keys are (claim/lock.c).  Two names may
+ * have the same lock; then one waits for the other, no more.
+ *
+ * A change deletes the account's row and inserts another one, with the lock held to
+ * the end of its transaction (account_change.c).  So whoever has the lock finds one
+ * row, which is the last that was committed, or his own.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+#include "access.h"
+#include "compat.h"
+#include "errors.h"
+#include "ledger/account.h"
+#include "money/currency.h"
+#include "xactlock.h"
+
+/* The class of these locks: see claim/lock.c. */
+#define ACCOUNT_LOCK_CLASS	0x1D40
+
+void
+account_from_slot(Account *account, TupleTableSlot *slot)
+{
+#define value(column)	slot->tts_values[Anum_account_##column - 1]
+#define if_any(get, column) \
+	(slot->tts_isnull[Anum_account_##column - 1] ? NULL : get(value(column)))
+
+	slot_getallattrs(slot);
+	account->id = DatumGetInt64(value(id));
+	account->created_at = DatumGetTimestampTz(value(created_at));
+	account->closed = DatumGetBool(value(closed));
+	account->scope = DatumGetTextPP(value(scope));
+	account->name = DatumGetTextPP(value(name));
+	account->currency = DatumGetTextPP(value(currency));
+	account->floor = if_any(DatumGetNumeric, floor);
+	account->ceiling = if_any(DatumGetNumeric, ceiling);
+	account->owner = DatumGetTextPP(value(owner));
+	account->metadata = if_any(DatumGetJsonbP, metadata);
+#undef value
+#undef if_any
+}
+
+bool
+account_find(Account *account, Store *store, const Key *name)
+{
+	RowState	state = store_probe_key(store, name);
+
+	/* one that is being opened, or a change that is not committed */
+	while (state == ROW_IN_PROGRESS && store_is_being_inserted(store))
+		state = store_probe_before(store);
+	store_let_go(store);
+	if (state == ROW_ABSENT)
+		return false;
+	if (state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
+		account_raise_changed();
+	account_from_slot(account, store->slot);
+	return true;
+}
+
+Refusal *
+account_check_access(const Account *account)
+{
+	if (access_allowed(account->owner))
+		return NULL;
+	return refusal_make(ERRCODE_IDEM_FORBIDDEN, "account belongs to another role",
+						psprintf("You need the privileges of the role that opened account %s.",
+								 account_text(account->name)),
+						NULL);
+}
+
+Refusal *
+account_not_found(const Key *name)
+{
+	return refusal_make(ERRCODE_IDEM_NOT_FOUND,
+						psprintf("account %s does not exist", account_text(name->key)),
+						psprintf("No account in scope \"%s\" has this name.",
+								 text_to_cstring(name->scope)),
+						"Use idem_account_open() to open it.");
+}
+
+char *
+account_text(const text *name)
+{
+	return psprintf("\"%s\"", text_to_cstring(name));
+}
+
+void
+account_raise_changed(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent change of an account"),
+			 errhint("The transaction might succeed if retried.")));
+}
+
+void
+account_lock_tag(LOCKTAG *tag, const Store *store, const Key *name)
+{
+	uint64		hash = key_hash(name, RelationGetRelid(store->heap));
+
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
+						 ACCOUNT_LOCK_CLASS);
+}
+
+void
+account_lock(const LOCKTAG *tag)
+{
+	xactlock_acquire(tag, ExclusiveLock, false);
+}
+
+void
+account_unlock(const LOCKTAG *tag)
+{
+	xactlock_release(tag, ExclusiveLock);
+}
+
+void
+account_to_row(const Account *account, Datum *values, bool *nulls)
+{
+#define set(column, value) values[Anum_account_##column - 1] = (value)
+#define set_if_any(column, datum, pointer) \
+	(nulls[Anum_account_##column - 1] = (pointer) == NULL, set(column, datum(pointer)))
+
+	memset(nulls, false, sizeof(bool) * Natts_account);
+	set(id, Int64GetDatum(account->id));
+	set(created_at, TimestampTzGetDatum(account->created_at));
+	set(closed, BoolGetDatum(account->closed));
+	set(scope, PointerGetDatum(account->scope));
+	set(name, PointerGetDatum(account->name));
+	set(currency, PointerGetDatum(account->currency));
+	set_if_any(floor, NumericGetDatum, account->floor);
+	set_if_any(ceiling, NumericGetDatum, account->ceiling);
+	set(owner, PointerGetDatum(account->owner));
+	set_if_any(metadata, JsonbPGetDatum, account->metadata);
+#undef set
+#undef set_if_any
+}
+
+Datum
+account_result(FunctionCallInfo fcinfo, const Account *account)
+{
+	enum
+	{
+		NAME, CURRENCY, FLOOR, CEILING, CLOSED, METADATA, OWNER, CREATED_AT,
+		N_COLUMNS
+	};
+	TupleDesc	desc;
+	Datum		values[N_COLUMNS];
+	bool		nulls[N_COLUMNS] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE ||
+		desc->natts != N_COLUMNS)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("type \"idem_account\" does not have the columns that the library expects"),
+				 errhint("Run ALTER EXTENSION idempotency UPDATE.")));
+
+	values[NAME] = PointerGetDatum(account->name);
+	values[CURRENCY] = PointerGetDatum(account->currency);
+	values[FLOOR] = NumericGetDatum(account->floor);
+	nulls[FLOOR] = account->floor == NULL;
+	values[CEILING] = NumericGetDatum(account->ceiling);
+	nulls[CEILING] = account->ceiling == NULL;
+	values[CLOSED] = BoolGetDatum(account->closed);
+	values[METADATA] = JsonbPGetDatum(account->metadata);
+	nulls[METADATA] = account->metadata == NULL;
+	values[OWNER] = PointerGetDatum(account->owner);
+	values[CREATED_AT] = TimestampTzGetDatum(account->created_at);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}

@@ -1,0 +1,117 @@
+/*-------------------------------------------------------------------------
+ *
+ * balance.c
+ *		The balance of an account.
+ *
+ * idem_balance(account, at, scope)
+ *
+ * It sees what a SELECT sees, writes nothing, and works on a standby.  A few of the
+ * newest entries are read, however many there are: see scan.c.
+ *
+ * The times of an account's entries are in the order of their numbers.  So the last
+ * entry of a given time is found by halving the range of numbers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+
+#include "call.h"
+#include "claim/settle.h"
+#include "compat.h"
+#include "key.h"
+#include "ledger/account.h"
+#include "ledger/balance.h"
+#include "ledger/scan.h"
+#include "money/money.h"
+
+PG_FUNCTION_INFO_V1(idem_balance);
+
+/*
+ * idem_balance: what an account has.
+ *
+ * account: its name, not NULL.  at: the balance at this time; NULL means now.  scope:
+ * NULL means the setting idempotency.scope.
+ *
+ * Result: the currency, and in its major unit what is posted, held and available; how
+ * many entries these add up.
+ *
+ * Errors: those of key_check_account(); ID404 if there is no such account; ID403 if
+ * another role has opened it; 57014 of settle().
+ */
+Datum
+idem_balance(PG_FUNCTION_ARGS)
+{
+	enum
+	{
+		CURRENCY, POSTED, HELD, AVAILABLE, ENTRIES,
+		N_COLUMNS
+	};
+	Key			name;
+	Account		account;
+	Store		accounts;
+	Store		entries;
+	AccountScan scan;
+	Sums		sums;
+	Numeric		zero;
+	int64		upto = PG_INT64_MAX;
+	TupleDesc	desc;
+	Datum		values[N_COLUMNS];
+	bool		nulls[N_COLUMNS] = {false};
+
+	refusal_raise(key_check_account(ARG_TEXT(0), ARG_TEXT(2), &name));
+	store_open(&accounts, TABLE_ACCOUNT);
+	balance_find_account(&account, &accounts, &name);
+
+	store_open(&entries, TABLE_ENTRY);
+	if (!ARG_IS_NULL(1))
+		upto = balance_find_time(&entries, account.id, PG_GETARG_TIMESTAMPTZ(1));
+	scan_account(&scan, &entries, account.id, upto, SCAN_TO_READ);
+	sums = scan_balance(&scan);
+	store_close(&entries);
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	zero = money_zero(sums.posted ? money_decimals(sums.posted) : 0);
+	values[CURRENCY] = PointerGetDatum(account.currency);
+	values[POSTED] = NumericGetDatum(sums.posted ? sums.posted : zero);
+	values[HELD] = NumericGetDatum(sums.held ? sums.held : zero);
+	values[AVAILABLE] = NumericGetDatum(sums.posted ? sums_available(&sums) : zero);
+	values[ENTRIES] = Int64GetDatum(sums.entries);
+	store_close(&accounts);
+	settle(&scan.unsettled);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+void
+balance_find_account(Account *account, Store *accounts, const Key *name)
+{
+	if (!store_find_key(accounts, name))
+		refusal_raise(account_not_found(name));
+	store_let_go(accounts);
+	account_from_slot(account, accounts->slot);
+	refusal_raise(account_check_access(account));
+}
+
+int64
+balance_find_time(Store *entries, int64 account, TimestampTz at)
+{
+	int64		low = 0;		/* no entry up to here is later */
+	int64		high = PG_INT64_MAX;	/* all entries above here are later */
+
+	while (low < high)
+	{
+		int64		middle = high == PG_INT64_MAX ? high : low + (high - low + 1) / 2;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!store_find_entries(entries, account, middle, BackwardScanDirection) ||
+			DatumGetTimestampTz(store_get(entries, Anum_entry_created_at)) <= at)
+			low = middle;
+		else
+			high = DatumGetInt64(store_get(entries, Anum_entry_seq)) - 1;
+	}
+	return low;
+}

@@ -1,0 +1,66 @@
+-- Accounts: opening and changing them, moving money between them, their balances.
+\pset format unaligned
+\pset tuples_only on
+\getenv srcdir PG_ABS_SRCDIR
+\set include :srcdir '/include/error.psql'
+\i :include
+SET idempotency.scope = 'account';
+
+-- An account is opened once, by its name.
+SELECT name, currency, floor, ceiling, closed, metadata FROM idem_account_open('alice', 'USD', 0);
+SELECT name, currency, floor, ceiling, closed, metadata FROM idem_account_open('alice', 'USD', 0.00);
+SELECT name, currency, floor, ceiling FROM idem_account_open('shop', 'USD');
+SELECT name, currency, floor, ceiling FROM idem_account_open('world', 'USD', '-Infinity', 'Infinity');
+SELECT pg_temp.error($$SELECT idem_account_open('alice', 'EUR', 0)$$);
+SELECT pg_temp.error($$SELECT idem_account_open('alice', 'USD', -5)$$);
+SELECT pg_temp.error($$SELECT idem_account_open('bob', 'USD', 5)$$);
+
+-- A payment moves money.
+SELECT kind, status, from_account, to_account, from_seq, to_seq FROM idem_pay('in 1', 100, 'USD', 'world', 'alice');
+SELECT * FROM idem_balance('alice');
+SELECT kind, status, from_account, to_account, from_seq, to_seq FROM idem_pay('pay 1', 30, 'USD', 'alice', 'shop');
+SELECT kind, status, from_account, to_account, from_seq, to_seq, replayed FROM idem_pay('pay 1', 30, 'USD', 'alice', 'shop');
+SELECT * FROM idem_balance('alice');
+
+-- The floor.
+SELECT pg_temp.error($$SELECT idem_pay('pay 2', 70.01, 'USD', 'alice', 'shop')$$);
+SELECT kind, status, amount, captured, sqlstate, message FROM idem_pay('pay 2', 70.01, 'USD', 'alice', 'shop', declines => 'record');
+SELECT kind, status, amount, captured, sqlstate, message, replayed FROM idem_pay('pay 2', 70.01, 'USD', 'alice', 'shop');
+SELECT left(pg_temp.error($$SELECT idem_payment((SELECT payment_id FROM idem_lookup('pay 2')))$$), 5);
+
+-- A hold, a capture that releases the rest, a refund that did not arrive, and a cancellation.
+SELECT status, from_seq, to_seq FROM idem_authorize('hold 1', 60, 'USD', 'alice', 'shop');
+SELECT * FROM idem_balance('alice');
+SELECT status, from_seq, to_seq FROM idem_capture('capture 1', (SELECT payment_id FROM idem_lookup('hold 1')), 45);
+SELECT * FROM idem_balance('alice');
+SELECT * FROM idem_balance('shop');
+SELECT status, from_seq, to_seq FROM idem_refund('refund 1', (SELECT payment_id FROM idem_lookup('hold 1')), 5);
+SELECT status, from_seq, to_seq FROM idem_cancel('refund 1');
+SELECT status, from_seq, to_seq FROM idem_cancel('pay 1');
+SELECT * FROM idem_balance('alice');
+SELECT * FROM idem_balance('shop');
+SELECT * FROM idem_balance('world');
+
+-- Several payments in a transaction, one of them rolled back.
+BEGIN;
+SELECT status, from_seq, to_seq FROM idem_pay('tx 1', 1, 'USD', 'alice', 'shop');
+SAVEPOINT a;
+SELECT status, from_seq, to_seq FROM idem_pay('tx 2', 2, 'USD', 'alice', 'shop');
+ROLLBACK TO a;
+SELECT status, from_seq, to_seq FROM idem_pay('tx 3', 3, 'USD', 'alice', 'shop');
+SELECT status, from_seq, to_seq FROM idem_pay('tx 4', 4, 'USD', 'alice', 'shop');
+SELECT * FROM idem_balance('alice');
+COMMIT;
+SELECT * FROM idem_balance('alice');
+
+-- Changes of an account.
+SELECT name, floor, ceiling, closed FROM idem_account_change('alice', closed => true);
+SELECT pg_temp.error($$SELECT idem_pay('pay 3', 1, 'USD', 'alice', 'shop')$$);
+SELECT name, floor, ceiling, closed FROM idem_account_change('alice', closed => false, floor => 10);
+SELECT pg_temp.error($$SELECT idem_pay('pay 3', 44, 'USD', 'alice', 'shop')$$);
+SELECT pg_temp.error($$SELECT idem_account_change('alice', floor => 1000)$$);
+
+-- What the entries store.
+SELECT seq, operation, lag, gaps, cum_entries, amount, base, held, base_held, open, cum, cum_held
+FROM idempotency.entry WHERE account = (SELECT id FROM idempotency.account WHERE scope = 'account' AND name = 'alice') ORDER BY seq;
+SELECT bool_and(ok) FROM idem_check();
