@@ -74,7 +74,9 @@
  *	scan.c		looking at an account: what its newest entries add up to
  *	entry.c		the row of an entry
  *	own.c		what this transaction has changed so far
- *	ledger.c	changing accounts: all changes of an operation, or none
+ *	ledger.c	changing accounts: all changes of an operation, or none; many.c: those
+ *				of many operations at a time
+ *	leg.c		one such change: what the account allows
  *	wait.c		waiting until a limit can be decided
  *	balance.c	idem_balance
  *

@@ -283,7 +283,10 @@ CREATE FUNCTION @extschema@.idem_pay_batch(
 	currencies text[] DEFAULT NULL,
 	refs text[] DEFAULT NULL,
 	metadatas anycompatiblearray DEFAULT NULL::text[],
-	scope text DEFAULT NULL)
+	scope text DEFAULT NULL,
+	from_accounts text[] DEFAULT NULL,
+	to_accounts text[] DEFAULT NULL,
+	declines text DEFAULT NULL)
 RETURNS TABLE (
 	item integer,
 	key text,
@@ -295,7 +298,7 @@ RETURNS TABLE (
 	detail text)
 LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], anycompatiblearray, text) IS
+COMMENT ON FUNCTION @extschema@.idem_pay_batch(text[], numeric[], text[], text[], anycompatiblearray, text, text[], text[], text) IS
 	'makes many payments, each once per key, and returns the outcome of each in the order given';
 
 CREATE FUNCTION @extschema@.idem_capture_batch(

@@ -103,11 +103,11 @@ claim_many_let_go(ClaimMany *many)
 }
 
 void
-claim_many_end(ClaimMany *many)
+claim_many_end(ClaimMany *many, bool wait)
 {
 	while (many->nlocks > 0)
 		lock_release_key(&many->tags[--many->nlocks]);
-	if (many->wait)
+	if (wait && many->wait)
 		store_wait(many->store);
 }
 

@@ -80,11 +80,12 @@ extern void claim_many_insert(ClaimMany *many, int n, Datum **values,
 extern void claim_many_let_go(ClaimMany *many);
 
 /*
- * Release the keys.  If the last probe returned KEY_WAIT, then wait for the
- * transaction that has the key.
+ * Release the keys.
+ *
+ * wait: if the last probe returned KEY_WAIT, wait for the transaction that has the key.
  *
  * Errors: 55P03, 40P01 and 57014 from waiting.
  */
-extern void claim_many_end(ClaimMany *many);
+extern void claim_many_end(ClaimMany *many, bool wait);
 
 #endif							/* IDEM_MANY_H */

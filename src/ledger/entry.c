@@ -15,13 +15,6 @@
 #include "ledger/own.h"
 #include "money/money.h"
 
-/* A row of idempotency.entry; column n is at [n - 1]. */
-typedef struct EntryRow
-{
-	Datum		values[Natts_entry];
-	bool		nulls[Natts_entry];
-} EntryRow;
-
 /* Set a column, by its name. */
 #define set(row, column, value) \
 	set_column(row, Anum_entry_##column, value)
@@ -32,31 +25,29 @@ static void set_before(EntryRow *row, const ScanNext *next, Numeric zero);
 static void set_cum(EntryRow *row, const Sums *before, const Sums *change);
 
 int64
-entry_insert(Store *entries, AccountScan *scan, const EntryOperation *operation,
-			 const Sums *change)
+entry_make(EntryRow *row, AccountScan *scan, const EntryOperation *operation,
+		   const Sums *change)
 {
 	TransactionId xid = GetCurrentTransactionId();
 	const Sums *before = own_find(scan->account, xid);
 	Numeric		zero = money_zero(0);
-	EntryRow	row;
 	ScanNext	next;
 
 	Assert(change->entries == 1);
 	scan_next(scan, operation->created_at, &next);
 
-	memset(row.nulls, true, sizeof(row.nulls));
-	set(&row, account, Int64GetDatum(scan->account));
-	set(&row, seq, Int64GetDatum(next.seq));
-	set(&row, created_at, TimestampTzGetDatum(next.created_at));
-	set(&row, payment_id, UUIDPGetDatum(&operation->payment_id));
-	set(&row, operation, Int32GetDatum(operation->seq));
-	set(&row, amount, NumericGetDatum(change->posted ? change->posted : zero));
-	set_numeric(&row, Anum_entry_held, change->held);
-	set_before(&row, &next, zero);
+	memset(row->nulls, true, sizeof(row->nulls));
+	set(row, account, Int64GetDatum(scan->account));
+	set(row, seq, Int64GetDatum(next.seq));
+	set(row, created_at, TimestampTzGetDatum(next.created_at));
+	set(row, payment_id, UUIDPGetDatum(&operation->payment_id));
+	set(row, operation, Int32GetDatum(operation->seq));
+	set(row, amount, NumericGetDatum(change->posted ? change->posted : zero));
+	set_numeric(row, Anum_entry_held, change->held);
+	set_before(row, &next, zero);
 	if (before)
-		set_cum(&row, before, change);
+		set_cum(row, before, change);
 
-	store_insert(entries, row.values, row.nulls);
 	own_add(scan->account, xid, change);
 	scan_add(scan, &next, xid, change);
 	return next.seq;

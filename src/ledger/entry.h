@@ -20,17 +20,23 @@ typedef struct EntryOperation
 	TimestampTz created_at;
 } EntryOperation;
 
+/* A row of idempotency.entry; column n is at [n - 1]. */
+typedef struct EntryRow
+{
+	Datum		values[Natts_entry];
+	bool		nulls[Natts_entry];
+} EntryRow;
+
 /*
- * Insert an entry.  The caller has the account's lock.
+ * Make the row of an entry, which the caller inserts.  The caller has the account's
+ * lock, from before the scan until the row is inserted.
  *
- * entries: the table, prepared for writing.  scan: the account, not read only.  It
- * knows the entry afterwards.
+ * scan: the account, not to read only.  It has the entry afterwards.  Should the insert
+ * fail, so does the (sub)transaction.
  *
  * Result: the entry's seq.
- *
- * Errors: those of store_insert().
  */
-extern int64 entry_insert(Store *entries, AccountScan *scan, const EntryOperation *operation,
-						  const Sums *change);
+extern int64 entry_make(EntryRow *row, AccountScan *scan, const EntryOperation *operation,
+						const Sums *change);
 
 #endif							/* IDEM_ENTRY_H */

@@ -60,6 +60,7 @@
 #include "ledger/account.h"
 #include "ledger/entry.h"
 #include "ledger/ledger.h"
+#include "ledger/leg.h"
 #include "ledger/scan.h"
 #include "money/currency.h"
 #include "money/money.h"
@@ -71,12 +72,8 @@ static Refusal *lock_deciding(Ledger *ledger, const Posting *posting, Leg **deci
 static int	compare_locks(const void *a, const void *b);
 static void unlock(Leg **legs, int n);
 static Refusal *decide(Ledger *ledger, Leg **deciding, int n);
-static Refusal *decide_leg(const Leg *leg, bool *depends);
 static void insert(Ledger *ledger, const Posting *posting, Leg *leg);
 static bool insert_others(Ledger *ledger, const Posting *posting, bool inserted, Refusal **refusal);
-static Sums change_of(const Leg *leg);
-static bool decides(const Leg *leg);
-static bool is_empty(const Leg *leg);
 
 void
 ledger_open(Ledger *ledger)
@@ -102,6 +99,17 @@ ledger_close(Ledger *ledger)
 	ledger->is_open = false;
 }
 
+void
+ledger_begin(Ledger *ledger)
+{
+	ledger_open(ledger);
+	if (!ledger->writes)
+		store_prepare_write(&ledger->entries);
+	ledger->writes = true;
+	MemoryContextReset(ledger->context);
+	ledger->wait_for = InvalidTransactionId;
+}
+
 bool
 ledger_must_wait(const Ledger *ledger)
 {
@@ -124,13 +132,7 @@ ledger_post(Ledger *ledger, Posting *posting)
 	int			n;
 
 	Assert(posting->nlegs <= LEDGER_MAX_LEGS);
-	ledger_open(ledger);
-	if (!ledger->writes)
-		store_prepare_write(&ledger->entries);
-	ledger->writes = true;
-	MemoryContextReset(ledger->context);
-	ledger->wait_for = InvalidTransactionId;
-
+	ledger_begin(ledger);
 	refusal = check_legs(ledger, posting);
 	if (refusal)
 		return refusal;
@@ -173,48 +175,17 @@ check_legs(Ledger *ledger, const Posting *posting)
 }
 
 /*
- * Find a leg's account, and what it allows.  Sets the leg's id, floor and ceiling.
+ * Find a leg's account, and check what it allows.
  */
 static Refusal *
 check_leg(Ledger *ledger, const Posting *posting, Leg *leg)
 {
 	Key			name = {.scope = posting->scope, .key = leg->account};
-	Sums		change = change_of(leg);
-	Numeric		available = sums_available(&change);
-	bool		takes = available && money_compare(available, money_zero(0)) < 0;
-	bool		gives = leg->amount && money_compare(leg->amount, money_zero(0)) > 0;
-	MemoryContext old_context;
 	Account		account;
 
 	if (!account_find(&account, &ledger->accounts, &name))
 		return account_not_found(&name);
-	if (!bytes_equal(account.currency, leg->currency))
-		return refusal_make(ERRCODE_INVALID_PARAMETER_VALUE,
-							"currency is not that of the account",
-							psprintf("The request is in \"%s\", but account %s is in \"%s\".",
-									 text_to_cstring(currency_clip(leg->currency)),
-									 account_text(account.name),
-									 text_to_cstring(account.currency)),
-							NULL);
-	if (takes)
-	{
-		Refusal    *refusal = account_check_access(&account);
-
-		if (refusal)
-			return refusal;
-	}
-	if (posting->begins && account.closed)
-		return refusal_make(ERRCODE_IDEM_STATE, "account is closed",
-							psprintf("Account %s was closed.", account_text(account.name)), NULL);
-
-	leg->id = account.id;
-	old_context = MemoryContextSwitchTo(ledger->context);
-	leg->floor = takes && account.floor
-		? DatumGetNumericCopy(NumericGetDatum(account.floor)) : NULL;
-	leg->ceiling = gives && account.ceiling
-		? DatumGetNumericCopy(NumericGetDatum(account.ceiling)) : NULL;
-	MemoryContextSwitchTo(old_context);
-	return NULL;
+	return leg_check(leg, &account, posting->begins);
 }
 
 /*
@@ -228,7 +199,7 @@ lock_deciding(Ledger *ledger, const Posting *posting, Leg **deciding, int *n)
 
 	*n = 0;
 	for (int i = 0; i < posting->nlegs; i++)
-		if (decides(&posting->legs[i]))
+		if (leg_decides(&posting->legs[i]))
 			deciding[all++] = &posting->legs[i];
 	qsort(deciding, all, sizeof(Leg *), compare_locks);
 
@@ -281,7 +252,7 @@ decide(Ledger *ledger, Leg **deciding, int n)
 		scan_account(deciding[i]->scan, &ledger->entries, deciding[i]->id, PG_INT64_MAX,
 					 SCAN_TO_DECIDE);
 		MemoryContextSwitchTo(old_context);
-		refusal = decide_leg(deciding[i], &depends);
+		refusal = leg_decide(deciding[i], deciding[i]->scan, &depends);
 		if (refusal)
 		{
 			scan_predicate_lock(deciding[i]->scan, &ledger->entries);
@@ -297,51 +268,6 @@ decide(Ledger *ledger, Leg **deciding, int n)
 }
 
 /*
- * Decide whether the limits of a leg's account allow it.  *depends: set to true if that
- * is not certain yet.
- */
-static Refusal *
-decide_leg(const Leg *leg, bool *depends)
-{
-	const AccountScan *scan = leg->scan;
-
-	if (leg->floor)
-	{
-		Sums		change = change_of(leg);
-		Numeric		available = sums_available(&change);
-
-		if (money_compare(sums_add_numeric(scan->available.most, available), leg->floor) < 0)
-			return refusal_make(ERRCODE_IDEM_NOT_ENOUGH,
-								"not enough is available in the account",
-								psprintf("The request takes %s from account %s, but only %s is available, and the floor is %s.",
-										 money_text(money_subtract(money_zero(0), available), leg->currency),
-										 account_text(leg->account),
-										 money_text(scan->available.most ? scan->available.most : money_zero(0),
-													leg->currency),
-										 money_text(leg->floor, leg->currency)),
-								NULL);
-		if (money_compare(sums_add_numeric(scan->available.least, available), leg->floor) < 0)
-			*depends = true;
-	}
-	if (leg->ceiling)
-	{
-		if (money_compare(sums_add_numeric(scan->posted.least, leg->amount), leg->ceiling) > 0)
-			return refusal_make(ERRCODE_IDEM_STATE,
-								"account would be above its ceiling",
-								psprintf("The request gives %s to account %s, which has %s, and the ceiling is %s.",
-										 money_text(leg->amount, leg->currency),
-										 account_text(leg->account),
-										 money_text(scan->posted.least ? scan->posted.least : money_zero(0),
-													leg->currency),
-										 money_text(leg->ceiling, leg->currency)),
-								NULL);
-		if (money_compare(sums_add_numeric(scan->posted.most, leg->amount), leg->ceiling) > 0)
-			*depends = true;
-	}
-	return NULL;
-}
-
-/*
  * Step 5.  False: nothing was inserted, and another leg has to decide now.
  *
  * inserted: have entries of other legs been inserted?
@@ -353,11 +279,11 @@ insert_others(Ledger *ledger, const Posting *posting, bool inserted, Refusal **r
 	{
 		Leg		   *leg = &posting->legs[i];
 
-		if (leg->seq != 0 || is_empty(leg))
+		if (leg->seq != 0 || leg_is_empty(leg))
 			continue;
 		account_lock(&leg->lock);
 		*refusal = check_leg(ledger, posting, leg);
-		if (*refusal || decides(leg))
+		if (*refusal || leg_decides(leg))
 		{
 			if (inserted)
 				account_raise_changed();
@@ -384,38 +310,12 @@ insert(Ledger *ledger, const Posting *posting, Leg *leg)
 		.seq = posting->operation,
 		.created_at = posting->created_at,
 	};
-	Sums		change = change_of(leg);
+	Sums		change = leg_change(leg);
+	EntryRow	row;
 
-	if (!decides(leg))
+	if (!leg_decides(leg))
 		scan_account(leg->scan, &ledger->entries, leg->id, PG_INT64_MAX, SCAN_TO_INSERT);
-	leg->seq = entry_insert(&ledger->entries, leg->scan, &operation, &change);
+	leg->seq = entry_make(&row, leg->scan, &operation, &change);
+	store_insert(&ledger->entries, row.values, row.nulls);
 	MemoryContextSwitchTo(old_context);
-}
-
-/*
- * What a leg changes in its account.
- */
-static Sums
-change_of(const Leg *leg)
-{
-	return (Sums) {.posted = leg->amount, .held = leg->held, .entries = 1};
-}
-
-/*
- * Does a leg decide?
- */
-static bool
-decides(const Leg *leg)
-{
-	return leg->floor || leg->ceiling;
-}
-
-/*
- * Does a leg change nothing?
- */
-static bool
-is_empty(const Leg *leg)
-{
-	return (leg->amount == NULL || money_is_zero(leg->amount)) &&
-		(leg->held == NULL || money_is_zero(leg->held));
 }

@@ -108,6 +108,9 @@ extern void ledger_wait(Ledger *ledger);
  */
 extern void ledger_open(Ledger *ledger);
 
+/* Open the tables, lock them for an INSERT, and forget the attempt before. */
+extern void ledger_begin(Ledger *ledger);
+
 /* Close the tables.  AFTER triggers that are due fire now, and may fail. */
 extern void ledger_close(Ledger *ledger);
 

@@ -43,6 +43,7 @@ batch_begin(Batch *batch, FunctionCallInfo fcinfo)
 												   "idempotency batch",
 												   ALLOCSET_DEFAULT_SIZES);
 	batch->last_message = NULL;
+	batch->ledger = (Ledger) {0};
 	batch->unsettled = (Unsettled) {0};
 }
 
@@ -90,9 +91,25 @@ batch_refuse_error(Batch *batch, BatchItem *item, ErrorData *error)
 	FreeErrorData(error);
 }
 
+bool
+batch_may_refuse(Batch *batch)
+{
+	return store_may_refuse(&batch->store) ||
+		(batch->ledger.is_open && store_may_refuse(&batch->ledger.entries));
+}
+
+void
+batch_end_write(Batch *batch)
+{
+	if (batch->ledger.is_open)
+		store_end_write(&batch->ledger.entries);
+	store_end_write(&batch->store);
+}
+
 void
 batch_end(Batch *batch, FunctionCallInfo fcinfo)
 {
+	ledger_close(&batch->ledger);
 	store_close(&batch->store);
 	settle(&batch->unsettled);
 	put_rows(batch, (ReturnSetInfo *) fcinfo->resultinfo);

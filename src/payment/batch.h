@@ -16,6 +16,7 @@
 
 #include "claim/settle.h"
 #include "key.h"
+#include "ledger/ledger.h"
 #include "payment/operation.h"
 #include "refusal.h"
 #include "table/store.h"
@@ -50,6 +51,7 @@ typedef struct Batch
 	BatchItem **sorted;			/* those with good arguments, in the order in
 								 * which they are dealt with */
 	Store		store;
+	Ledger		ledger;			/* open, if an item has accounts */
 	Unsettled	unsettled;		/* answers from other transactions */
 	MemoryContext result_context;	/* for the whole call */
 	MemoryContext portion_context;	/* for a portion */
@@ -93,7 +95,16 @@ extern void batch_refuse(Batch *batch, BatchItem *item, const Refusal *refusal);
 extern void batch_refuse_error(Batch *batch, BatchItem *item, ErrorData *error);
 
 /*
- * Close the store, settle what was answered, and return a row for each item, in the
+ * May rows be refused by what an administrator put on the tables: a trigger, a CHECK, a
+ * NOT NULL, an index?
+ */
+extern bool batch_may_refuse(Batch *batch);
+
+/* End writing, so that triggers fire now. */
+extern void batch_end_write(Batch *batch);
+
+/*
+ * Close the stores, settle what was answered, and return a row for each item, in the
  * order given.
  *
  * Errors: those of store_close() and settle().

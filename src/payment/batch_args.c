@@ -20,6 +20,7 @@
 #include "money/money.h"
 #include "payment/batch.h"
 #include "payment/followup.h"
+#include "payment/movement.h"
 #include "subtransaction.h"
 
 /* the most items of a batch */
@@ -59,6 +60,8 @@ batch_read_pays(Batch *batch, FunctionCallInfo fcinfo)
 	BatchArray	keys;
 	BatchArray	amounts;
 	BatchArray	currencies;
+	BatchArray	from_accounts;
+	BatchArray	to_accounts;
 	BatchArray	refs;
 	text	   *scope;
 	text	   *default_currency = NULL;
@@ -72,6 +75,8 @@ batch_read_pays(Batch *batch, FunctionCallInfo fcinfo)
 	read_array(&currencies, ARG_ARRAY(2), "currencies", batch->nitems);
 	read_array(&refs, ARG_ARRAY(3), "refs", batch->nitems);
 	read_metadatas(batch, fcinfo, 4);
+	read_array(&from_accounts, ARG_ARRAY(6), "from_accounts", batch->nitems);
+	read_array(&to_accounts, ARG_ARRAY(7), "to_accounts", batch->nitems);
 
 	for (int i = 0; i < batch->nitems; i++)
 	{
@@ -89,6 +94,8 @@ batch_read_pays(Batch *batch, FunctionCallInfo fcinfo)
 				default_currency = currency_of_call(NULL);
 			args->currency = default_currency;
 		}
+		args->from_account = element(&from_accounts, i);
+		args->to_account = element(&to_accounts, i);
 		args->reference = element(&refs, i);
 		check_item(batch, &batch->items[i], element(&keys, i), scope);
 	}
@@ -296,6 +303,8 @@ check_item(Batch *batch, BatchItem *item, text *key, text *scope)
 		if (refusal == NULL)
 			refusal = item->args.kind == OPERATION_PAY
 				? money_check_or_zero(item->args.amount) : followup_check(&item->args);
+		if (refusal == NULL && item->args.kind == OPERATION_PAY)
+			refusal = movement_check(&item->args);
 		if (refusal == NULL)
 			batch->sorted[batch->nsorted++] = item;
 		else

@@ -102,24 +102,22 @@ follow_many(FunctionCallInfo fcinfo, OperationKind kind, text *declines_arg,
 {
 	Declines	declines = setting_declines_of_call(declines_arg);
 	Batch		batch;
-	Ledger		ledger = {0};
 
 	batch_begin(&batch, fcinfo);
 	batch_read_followups(&batch, fcinfo, kind);
 
 	store_open(&batch.store, TABLE_OPERATION);
-	ledger_open(&ledger);
+	ledger_open(&batch.ledger);
 	for (int i = 0; i < batch.nsorted; i++)
 	{
 		MemoryContext old_context = MemoryContextSwitchTo(batch.portion_context);
-		FollowItem	f = {&batch, batch.sorted[i], declines, command, &ledger};
+		FollowItem	f = {&batch, batch.sorted[i], declines, command, &batch.ledger};
 
 		CHECK_FOR_INTERRUPTS();
 		follow_item(&f);
 		MemoryContextSwitchTo(old_context);
 		MemoryContextReset(batch.portion_context);
 	}
-	ledger_close(&ledger);
 	batch_end(&batch, fcinfo);
 	return (Datum) 0;
 }
@@ -139,14 +137,12 @@ follow_item(const FollowItem *f)
 
 	if (find_item(f, &claim, store))
 		return;
-	if (!store_may_refuse(store) && !store_may_refuse(&f->ledger->entries))
+	if (!batch_may_refuse(f->batch))
 	{
 		take_item(f, &claim);
 		return;
 	}
-	/* begun before the tables were altered */
-	store_end_write(store);
-	store_end_write(&f->ledger->entries);
+	batch_end_write(f->batch);	/* begun before a table was altered */
 	store_let_go(store);
 	error = subtransaction_try(try_item, unconstify(FollowItem *, f));
 	if (error)

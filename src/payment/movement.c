@@ -24,8 +24,16 @@
 #include "money/money.h"
 #include "payment/movement.h"
 
+/* The legs of an operation, from_account's first. */
+typedef struct Movement
+{
+	Posting		posting;
+	Leg			legs[2];
+} Movement;
+
+static bool begin(Movement *movement, const Operation *op, const Operation *before);
 static Numeric difference(Numeric a, Numeric b);
-static void set_seq(Operation *op, int column, int64 seq);
+static void set_seqs(Operation *op, const Movement *movement);
 
 Refusal *
 movement_check(const OperationArgs *args)
@@ -52,36 +60,28 @@ movement_check(const OperationArgs *args)
 Refusal *
 movement_make(Ledger *ledger, Operation *op, const Operation *before)
 {
-	Numeric		net;
-	Numeric		hold;
-	Leg			legs[2] = {0};
-	Posting		posting = {.legs = legs, .nlegs = 2};
+	Movement	movement;
 	Refusal    *refusal;
 
-	if (operation_is_null(op, from_account) || operation_is_null(op, to_account))
+	if (!begin(&movement, op, before))
 		return NULL;
-
-	net = difference(operation_refundable(op), before ? operation_refundable(before) : NULL);
-	hold = difference(operation_capturable(op), before ? operation_capturable(before) : NULL);
-	legs[0].account = DatumGetTextPP(operation_value(op, from_account));
-	legs[0].amount = money_subtract(money_zero(0), net);
-	legs[0].held = hold;
-	legs[1].account = DatumGetTextPP(operation_value(op, to_account));
-	legs[1].amount = net;
-	legs[0].currency = legs[1].currency = operation_currency(op);
-
-	posting.scope = DatumGetTextPP(operation_value(op, scope));
-	posting.begins = before == NULL || operation_is(op, OPERATION_INCREASE);
-	posting.payment_id = *DatumGetUUIDP(operation_value(op, payment_id));
-	posting.operation = DatumGetInt32(operation_value(op, seq));
-	posting.created_at = DatumGetTimestampTz(operation_value(op, created_at));
-
-	refusal = ledger_post(ledger, &posting);
+	refusal = ledger_post(ledger, &movement.posting);
 	if (refusal == NULL && !ledger_must_wait(ledger))
-	{
-		set_seq(op, Anum_operation_from_seq, legs[0].seq);
-		set_seq(op, Anum_operation_to_seq, legs[1].seq);
-	}
+		set_seqs(op, &movement);
+	return refusal;
+}
+
+Refusal *
+movement_make_many(LedgerMany *many, Operation *op)
+{
+	Movement	movement;
+	Refusal    *refusal;
+
+	if (!begin(&movement, op, NULL))
+		return NULL;
+	refusal = ledger_many_post(many, &movement.posting);
+	if (refusal == NULL && !ledger_must_wait(many->ledger))
+		set_seqs(op, &movement);
 	return refusal;
 }
 
@@ -90,6 +90,40 @@ movement_may_be_declined(const Refusal *refusal)
 {
 	return refusal->sqlstate == ERRCODE_IDEM_NOT_ENOUGH ||
 		refusal->sqlstate == ERRCODE_IDEM_STATE;
+}
+
+/*
+ * Set the legs of an operation, and what belongs to them.  before: the payment's
+ * operation before it, or NULL.  False: the payment has no accounts.
+ */
+static bool
+begin(Movement *movement, const Operation *op, const Operation *before)
+{
+	Posting    *posting = &movement->posting;
+	Leg		   *from = &movement->legs[0];
+	Leg		   *to = &movement->legs[1];
+	Numeric		net;
+
+	if (operation_is_null(op, from_account) || operation_is_null(op, to_account))
+		return false;
+
+	memset(movement, 0, sizeof(Movement));
+	net = difference(operation_refundable(op), before ? operation_refundable(before) : NULL);
+	from->account = DatumGetTextPP(operation_value(op, from_account));
+	from->amount = money_subtract(money_zero(0), net);
+	from->held = difference(operation_capturable(op), before ? operation_capturable(before) : NULL);
+	to->account = DatumGetTextPP(operation_value(op, to_account));
+	to->amount = net;
+	from->currency = to->currency = operation_currency(op);
+
+	posting->scope = DatumGetTextPP(operation_value(op, scope));
+	posting->begins = before == NULL || operation_is(op, OPERATION_INCREASE);
+	posting->payment_id = *DatumGetUUIDP(operation_value(op, payment_id));
+	posting->operation = DatumGetInt32(operation_value(op, seq));
+	posting->created_at = DatumGetTimestampTz(operation_value(op, created_at));
+	posting->legs = movement->legs;
+	posting->nlegs = lengthof(movement->legs);
+	return true;
 }
 
 /*
@@ -102,11 +136,13 @@ difference(Numeric a, Numeric b)
 }
 
 /*
- * Set the number of an entry; 0: there is none.
+ * Set the numbers of the entries, if there are any.
  */
 static void
-set_seq(Operation *op, int column, int64 seq)
+set_seqs(Operation *op, const Movement *movement)
 {
-	if (seq != 0)
-		operation_set_column(op, column, Int64GetDatum(seq));
+	if (movement->legs[0].seq != 0)
+		operation_set(op, from_seq, Int64GetDatum(movement->legs[0].seq));
+	if (movement->legs[1].seq != 0)
+		operation_set(op, to_seq, Int64GetDatum(movement->legs[1].seq));
 }

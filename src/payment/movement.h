@@ -9,6 +9,7 @@
 #define IDEM_MOVEMENT_H
 
 #include "ledger/ledger.h"
+#include "ledger/many.h"
 #include "payment/operation.h"
 #include "refusal.h"
 
@@ -30,6 +31,14 @@ extern Refusal *movement_check(const OperationArgs *args);
  * Refusals and errors: those of ledger_post().
  */
 extern Refusal *movement_make(Ledger *ledger, Operation *op, const Operation *before);
+
+/*
+ * The same for the first operation of a payment, whose accounts are among those that are
+ * locked.  The entries are not inserted yet.
+ *
+ * Refusals and errors: those of ledger_many_post().
+ */
+extern Refusal *movement_make_many(LedgerMany *many, Operation *op);
 
 /*
  * May a refusal of movement_make() be stored, as a declined operation?  One that says

@@ -1,0 +1,54 @@
+-- idem_pay_batch with accounts: a decision for each item.
+\pset format unaligned
+\pset tuples_only on
+\getenv srcdir PG_ABS_SRCDIR
+\set include :srcdir '/include/error.psql'
+\i :include
+SET idempotency.scope = 'account-batch';
+SET idempotency.currency = 'USD';
+SELECT name FROM idem_account_open('world');
+SELECT name FROM idem_account_open('shop', ceiling => 100);
+SELECT a.name FROM generate_series(1, 3) g, idem_account_open('w-' || g, floor => 0) a;
+
+-- Items see what those before them have changed, in the order of their keys.
+SELECT item, key, outcome, sqlstate, detail FROM idem_pay_batch('{b-1,b-2,b-3,b-4,b-5}', '{10,8,3,2,1}', from_accounts => '{world,w-1,w-1,w-1,w-2}',
+	to_accounts => '{w-1,shop,shop,w-2,shop}');
+SELECT name, b.* FROM unnest('{world,shop,w-1,w-2,w-3}'::text[]) name, idem_balance(name) b;
+SELECT key, from_seq, to_seq FROM unnest('{b-1,b-2,b-4,b-5}'::text[]) k, idem_lookup(k);
+
+-- An item that was declined can be paid later, unless its decline was recorded.
+SELECT item, outcome, sqlstate FROM idem_pay_batch('{c-1,c-2}', '{100,1000}', from_accounts => '{w-3,world}', to_accounts => '{shop,shop}', declines => 'record');
+SELECT item, outcome, sqlstate, message FROM idem_pay_batch('{c-1,c-2,b-3}', '{100,1000,3}', from_accounts => '{w-3,world,world}', to_accounts => '{shop,shop,w-1}');
+SELECT status, captured, from_seq, sqlstate FROM unnest('{c-1,c-2}'::text[]) k, idem_lookup(k);
+
+-- Items of the same key: the first that is allowed counts.
+SELECT item, outcome, sqlstate FROM idem_pay_batch('{d,d,d}', '{50,50,1}', from_accounts => '{w-3,world,w-3}', to_accounts => '{shop,w-3,shop}');
+
+-- Wrong arguments.
+SELECT item, outcome, sqlstate, message FROM idem_pay_batch('{e-1,e-2,e-3,e-4,e-5,e-6}', '{1,1,1,1,1,1}', '{NULL,NULL,NULL,NULL,EUR,NULL}',
+	from_accounts => '{world,NULL,world,nobody,world,""}', to_accounts => '{NULL,shop,world,shop,shop,shop}');
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', from_accounts => '{world,shop}', to_accounts => '{shop}')$$);
+SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', declines => 'no')$$);
+
+-- Many items into and out of a few accounts.
+SELECT outcome, sqlstate, count(*) FROM idem_pay_batch((SELECT array_agg('lots-' || g) FROM generate_series(1, 1000) g), array_fill(0.01, ARRAY[1000]),
+	from_accounts => (SELECT array_agg(CASE WHEN g % 10 = 0 THEN 'world' ELSE 'w-' || g % 3 + 1 END) FROM generate_series(1, 1000) g),
+	to_accounts => (SELECT array_agg(CASE WHEN g % 10 = 0 THEN 'w-' || g % 3 + 1 ELSE 'shop' END) FROM generate_series(1, 1000) g)) GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT name, b.* FROM unnest('{world,shop,w-1,w-2,w-3}'::text[]) name, idem_balance(name) b;
+SELECT max(lag) FROM idempotency.entry e JOIN idempotency.account a ON a.id = e.account WHERE a.scope = 'account-batch';
+
+-- A trigger that refuses some entries.
+CREATE FUNCTION refuse_entry() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.amount = 0.07 THEN
+		RAISE 'no sevens' USING ERRCODE = 'ZZ007';
+	END IF;
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER refuse AFTER INSERT ON idempotency.entry FOR EACH ROW EXECUTE FUNCTION refuse_entry();
+SELECT item, outcome, sqlstate, message FROM idem_pay_batch('{f-1,f-2,f-3,f-4}', '{0.06,0.07,0.08,5000}', from_accounts => '{world,world,world,w-1}', to_accounts => '{w-1,w-1,w-1,shop}');
+SELECT * FROM idem_balance('w-1');
+DROP TRIGGER refuse ON idempotency.entry;
+DROP FUNCTION refuse_entry();
+SELECT bool_and(ok) FROM idem_check();
