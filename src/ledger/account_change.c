@@ -48,7 +48,8 @@ static void change_account(Account *account, Ledger *ledger, const Key *name,
 						   const AccountChange *change);
 static void apply(Account *account, const AccountChange *change);
 static Refusal *set_decimals(Account *account, const AccountChange *change);
-static Refusal *decide(Ledger *ledger, const Account *old, const Account *account);
+static Refusal *decide(Ledger *ledger, const LOCKTAG *lock, const Account *old,
+					   const Account *account);
 static Refusal *check_within(const Account *account, const AccountScan *scan, bool *depends);
 static void replace_row(Store *accounts, const Account *account);
 
@@ -118,12 +119,13 @@ change_account(Account *account, Ledger *ledger, const Key *name,
 		apply(account, change);
 		refusal_raise(limits_check(account));
 		refusal_raise(set_decimals(account, change));
-		refusal_raise(decide(ledger, &old, account));
+		refusal_raise(decide(ledger, &lock, &old, account));
 		if (!ledger_must_wait(ledger))
 			break;
 		account_unlock(&lock);
 		ledger_wait(ledger);
 	}
+	ledger_leave_turnstile(ledger);
 	replace_row(&ledger->accounts, account);
 }
 
@@ -167,7 +169,7 @@ set_decimals(Account *account, const AccountChange *change)
  * needs no look.
  */
 static Refusal *
-decide(Ledger *ledger, const Account *old, const Account *account)
+decide(Ledger *ledger, const LOCKTAG *lock, const Account *old, const Account *account)
 {
 	bool		raised = account->floor &&
 		(old->floor == NULL || money_compare(account->floor, old->floor) > 0);
@@ -179,6 +181,7 @@ decide(Ledger *ledger, const Account *old, const Account *account)
 	bool		depends = false;
 
 	ledger->wait_for = InvalidTransactionId;
+	ledger->wait_turnstile = false;
 	if (!raised && !lowered)
 		return NULL;
 	MemoryContextReset(ledger->context);
@@ -190,7 +193,7 @@ decide(Ledger *ledger, const Account *old, const Account *account)
 	if (refusal)
 		scan_predicate_lock(&scan, &ledger->entries);
 	else if (depends)
-		ledger_wait_for_largest(ledger, &scan);
+		ledger_wait_for_largest(ledger, lock, &scan);
 	return refusal;
 }
 

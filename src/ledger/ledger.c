@@ -19,7 +19,7 @@
  *		- a ceiling: allowed if the most that is posted stays below it; refused if even
  *		  the least would pass it
  *		- in between, it depends on transactions in progress.  Release all locks, those of
- *		  the key and the payment, too, wait, and start again.
+ *		  the key and the payment, too, wait (wait.c), and start again.
  * 4.	Insert their entries.  Release each lock after its insert.
  * 5.	Lock the accounts of the other legs, one at a time, and insert their entries.
  *
@@ -93,6 +93,7 @@ ledger_close(Ledger *ledger)
 {
 	if (!ledger->is_open)
 		return;
+	ledger_leave_turnstile(ledger);
 	store_close(&ledger->entries);
 	store_close(&ledger->accounts);
 	MemoryContextDelete(ledger->context);
@@ -108,17 +109,19 @@ ledger_begin(Ledger *ledger)
 	ledger->writes = true;
 	MemoryContextReset(ledger->context);
 	ledger->wait_for = InvalidTransactionId;
+	ledger->wait_turnstile = false;
 }
 
 bool
 ledger_must_wait(const Ledger *ledger)
 {
-	return TransactionIdIsValid(ledger->wait_for);
+	return TransactionIdIsValid(ledger->wait_for) || ledger->wait_turnstile;
 }
 
 void
-ledger_wait_for_largest(Ledger *ledger, const AccountScan *scan)
+ledger_wait_for_largest(Ledger *ledger, const LOCKTAG *account, const AccountScan *scan)
 {
+	ledger->account = *account;
 	ledger->wait_for = scan_largest(scan);
 	if (!TransactionIdIsValid(ledger->wait_for))
 		account_raise_changed();
@@ -144,6 +147,8 @@ ledger_post(Ledger *ledger, Posting *posting)
 		if (refusal || ledger_must_wait(ledger))
 		{
 			unlock(deciding, n);
+			if (refusal)
+				ledger_leave_turnstile(ledger);
 			return refusal;
 		}
 		for (int i = 0; i < n; i++)
@@ -152,6 +157,7 @@ ledger_post(Ledger *ledger, Posting *posting)
 			unlock(&deciding[i], 1);
 		}
 	} while (!insert_others(ledger, posting, n > 0, &refusal));
+	ledger_leave_turnstile(ledger);
 	return refusal;
 }
 
@@ -263,7 +269,9 @@ decide(Ledger *ledger, Leg **deciding, int n)
 	}
 
 	if (undecided)
-		ledger_wait_for_largest(ledger, undecided->scan);
+		ledger_wait_for_largest(ledger, &undecided->lock, undecided->scan);
+	for (int i = 0; i < n && !ledger_must_wait(ledger); i++)
+		(void) ledger_may_pass(ledger, &deciding[i]->lock, deciding[i]->scan);
 	return NULL;
 }
 

@@ -58,9 +58,17 @@ typedef struct Ledger
 	Store		accounts;
 	Store		entries;
 	MemoryContext context;		/* of an attempt */
+
+	/* only wait.c and the deciding use these: */
 	TransactionId wait_for;		/* or InvalidTransactionId */
+	bool		wait_turnstile; /* must we wait for the turnstile of an
+								 * account? */
+	LOCKTAG		account;		/* which account that is, or whose limit is
+								 * open */
 	int			waits;			/* how often we have waited */
 	TimestampTz waiting_since;
+	bool		has_turnstile;	/* do we hold one? */
+	LOCKTAG		turnstile;
 } Ledger;
 
 /*
@@ -91,9 +99,26 @@ extern bool ledger_must_wait(const Ledger *ledger);
  * A scan has left a decision open.  So ledger_must_wait(), for the transaction in it that
  * has changed most.
  *
+ * account: the account's lock.
+ *
  * Errors: 40001 if there is none, as then what is outside the snapshot decides.
  */
-extern void ledger_wait_for_largest(Ledger *ledger, const struct AccountScan *scan);
+extern void ledger_wait_for_largest(Ledger *ledger, const LOCKTAG *account,
+									const struct AccountScan *scan);
+
+/*
+ * A decision has been made for an account, with its lock held.  May it be used?  False:
+ * another transaction has waited for long to decide there, and comes first.  So
+ * ledger_must_wait().
+ */
+extern bool ledger_may_pass(Ledger *ledger, const LOCKTAG *account,
+							const struct AccountScan *scan);
+
+/* Have this one wait for what another must wait for, which is closed next. */
+extern void ledger_move_wait(Ledger *ledger, const Ledger *other);
+
+/* What was waited for is decided.  Let others pass. */
+extern void ledger_leave_turnstile(Ledger *ledger);
 
 /*
  * Wait for that transaction, or for a short time.

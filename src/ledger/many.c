@@ -32,6 +32,7 @@ typedef struct ManyAccount
 	bool		exists;
 	Account		account;
 	AccountScan *scan;			/* NULL: it has not been used yet */
+	bool		passes;			/* has it passed the turnstile? */
 } ManyAccount;
 
 /* An entry to be inserted. */
@@ -45,7 +46,8 @@ static void lock_accounts(LedgerMany *many);
 static void read_accounts(LedgerMany *many);
 static ManyAccount *find_account(const LedgerMany *many, const text *name);
 static Refusal *check_posting(LedgerMany *many, const Posting *posting, bool *depends,
-							  AccountScan **undecided);
+							  const ManyAccount **undecided);
+static bool may_pass(LedgerMany *many, const text *name);
 static void look_at(LedgerMany *many, ManyAccount *account);
 static void make_entry(LedgerMany *many, const Posting *posting, Leg *leg);
 static int	compare_names(const void *a, const void *b);
@@ -87,18 +89,27 @@ Refusal *
 ledger_many_post(LedgerMany *many, Posting *posting)
 {
 	bool		depends = false;
-	AccountScan *undecided = NULL;
+	const ManyAccount *undecided = NULL;
 	Refusal    *refusal;
 
 	Assert(many->locked && !ledger_must_wait(many->ledger));
 	refusal = check_posting(many, posting, &depends, &undecided);
 	if (refusal)
+	{
+		ledger_leave_turnstile(many->ledger);
 		return refusal;
+	}
 	if (depends)
 	{
-		ledger_wait_for_largest(many->ledger, undecided);
+		ledger_wait_for_largest(many->ledger, &undecided->lock, undecided->scan);
 		return NULL;
 	}
+	for (int i = 0; i < posting->nlegs; i++)
+	{
+		if (leg_decides(&posting->legs[i]) && !may_pass(many, posting->legs[i].account))
+			return NULL;
+	}
+	ledger_leave_turnstile(many->ledger);
 	for (int i = 0; i < posting->nlegs; i++)
 	{
 		posting->legs[i].seq = 0;
@@ -169,6 +180,7 @@ read_accounts(LedgerMany *many)
 		Account		found;
 
 		account->scan = NULL;
+		account->passes = false;
 		account->exists = account_find(&found, &many->ledger->accounts, &account->name);
 		if (account->exists)
 			account->account = copy_account(&found);
@@ -188,10 +200,11 @@ find_account(const LedgerMany *many, const text *name)
 
 /*
  * Decide an operation.  *depends: set to true if that depends on transactions in
- * progress, of which *undecided has the largest.
+ * progress, in the account *undecided.
  */
 static Refusal *
-check_posting(LedgerMany *many, const Posting *posting, bool *depends, AccountScan **undecided)
+check_posting(LedgerMany *many, const Posting *posting, bool *depends,
+			  const ManyAccount **undecided)
 {
 	for (int i = 0; i < posting->nlegs; i++)
 	{
@@ -214,10 +227,23 @@ check_posting(LedgerMany *many, const Posting *posting, bool *depends, AccountSc
 			return refusal;
 		}
 		if (leg_depends && !*depends)
-			*undecided = account->scan;
+			*undecided = account;
 		*depends = *depends || leg_depends;
 	}
 	return NULL;
+}
+
+/*
+ * May what was decided for an account be used?  Asked once, as its lock is held.
+ */
+static bool
+may_pass(LedgerMany *many, const text *name)
+{
+	ManyAccount *account = find_account(many, name);
+
+	if (!account->passes)
+		account->passes = ledger_may_pass(many->ledger, &account->lock, account->scan);
+	return account->passes;
 }
 
 /*

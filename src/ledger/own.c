@@ -22,22 +22,23 @@
 #include "ledger/own.h"
 #include "money/money.h"
 
-/* An account and a (sub)transaction. */
-typedef struct OwnKey
+/* What one (sub)transaction has changed in an account. */
+typedef struct OwnSums
 {
-	int64		account;
 	TransactionId xid;
-	uint32		unused;			/* zero, as all bytes are compared */
-} OwnKey;
-
-/* What the one has changed in the other. */
-typedef struct OwnChange
-{
-	OwnKey		key;
 	Sums		sums;
-} OwnChange;
+	struct OwnSums *next;
+} OwnSums;
 
-/* The sums, in TopTransactionContext; NULL: there are none. */
+/* What this transaction has changed in an account. */
+typedef struct OwnAccount
+{
+	int64		account;		/* the hash key */
+	OwnSums    *newest;			/* the one that changed it last; then the
+								 * others */
+} OwnAccount;
+
+/* The accounts, in TopTransactionContext; NULL: there are none. */
 static HTAB *changes = NULL;
 
 static void begin(void);
@@ -47,27 +48,45 @@ static void add_numeric(Numeric *sum, Numeric change);
 const Sums *
 own_find(int64 account, TransactionId xid)
 {
-	OwnKey		key = {.account = account, .xid = xid};
-	OwnChange  *found = changes ? hash_search(changes, &key, HASH_FIND, NULL) : NULL;
+	OwnAccount *own = changes ? hash_search(changes, &account, HASH_FIND, NULL) : NULL;
 
-	return found ? &found->sums : NULL;
+	for (OwnSums *sums = own ? own->newest : NULL; sums; sums = sums->next)
+		if (TransactionIdEquals(sums->xid, xid))
+			return &sums->sums;
+	return NULL;
+}
+
+bool
+own_has(int64 account)
+{
+	return changes && hash_search(changes, &account, HASH_FIND, NULL) != NULL;
 }
 
 void
 own_add(int64 account, TransactionId xid, const Sums *change)
 {
-	OwnKey		key = {.account = account, .xid = xid};
-	OwnChange  *own;
+	OwnAccount *own;
+	OwnSums    *sums;
 	bool		found;
 
 	if (changes == NULL)
 		begin();
-	own = hash_search(changes, &key, HASH_ENTER, &found);
+	own = hash_search(changes, &account, HASH_ENTER, &found);
 	if (!found)
-		memset(&own->sums, 0, sizeof(own->sums));
-	add_numeric(&own->sums.posted, change->posted);
-	add_numeric(&own->sums.held, change->held);
-	own->sums.entries += change->entries;
+		own->newest = NULL;
+	for (sums = own->newest; sums; sums = sums->next)
+		if (TransactionIdEquals(sums->xid, xid))
+			break;
+	if (sums == NULL)
+	{
+		sums = MemoryContextAllocZero(TopTransactionContext, sizeof(OwnSums));
+		sums->xid = xid;
+		sums->next = own->newest;
+		own->newest = sums;
+	}
+	add_numeric(&sums->sums.posted, change->posted);
+	add_numeric(&sums->sums.held, change->held);
+	sums->sums.entries += change->entries;
 }
 
 /*
@@ -78,8 +97,8 @@ begin(void)
 {
 	static bool callback_registered = false;
 	HASHCTL		info = {
-		.keysize = sizeof(OwnKey),
-		.entrysize = sizeof(OwnChange),
+		.keysize = sizeof(int64),
+		.entrysize = sizeof(OwnAccount),
 		.hcxt = TopTransactionContext,
 	};
 

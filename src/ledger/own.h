@@ -16,6 +16,9 @@
  */
 extern const Sums *own_find(int64 account, TransactionId xid);
 
+/* Has this transaction changed an account, perhaps in a subtransaction rolled back? */
+extern bool own_has(int64 account);
+
 /* Take note of a change that has been inserted. */
 extern void own_add(int64 account, TransactionId xid, const Sums *change);
 

@@ -14,6 +14,14 @@
  * slice.  PostgreSQL ends a wait for a lock with an error, so it is run in a
  * subtransaction, which needs no transaction id.
  *
+ * The turnstile.  A large debit could wait for ever while small ones come and go: each
+ * time it looks, some are in progress.  After some slices it takes the turnstile of the
+ * account, a lock of its own class, and keeps it until it is decided.  Whoever decides in
+ * the account meanwhile, and sees others in progress there, waits for the turnstile.  So
+ * those in progress get fewer, and it is decided.  A transaction that has entries in the
+ * account itself passes: the turnstile's holder may wait for just that one.  What needs no
+ * decision passes, too.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -25,12 +33,24 @@
 #include "compat.h"
 #include "errors.h"
 #include "ledger/ledger.h"
+#include "ledger/own.h"
+#include "ledger/scan.h"
 #include "subtransaction.h"
+#include "xactlock.h"
 
 /* A slice, in milliseconds; and each how many of them one is a long one. */
 #define WAIT_SLICE		10
 #define WAIT_LONG_EACH	50
 
+/* After how many slices the turnstile is taken. */
+#define WAIT_STARVING	20
+
+/* The class of its locks: see claim/lock.c. */
+#define TURNSTILE_LOCK_CLASS	0x1D41
+
+static LOCKTAG turnstile_of(const LOCKTAG *account);
+static void pass_turnstile(const LOCKTAG *turnstile);
+static void wait_a_slice(Ledger *ledger);
 static int	milliseconds_since(TimestampTz begin);
 static void wait_for_transaction(void *arg);
 pg_noreturn static void raise_lock_timeout(void);
@@ -38,11 +58,89 @@ pg_noreturn static void raise_lock_timeout(void);
 void
 ledger_wait(Ledger *ledger)
 {
+	LOCKTAG		turnstile = turnstile_of(&ledger->account);
+
+	Assert(ledger_must_wait(ledger));
+	if (ledger->wait_turnstile)
+	{
+		pass_turnstile(&turnstile);
+		return;
+	}
+	if (ledger->waits >= WAIT_STARVING && !ledger->has_turnstile)
+	{
+		xactlock_acquire(&turnstile, ExclusiveLock, false);
+		ledger->has_turnstile = true;
+		ledger->turnstile = turnstile;
+	}
+	wait_a_slice(ledger);
+}
+
+bool
+ledger_may_pass(Ledger *ledger, const LOCKTAG *account, const AccountScan *scan)
+{
+	LOCKTAG		turnstile = turnstile_of(account);
+
+	if (scan->nseen == 0 || own_has(scan->account))
+		return true;
+	if (xactlock_acquire(&turnstile, ShareLock, true) != LOCKACQUIRE_NOT_AVAIL)
+	{
+		xactlock_release(&turnstile, ShareLock);
+		return true;
+	}
+	ledger->wait_turnstile = true;
+	ledger->account = *account;
+	return false;
+}
+
+void
+ledger_move_wait(Ledger *ledger, const Ledger *other)
+{
+	ledger->wait_for = other->wait_for;
+	ledger->wait_turnstile = other->wait_turnstile;
+	ledger->account = other->account;
+}
+
+void
+ledger_leave_turnstile(Ledger *ledger)
+{
+	if (ledger->has_turnstile)
+		xactlock_release(&ledger->turnstile, ExclusiveLock);
+	ledger->has_turnstile = false;
+	ledger->waits = 0;
+}
+
+/*
+ * The turnstile's lock, by that of the account.
+ */
+static LOCKTAG
+turnstile_of(const LOCKTAG *account)
+{
+	LOCKTAG		turnstile = *account;
+
+	turnstile.locktag_field4 = TURNSTILE_LOCK_CLASS;
+	return turnstile;
+}
+
+/*
+ * Wait until nobody has the turnstile.
+ */
+static void
+pass_turnstile(const LOCKTAG *turnstile)
+{
+	xactlock_acquire(turnstile, ShareLock, false);
+	xactlock_release(turnstile, ShareLock);
+}
+
+/*
+ * Wait for the transaction, or for the end of a slice.
+ */
+static void
+wait_a_slice(Ledger *ledger)
+{
 	int			timeout = LockTimeout;
 	int			slice = WAIT_SLICE;
 	ErrorData  *error;
 
-	Assert(ledger_must_wait(ledger));
 	if (ledger->waits++ == 0)
 		ledger->waiting_since = GetCurrentTimestamp();
 	if (ledger->waits % WAIT_LONG_EACH == 0)

@@ -211,7 +211,7 @@ answer_portion(Batch *batch, Declines declines, int from)
 	{
 		claim_many_end(&portion->many, false);
 		ledger_wait(&batch->ledger);
-		batch->ledger.wait_for = InvalidTransactionId;
+		ledger_begin(&batch->ledger);
 	}
 	else
 		claim_many_end(&portion->many, true);
@@ -498,7 +498,7 @@ begin_own_ledger(Portion *portion, Ledger *ledger)
 static void
 end_own_ledger(Portion *portion, Ledger *ledger)
 {
-	portion->batch->ledger.wait_for = ledger->wait_for;
+	ledger_move_wait(&portion->batch->ledger, ledger);
 	portion->ledger = &portion->batch->ledger;
 	ledger_close(ledger);
 	store_end_write(&portion->batch->store);
