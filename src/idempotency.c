@@ -78,6 +78,7 @@
  *				of many operations at a time
  *	leg.c		one such change: what the account allows
  *	wait.c		waiting until a limit can be decided
+ *	subscription.c	refusing entries where they still come by replication
  *	balance.c	idem_balance
  *
  * payment: what moves money, and what shows it

@@ -62,6 +62,7 @@
 #include "ledger/ledger.h"
 #include "ledger/leg.h"
 #include "ledger/scan.h"
+#include "ledger/subscription.h"
 #include "money/currency.h"
 #include "money/money.h"
 #include "xactlock.h"
@@ -105,7 +106,10 @@ ledger_begin(Ledger *ledger)
 {
 	ledger_open(ledger);
 	if (!ledger->writes)
+	{
+		subscription_check(ledger->entries.heap);
 		store_prepare_write(&ledger->entries);
+	}
 	ledger->writes = true;
 	MemoryContextReset(ledger->context);
 	ledger->wait_for = InvalidTransactionId;

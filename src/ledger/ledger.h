@@ -133,7 +133,11 @@ extern void ledger_wait(Ledger *ledger);
  */
 extern void ledger_open(Ledger *ledger);
 
-/* Open the tables, lock them for an INSERT, and forget the attempt before. */
+/*
+ * Open the tables, lock that of entries for an INSERT, and forget the attempt before.
+ *
+ * Errors: those of subscription_check(); 55P03, 40P01 and 57014 from waiting.
+ */
 extern void ledger_begin(Ledger *ledger);
 
 /* Close the tables.  AFTER triggers that are due fire now, and may fail. */

@@ -1,4 +1,4 @@
-# Logical replication: does the subscriber know the payments, the currencies and the requests of the publisher?
+# Logical replication: does the subscriber know the payments, the currencies, the requests and the accounts of the publisher?
 use strict;
 use warnings;
 
@@ -74,6 +74,30 @@ is($s->value('SELECT count(*) FROM idempotency.request_purge'), 1, 'requests are
 is($s->value('SELECT idem_expire()'), 0, 'nothing is left to do there');
 is($s->value('SELECT count(*) FROM idem_check() WHERE NOT ok'), 0, 'idem_check() finds nothing wrong');
 
+# Accounts. Entries come in the order of their commits, so the subscriber inserts none before it has all of them.
+$p->do(q(SELECT idem_account_open('wallet', 'USD', 0), idem_account_open('world', 'USD')));
+$p->do(q(SELECT idem_pay('in', 100, 'USD', 'world', 'wallet')));
+my $straggler = Client->new($publisher);
+$straggler->do('BEGIN');
+$straggler->do(q(SELECT idem_pay('straggler', 10, 'USD', 'wallet', 'world')));
+$p->do(qq(SELECT idem_pay('pay $_', 1, 'USD', 'wallet', 'world'))) for 1 .. 70;
+$p->do(q(SELECT idem_account_change('wallet', floor => 5)));
+catch_up();
+my $balance = q(SELECT concat_ws(' ', posted, held, available, entries) FROM idem_balance('wallet'));
+is($s->value($balance), '30.00 0.00 30.00 71', 'a balance without what is in progress');
+is($s->value($balance), $p->value($balance), 'that of the publisher');
+$straggler->do('COMMIT');
+catch_up();
+is($s->value($balance), '20.00 0.00 20.00 72', 'and with it');
+is($s->error_of(q(SELECT idem_pay('early bird', 1, 'USD', 'wallet', 'world'))), '55000', 'the subscriber moves no money');
+is($s->value(q(SELECT status FROM idem_pay('pay 1', 1, 'USD', 'wallet', 'world'))), 'succeeded', 'but replays');
+$s->do('ALTER SUBSCRIPTION money DISABLE');
+is($s->error_of(q(SELECT idem_pay('too much', 15.01, 'USD', 'wallet', 'world'))), 'ID402', 'without the subscription it does, with the limits');
+is($s->value(q(SELECT from_seq FROM idem_pay('enough', 15, 'USD', 'wallet', 'world'))), 73, 'and goes on');
+is($s->value($balance), '5.00 0.00 5.00 73', 'from the balance');
+
+$subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION money SET (slot_name = NONE)');
 $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION money');
+$publisher->safe_psql('postgres', q(SELECT pg_drop_replication_slot('money')));
 $_->stop for $subscriber, $publisher;
 done_testing();
