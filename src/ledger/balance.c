@@ -59,6 +59,7 @@ idem_balance(PG_FUNCTION_ARGS)
 	Numeric		zero;
 	int64		upto = PG_INT64_MAX;
 	TupleDesc	desc;
+	Datum		result;
 	Datum		values[N_COLUMNS];
 	bool		nulls[N_COLUMNS] = {false};
 
@@ -81,9 +82,10 @@ idem_balance(PG_FUNCTION_ARGS)
 	values[HELD] = NumericGetDatum(sums.held ? sums.held : zero);
 	values[AVAILABLE] = NumericGetDatum(sums.posted ? sums_available(&sums) : zero);
 	values[ENTRIES] = Int64GetDatum(sums.entries);
+	result = HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 	store_close(&accounts);
 	settle(&scan.unsettled);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	PG_RETURN_DATUM(result);
 }
 
 void

@@ -49,7 +49,11 @@ my ($hold) = one($p, q(idem_authorize('hold', 100)));
 my ($paid) = $p->pay('paid', 50);
 my ($hold_id, $paid_id) = map { Client::payment_id($_) } $hold, $paid;
 $p->do('SET idempotency.declines = record');
+$p->do(q(SELECT idem_account_open('world', 'USD'), idem_account_open('wallet', 'USD', 0)));
 my @calls = (
+	q(idem_pay('into the wallet', 80, 'USD', 'world', 'wallet')),
+	q(idem_authorize('held in the wallet', 20, 'USD', 'wallet', 'world')),
+	q(idem_pay('more than the wallet has', 61, 'USD', 'wallet', 'world')),
 	q(idem_authorize('hold', 100)),
 	"idem_capture('capture', '$hold_id', 30, false)",
 	"idem_refund('refund', '$paid_id', 20)",
@@ -83,6 +87,8 @@ is($s->value(q(SELECT array_agg(coalesce(sqlstate, outcome) ORDER BY item)::text
 		FROM idem_pay_batch('{metadata,old 1,no json}', '{5,1,1}', metadatas => '{"{\"a\": 1}",NULL,"{"}'))), '{replayed,replayed,22P02}',
 	'a batch with metadata is replayed');
 is($s->error_of_pay('never used', 1), 'none', 'a cancelled key is answered');
+is($s->value(q(SELECT concat_ws(' ', posted, held, available, entries) FROM idem_balance('wallet'))), '80.00 20.00 60.00 2', 'idem_balance works');
+is($s->value(q(SELECT floor FROM idem_account_open('wallet', 'USD', 0))), '0.00', 'an account is opened again');
 is($s->error_of("SELECT idem_refund('refund', '$paid_id', 21)"), 'ID422', 'another refund with a known key is refused for what it is');
 is($s->error_of_pay('old 1', 2), 'ID422', 'another request with a known key is refused for what it is');
 for my $level ('repeatable read', 'serializable')
@@ -98,7 +104,9 @@ $s->do('RESET default_transaction_isolation');
 is($s->error_of_pay('new', 1), READ_ONLY, 'a new key is refused');
 is($s->value(q(SELECT count(*) FROM idem_lookup('new'))), 0, 'idem_lookup does not find it');
 for my $call ("idem_capture('new', '$hold_id')", "idem_void('new', '$hold_id')", "idem_refund('new', '$paid_id')",
-	"idem_refund('new', '$paid_id', 1000)", q(idem_cancel('new')), q(idem_cancel('paid')), q(idem_authorize('new', 1)))
+	"idem_refund('new', '$paid_id', 1000)", q(idem_cancel('new')), q(idem_cancel('paid')), q(idem_authorize('new', 1)),
+	q(idem_pay('new', 1, 'USD', 'wallet', 'world')), q(idem_pay('new', 1000, 'USD', 'wallet', 'world')), q(idem_account_open('new', 'USD')),
+	q(idem_account_change('wallet', 1)))
 {
 	is($s->error_of("SELECT $call"), READ_ONLY, ($call =~ /(\w+)/)[0] . ' with a new key is refused');
 }

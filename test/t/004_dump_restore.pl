@@ -50,10 +50,19 @@ my @requests = (
 	q(idem_authorize('to be voided', 5)),
 	sprintf("idem_void('void', $payment)", 'to be voided'),
 	q(idem_cancel('user currency')),
+	q(idem_pay('into the wallet', 80, 'USD', 'world', 'wallet')),
+	q(idem_pay('out of the wallet', 30, 'USD', 'wallet', 'world')),
+	q(idem_authorize('held in the wallet', 20, 'USD', 'wallet', 'world')),
+	q(idem_pay('more than the wallet has', 31, 'USD', 'wallet', 'world')),
 	q(idem_cancel('never used')));
 my $old = Client->new($node, dbname => 'old', user => 'app', set => { search_path => 'money', 'idempotency.declines' => 'record' });
+my $opened = q(SELECT idem_account_open('world', 'USD')::text || idem_account_open('wallet', 'USD', 0, 1000, '{"a": 1.0}')::text);
+my $balances = q(SELECT string_agg(concat_ws(' ', name, posted, held, available, entries), ', ')
+	FROM unnest(ARRAY['wallet', 'world']) name, idem_balance(name));
+my $accounts = $old->value($opened);
 my @receipts = map { [ Client::split_receipt($old->value("SELECT r::text FROM $_ r")) ] } @requests;
 is(scalar(grep { $_->[1] eq 'f' } @receipts), @requests, 'all are new in the old database');
+is($old->value($balances), 'wallet 50.00 20.00 30.00 3, world -50.00 0.00 -50.00 2', 'money was moved and held');
 $old->close;
 
 # A role whose name is not valid in this database's encoding: it was made in a database of another encoding. A row
@@ -87,6 +96,11 @@ for my $dbname ('plain', 'custom')
 		"$dbname: no more can be refunded than before");
 	is($app->value(sprintf("SELECT status FROM idem_refund('the last', $payment, 0.01)", 'hold')), 'refunded',
 		"$dbname: and as much");
+	is($app->value($opened), $accounts, "$dbname: the accounts are known");
+	is($app->value($balances), 'wallet 50.00 20.00 30.00 3, world -50.00 0.00 -50.00 2', "$dbname: with their balances");
+	is($app->error_of(q(SELECT idem_pay('too much money', 30.01, 'USD', 'wallet', 'world', declines => 'raise'))), 'ID402', "$dbname: and limits");
+	is($app->value(q(SELECT from_seq FROM idem_pay('all there is', 30, 'USD', 'wallet', 'world'))), 4, "$dbname: they go on from there");
+	is($app->value($balances), 'wallet 20.00 20.00 0.00 4, world -20.00 0.00 -20.00 3', "$dbname: and add up");
 	my ($receipt, $replayed) = $app->pay('new', 2.5, 'COIN');
 	is($replayed, 'f', "$dbname: a new key works, in a currency of the user's own");
 	is($app->error_of_pay('new too', 2.55, 'COIN'), '22003', "$dbname: which has its number of decimals");
@@ -103,7 +117,7 @@ for my $dbname ('plain', 'custom')
 
 # A dump of the restored database says the same as a dump of the old one.
 dump_and_restore('again', $node, 'plain', from => 'plain');
-is($node->safe_psql('again', 'SELECT count(*) FROM idempotency.operation'), @requests + 4, 'a restored database can be dumped and restored');
+is($node->safe_psql('again', 'SELECT count(*) FROM idempotency.operation'), @requests + 5, 'a restored database can be dumped and restored');
 is($node->safe_psql('again', 'SELECT count(*) FROM money.idem_check() WHERE NOT ok'), 0, 'idem_check finds nothing wrong in it');
 
 # A cluster that has none of the roles. A restore there leaves out owners and grants.
@@ -143,6 +157,7 @@ $installer->do(q(SELECT money.idem_grant('app')));
 $installer->do(q(INSERT INTO idempotency.currency VALUES ('COIN', 1), ('JPY', 2)));
 my $app = Client->new($node, dbname => 'installed', user => 'app',
 	set => { search_path => 'money', 'idempotency.declines' => 'record' });
+$app->do($opened);
 @receipts = map { [ Client::split_receipt($app->value("SELECT r::text FROM $_ r")) ] } @requests;
 
 for my $format ('plain', 'custom')

@@ -89,6 +89,10 @@ my @payments = (
 	sprintf("idem_capture('first', $payment, 30, false)", 'open'),
 	q(idem_authorize('to expire', 40, expires_in => '1 microsecond')),
 	q(idem_cancel('user currency')),
+	q(idem_pay('into the wallet', 80, 'USD', 'world', 'wallet')),
+	q(idem_pay('out of the wallet', 30, 'USD', 'wallet', 'world')),
+	q(idem_authorize('held in the wallet', 20, 'USD', 'wallet', 'world')),
+	q(idem_pay('more than the wallet has', 31, 'USD', 'wallet', 'world')),
 	q(idem_cancel('never used')));
 my @requests = (
 	q(idem_begin('completed', '{"a": 1.0}')),
@@ -98,6 +102,10 @@ my @requests = (
 	q(idem_lookup_request('leased')),
 	q(idem_lookup_request('released')));
 my $app = client($old, 'app');
+my $opened = q(SELECT idem_account_open('world', 'USD')::text || idem_account_open('wallet', 'USD', 0, 1000, '{"a": 1.0}')::text);
+my $balances = q(SELECT string_agg(concat_ws(' ', name, posted, held, available, entries), ', ')
+	FROM unnest(ARRAY['wallet', 'world']) name, idem_balance(name));
+my $accounts = $app->value($opened);
 my @receipts = map { [ Client::split_receipt($app->value("SELECT r::text FROM $_ r")) ] } @payments;
 is(scalar(grep { $_->[1] eq 'f' } @receipts), @payments, 'all payments are new in the old cluster');
 is($app->value(q(SELECT string_agg(outcome, ' ') FROM idem_pay_batch('{b1,b2}', '{1,2}'))), 'new new', 'a batch, too');
@@ -156,7 +164,13 @@ is_deeply([ map { [ $app->row($_) ] } @executed ], \@rows, 'a command gives the 
 is_deeply([ map { $app->value("SELECT r::text FROM $_ r") } @requests ], \@answers, 'requests have the same answers');
 is($app->value(q(SELECT response::text FROM idem_lookup_request('completed'))), '{"b" :  1.50}', 'byte for byte');
 
+is($app->value($opened), $accounts, 'the accounts are known');
+is($app->value($balances), 'wallet 50.00 20.00 30.00 3, world -50.00 0.00 -50.00 2', 'with their balances');
+
 # New work
+is($app->value(q(SELECT sqlstate FROM idem_pay('too much money', 30.01, 'USD', 'wallet', 'world'))), 'ID402', 'accounts have their limits');
+is($app->value(q(SELECT from_seq FROM idem_pay('all there is', 30, 'USD', 'wallet', 'world'))), 4, 'they go on from there');
+is($app->value($balances), 'wallet 20.00 20.00 0.00 4, world -20.00 0.00 -20.00 3', 'and add up');
 is(($app->pay('new', 2.5, 'COIN'))[1], 'f', q(a new key works, in a currency of the user's own));
 is($app->error_of_pay('new too', 2.55, 'COIN'), '22003', 'which has its number of decimals');
 is($app->value(q(SELECT currency FROM idem_pay('default currency', 1))), 'EUR', 'the settings are as they were');
@@ -214,5 +228,5 @@ sub tables
 {
 	my ($node) = @_;
 	return map { $_ => $node->safe_psql('shop', "SELECT t FROM idempotency.$_ t ORDER BY t::text") }
-		qw(operation hold currency request_0 request_1 request_2 request_purge);
+		qw(operation hold account entry currency request_0 request_1 request_2 request_purge);
 }
