@@ -1,0 +1,1005 @@
+/*
+ * One account: how its entries are decided and chained.
+ *
+ * This is the protocol of an account's chain of entries.  A few transactions
+ * work on one account, in every order there is.  Each makes some operations
+ * (payments, holds, a change of the limits), in a savepoint or not, and then
+ * commits or rolls back.  It may also roll back at any time in between.
+ *
+ * An operation takes the account's lock, scans the newest entries, decides,
+ * inserts one entry and gives the lock back.  Each row that the scan reads is
+ * a step of its own, and so is each look-up in "open".  So others commit and
+ * roll back in the middle of a scan.  Rows of who rolled back are gone, and
+ * the number of the newest one is used again.
+ *
+ * What is asserted:
+ *
+ * - The balance, posted and held, that the newest row gives to a reader is the
+ *   sum of the rows that the reader sees.  This holds after every step, for a
+ *   stranger and for each transaction that runs (check_balances).
+ * - The floor and the ceiling hold for what is committed, after every step and
+ *   up to each number, by the limits then in force (check_limits).
+ * - A decision goes by the limits in force.
+ * - What is declined would pass the limit whatever becomes of those who are in
+ *   progress (check_decision).
+ * - At REPEATABLE READ, decisions also agree with the snapshot and own rows.
+ * - Who can neither accept nor decline has somebody to wait for.  Only at
+ *   REPEATABLE READ there may be nobody, and then it is 40001.
+ * - An entry's number is free.
+ * - Nobody is stuck: spin reports it as an invalid end state.
+ *
+ * Settings, all with -D:
+ *
+ * OPS_0, OPS_1, OPS_2  how many operations each transaction makes at most
+ * REPEATABLE_READ      transaction 0 has one snapshot; else READ COMMITTED
+ * SAVEPOINTS           each transaction may have one, released or rolled back
+ * HOLDS                operations also hold, capture and void
+ * FLOOR, CEILING       the limits at first
+ * CHANGER              this transaction may change the limits, once, to
+ *                      NEW_FLOOR and NEW_CEILING
+ * POSTED, HELD         what is in row 1, committed before; none if both are 0
+ * CREDIT, DEBIT, LARGE amounts of the operations; LARGE is another debit
+ * STRAGGLER            how far behind top a row in progress goes into "open"
+ * OPEN_MAX             how many transactions "open" takes
+ *
+ * Each "#ifdef WITHOUT_..." takes away something that the protocol demands,
+ * and each "#ifdef FAULT_..." makes an error.  spin must notice any of them.
+ */
+#ifndef OPS_0
+#define OPS_0 2
+#endif
+#ifndef OPS_1
+#define OPS_1 2
+#endif
+#ifndef OPS_2
+#define OPS_2 0
+#endif
+#ifndef POSTED
+#define POSTED 2
+#endif
+#ifndef HELD
+#define HELD 0
+#endif
+#ifndef CREDIT
+#define CREDIT 2
+#endif
+#ifndef DEBIT
+#define DEBIT 1
+#endif
+#ifndef LARGE
+#define LARGE 3
+#endif
+#ifndef HOLD
+#define HOLD 2
+#endif
+#ifndef STRAGGLER
+#define STRAGGLER 1
+#endif
+#ifndef OPEN_MAX
+#define OPEN_MAX 6
+#endif
+
+#define NO_LIMIT 99
+#ifndef FLOOR
+#define FLOOR 0
+#endif
+#ifndef CEILING
+#define CEILING NO_LIMIT
+#endif
+#ifndef NEW_FLOOR
+#define NEW_FLOOR FLOOR
+#endif
+#ifndef NEW_CEILING
+#define NEW_CEILING CEILING
+#endif
+#ifndef CHANGER
+#define CHANGER NOBODY
+#endif
+
+#define NOBODY 3
+#define ROWS (1 + OPS_0 + OPS_1 + OPS_2)
+
+/* Sets, of rows by their number and of transactions by their id. */
+#define BIT(n) (1 << (n))
+#define IN(set, n) (((set) >> (n)) & 1)
+
+#define MIN(a, b) ((a) < (b) -> (a) : (b))
+#define MAX(a, b) ((a) > (b) -> (a) : (b))
+
+/* Transaction i has two ids, its own and that of its savepoint. 0 is no id. */
+#define TOP(i) (2 * (i) + 1)
+#define SUB(i) (2 * (i) + 2)
+#define SETUP 7
+#define BOTH(i) (BIT(TOP(i)) | BIT(SUB(i)))
+
+/*
+ * The state of the database.
+ */
+typedef Row
+{
+	byte		xmin;			/* 0 if there is no row, or it was rolled back */
+	short		amount;
+	short		held;
+	byte		lag;			/* base covers all seq <= seq - 1 - lag */
+	short		base;
+	short		base_held;
+	short		open;			/* the seqs */
+	short		cum;
+	short		cum_held;
+	byte		followed;		/* the id that captured or voided this hold */
+};
+
+Row			row[ROWS + 1];
+byte		running;			/* ids in progress */
+byte		committed;			/* ids */
+byte		snapshot = 255;		/* of transaction 0: ids that it sees */
+byte		lock;				/* whose the account is: i + 1, or 0 */
+byte		changed_by;			/* the id that changed the limits, or 0 */
+byte		changed_at;			/* top at that time */
+
+#define LIVE(s) IN(running | committed, row[s].xmin)
+#define EFFECT(s) (row[s].amount - row[s].held)		/* on what is available */
+
+/* The limits, as transaction i sees them in the newest row of the account. */
+#define CHANGED(i) (changed_by != 0 && IN(committed | BOTH(i), changed_by))
+#define FLOOR_NOW(i) (CHANGED(i) -> NEW_FLOOR : FLOOR)
+#define CEILING_NOW(i) (CHANGED(i) -> NEW_CEILING : CEILING)
+
+#ifdef REPEATABLE_READ
+#define ONE_SNAPSHOT(i) ((i) == 0)
+#else
+#define ONE_SNAPSHOT(i) false
+#endif
+
+/* Scratch, no part of a state. */
+hidden byte	c_seq, c_newest, c_id, c_reader, c_see, c_from, c_count;
+hidden short c_posted, c_held, c_sum, c_sum_held, c_best, c_least, c_net;
+
+/*
+ * What a reader computes from the newest row is the sum of what he sees.
+ * "see" are the ids whose rows he sees, "from" those he may start from.
+ */
+inline check_balance(see, from)
+{
+	c_sum = 0;
+	c_sum_held = 0;
+	c_newest = 0;
+	c_seq = 1;
+	do
+	:: c_seq <= ROWS ->
+		if
+		:: IN(see, row[c_seq].xmin) ->
+			c_sum = c_sum + row[c_seq].amount;
+			c_sum_held = c_sum_held + row[c_seq].held;
+			if
+			:: IN(from, row[c_seq].xmin) -> c_newest = c_seq
+			:: else
+			fi
+		:: else
+		fi;
+		c_seq++
+	:: else -> break
+	od;
+	if
+	:: c_newest > 0 ->
+		c_posted = row[c_newest].base;
+		c_held = row[c_newest].base_held;
+		c_seq = 1;
+		do
+		:: c_seq <= ROWS ->
+			if
+			:: IN(see, row[c_seq].xmin) && c_seq + row[c_newest].lag >= c_newest ->
+				c_posted = c_posted + row[c_seq].amount;
+				c_held = c_held + row[c_seq].held
+			:: IN(see, row[c_seq].xmin) && c_seq + row[c_newest].lag < c_newest &&
+				IN(row[c_newest].open, c_seq) ->
+				c_posted = c_posted + row[c_seq].cum;
+				c_held = c_held + row[c_seq].cum_held
+			:: else
+			fi;
+			c_seq++
+		:: else -> break
+		od;
+		assert(c_posted == c_sum);
+		assert(c_held == c_sum_held)
+	:: else
+	fi
+}
+
+inline check_balances()
+{
+	check_balance(committed, committed);
+	c_reader = 0;
+	do
+	:: c_reader < NOBODY ->
+		c_see = (running & BOTH(c_reader)) | (committed & (ONE_SNAPSHOT(c_reader) -> snapshot : 255));
+		c_from = (ONE_SNAPSHOT(c_reader) -> snapshot : c_see);
+		if
+		:: IN(running, TOP(c_reader)) -> check_balance(c_see, c_from)
+		:: else
+		fi;
+		c_reader++
+	:: else -> break
+	od
+}
+
+/*
+ * What is committed keeps the limits, up to each number.  New limits hold from
+ * the row on that was the newest when they were set.  Below it the wider ones
+ * do, since a number may have been used again after the change.
+ */
+inline check_limits()
+{
+	c_sum = 0;
+	c_sum_held = 0;
+	c_seq = 1;
+	do
+	:: c_seq <= ROWS ->
+		if
+		:: IN(committed, row[c_seq].xmin) ->
+			c_sum = c_sum + row[c_seq].amount;
+			c_sum_held = c_sum_held + row[c_seq].held
+		:: else
+		fi;
+		if
+		:: CHANGED(NOBODY) && c_seq >= changed_at ->
+			assert(c_sum - c_sum_held >= NEW_FLOOR);
+			assert(c_sum <= NEW_CEILING)
+		:: CHANGED(NOBODY) && c_seq < changed_at ->
+			assert(c_sum - c_sum_held >= MIN(FLOOR, NEW_FLOOR));
+			assert(c_sum <= MAX(CEILING, NEW_CEILING))
+		:: else ->
+			assert(c_sum - c_sum_held >= FLOOR);
+			assert(c_sum <= CEILING)
+		fi;
+		c_seq++
+	:: else -> break
+	od
+}
+
+inline check()
+{
+	d_step
+	{
+		check_balances();
+		check_limits();
+		skip					/* since a d_step may not end in a loop */
+	}
+}
+
+/* Rows of an id that rolled back are not seen any more; they become empty. */
+inline forget(ids)
+{
+	d_step
+	{
+		running = running & ~(ids);
+		c_seq = 1;
+		do
+		:: c_seq <= ROWS ->
+			if
+			:: IN(ids, row[c_seq].followed) -> row[c_seq].followed = 0
+			:: else
+			fi;
+			if
+			:: IN(ids, row[c_seq].xmin) ->
+				row[c_seq].xmin = 0;
+				row[c_seq].amount = 0;
+				row[c_seq].held = 0;
+				row[c_seq].lag = 0;
+				row[c_seq].base = 0;
+				row[c_seq].base_held = 0;
+				row[c_seq].open = 0;
+				row[c_seq].cum = 0;
+				row[c_seq].cum_held = 0;
+				row[c_seq].followed = 0
+			:: else
+			fi;
+			c_seq++
+		:: else -> break
+		od;
+		if
+		:: IN(ids, changed_by) ->
+			changed_by = 0;
+			changed_at = 0
+		:: else
+		fi
+	}
+}
+
+/*
+ * What follows is in the words of one transaction, i.
+ */
+#define OWN BOTH(i)
+#define D (amount - held)		/* what the operation changes of the available */
+#define FREE (lock == 0 || kept != 0)
+
+#define ACCEPTED 1
+#define DECLINED 2
+#define WAITS 3
+#define FAILS 4					/* 40001 */
+
+/* An xmin once seen in progress stays so until the scan ends. */
+#ifdef WITHOUT_SEEN
+#define IN_PROGRESS(x) IN(running & ~OWN, x)
+#else
+#define IN_PROGRESS(x) IN((running & ~OWN) | seen, x)
+#endif
+
+/* It has ended, but not for our snapshot. */
+#ifdef FAULT_OUTSIDE_COUNTS
+#define OUTSIDE(x) false
+#else
+#define OUTSIDE(x) (ONE_SNAPSHOT(i) && !IN(snapshot | OWN, x))
+#endif
+
+/* Can the operation pass a limit? */
+#define DECIDES (changes || D < 0 || (amount > 0 && ceiling < NO_LIMIT))
+
+/* An ended row can be r: a decision at REPEATABLE READ demands more of it. */
+#ifdef WITHOUT_R_NOT_OWN
+#define CAN_BE_R(x) (!ONE_SNAPSHOT(i) || !DECIDES || IN(snapshot | OWN, x))
+#else
+#ifdef WITHOUT_R_IN_SNAPSHOT
+#define CAN_BE_R(x) (!ONE_SNAPSHOT(i) || !DECIDES || !IN(OWN, x))
+#else
+#define CAN_BE_R(x) (!ONE_SNAPSHOT(i) || !DECIDES || IN(snapshot, x))
+#endif
+#endif
+
+inline read_limits()
+{
+	floor = FLOOR_NOW(i);
+	ceiling = CEILING_NOW(i)
+}
+
+/* What ended, and we see it. */
+inline count(d, of_posted)
+{
+	pess = pess + d;
+	opt = opt + d;
+	pess_posted = pess_posted + of_posted;
+	opt_posted = opt_posted + of_posted
+}
+
+/* What is in progress, or ended outside our snapshot. */
+inline count_by_halves(d, of_posted)
+{
+	pess = pess + MIN(d, 0);
+	opt = opt + MAX(d, 0);
+	pess_posted = pess_posted + MIN(of_posted, 0);
+	opt_posted = opt_posted + MAX(of_posted, 0)
+}
+
+inline count_in_progress(d, of_posted)
+{
+#ifdef FAULT_DEBITS_LEFT_OUT
+	opt = opt + MAX(d, 0);
+#else
+#ifdef FAULT_CREDITS_COUNTED
+	pess = pess + d;
+	opt = opt + MAX(d, 0);
+#else
+	pess = pess + MIN(d, 0);
+	opt = opt + MAX(d, 0);
+#endif
+#endif
+#ifdef FAULT_CEILING_CREDITS_LEFT_OUT
+	pess_posted = pess_posted + MIN(of_posted, 0);
+#else
+#ifdef FAULT_CEILING_DEBITS_COUNTED
+	pess_posted = pess_posted + MIN(of_posted, 0);
+	opt_posted = opt_posted + of_posted;
+#else
+	pess_posted = pess_posted + MIN(of_posted, 0);
+	opt_posted = opt_posted + MAX(of_posted, 0);
+#endif
+#endif
+	if
+	:: (changes || D < 0) && (d) != 0 -> in_doubt = true
+	:: (changes || D >= 0) && (of_posted) != 0 -> in_doubt = true
+	:: else
+	fi
+}
+
+/* Steps over what nobody sees, as rows that were rolled back. */
+inline step_down()
+{
+	do
+	:: s > reach && !LIVE(s) -> s--
+	:: else -> break
+	od
+}
+
+#ifdef WITHOUT_CUM_IN_MEMORY
+/* The fault: cum goes on from the newest own row that the scan comes by. */
+inline find_own(seq)
+{
+	if
+	:: row[seq].xmin == me && found == 0 -> found = seq
+	:: else
+	fi
+}
+#else
+#define find_own(seq) skip
+#endif
+
+inline begin_scan()
+{
+	top = 0;
+	s = ROWS;
+	seen = 0;
+	step_down()
+}
+
+/* Reads one row of the walk. */
+inline read_row()
+{
+	if
+	:: LIVE(s) ->
+		if
+		:: top == 0 -> top = s
+		:: else
+		fi;
+		find_own(s);
+		if
+		:: IN_PROGRESS(row[s].xmin) ->
+			in_progress = in_progress | BIT(s);
+			seen = seen | BIT(row[s].xmin);
+			count_in_progress(EFFECT(s), row[s].amount)
+		:: else ->
+			ended = ended | BIT(s);
+			if
+			:: OUTSIDE(row[s].xmin) -> count_by_halves(EFFECT(s), row[s].amount)
+			:: else -> count(EFFECT(s), row[s].amount)
+			fi;
+			if
+			:: r == 0 && CAN_BE_R(row[s].xmin) ->
+				r = s;
+				reach = s - 1 - row[s].lag;
+				base = row[s].base;
+				base_held = row[s].base_held;
+				to_look_up = row[s].open;
+				count(base - base_held, base)
+			:: else
+			fi
+		fi
+	:: else
+	fi;
+	s--;
+	step_down()
+}
+
+/* Looks up one number of r.open. */
+inline look_up()
+{
+	c_seq = 1;
+	do
+	:: !IN(to_look_up, c_seq) -> c_seq++
+	:: else -> break
+	od;
+	to_look_up = to_look_up & ~BIT(c_seq);
+	if
+	:: LIVE(c_seq) ->
+		find_own(c_seq);
+		if
+		:: IN_PROGRESS(row[c_seq].xmin) ->
+			stays_open = stays_open | BIT(c_seq);
+			seen = seen | BIT(row[c_seq].xmin);
+			count_in_progress(row[c_seq].cum - row[c_seq].cum_held, row[c_seq].cum)
+		:: else ->
+			base = base + row[c_seq].cum;
+			base_held = base_held + row[c_seq].cum_held;
+			if
+			:: OUTSIDE(row[c_seq].xmin) ->
+				count_by_halves(row[c_seq].cum - row[c_seq].cum_held, row[c_seq].cum)
+			:: else -> count(row[c_seq].cum - row[c_seq].cum_held, row[c_seq].cum)
+			fi
+		fi
+	:: else
+	fi
+}
+
+inline decide()
+{
+	if
+	:: changes ->
+		if
+		:: pess >= NEW_FLOOR && opt_posted <= NEW_CEILING -> verdict = ACCEPTED
+		:: opt < NEW_FLOOR || pess_posted > NEW_CEILING -> verdict = DECLINED
+		:: else -> verdict = WAITS
+		fi
+	:: !changes && D < 0 ->
+		if
+		:: pess + D >= floor -> verdict = ACCEPTED
+		:: opt + D < floor -> verdict = DECLINED
+		:: else -> verdict = WAITS
+		fi
+	:: !changes && D >= 0 && amount > 0 ->
+		if
+		:: opt_posted + amount <= ceiling || ceiling == NO_LIMIT -> verdict = ACCEPTED
+		:: pess_posted + amount > ceiling -> verdict = DECLINED
+		:: else -> verdict = WAITS
+		fi
+	:: else -> verdict = ACCEPTED
+	fi;
+	if
+	:: verdict == WAITS && !in_doubt ->
+		assert(ONE_SNAPSHOT(i));
+		verdict = FAILS
+	:: else
+	fi
+}
+
+/*
+ * The most that can be available and the least that can be posted, of those
+ * who have ended (and whom we see), ourselves and those in progress.
+ */
+inline sum_up(see, in_doubt_too)
+{
+	c_best = 0;
+	c_least = 0;
+	c_id = 1;
+	do
+	:: c_id <= SETUP ->
+		c_sum = 0;
+		c_sum_held = 0;
+		c_seq = 1;
+		do
+		:: c_seq <= ROWS ->
+			if
+			:: row[c_seq].xmin == c_id ->
+				c_sum = c_sum + row[c_seq].amount;
+				c_sum_held = c_sum_held + row[c_seq].held
+			:: else
+			fi;
+			c_seq++
+		:: else -> break
+		od;
+		if
+		:: IN((see) | OWN, c_id) ->
+			c_best = c_best + c_sum - c_sum_held;
+			c_least = c_least + c_sum
+		:: in_doubt_too && IN(running & ~OWN, c_id) ->
+			c_best = c_best + MAX(c_sum - c_sum_held, 0);
+			c_least = c_least + MIN(c_sum, 0)
+		:: else
+		fi;
+		c_id++
+	:: else -> break
+	od
+}
+
+/* The sums just made pass the limit with this operation, or do not. */
+inline check_verdict(verdicts)
+{
+	if
+	:: changes ->
+		assert(IN(verdicts, ((c_best < NEW_FLOOR || c_least > NEW_CEILING) -> DECLINED : ACCEPTED)))
+	:: !changes && D < 0 ->
+		assert(IN(verdicts, (c_best + D < floor -> DECLINED : ACCEPTED)))
+	:: !changes && D >= 0 && amount > 0 ->
+		assert(IN(verdicts, (c_least + amount > ceiling -> DECLINED : ACCEPTED)))
+	:: else
+	fi
+}
+
+inline check_decision()
+{
+	if
+	:: verdict == DECLINED ->
+		sum_up(committed, true);
+		check_verdict(BIT(DECLINED))
+	:: else
+	fi;
+	if
+	:: ONE_SNAPSHOT(i) && (verdict == DECLINED || verdict == ACCEPTED) ->
+		sum_up(snapshot, false);
+		check_verdict(BIT(verdict))
+	:: else
+	fi;
+	assert(floor == FLOOR_NOW(i) && ceiling == CEILING_NOW(i))
+}
+
+/*
+ * The new base reaches to just below the oldest row in progress that is no
+ * straggler, or that "open" has no room for.
+ */
+inline reach_up()
+{
+	c_count = 0;
+	c_seq = 1;
+	do
+	:: c_seq <= ROWS ->
+		c_count = c_count + IN(stays_open, c_seq);
+		c_seq++
+	:: else -> break
+	od;
+	do
+	:: reach < top ->
+		c_id = row[reach + 1].xmin;
+		/* its older row in "open" makes room */
+		c_newest = 0;
+		c_seq = 1;
+		do
+		:: c_seq <= reach ->
+			if
+			:: IN(stays_open, c_seq) && row[c_seq].xmin == c_id -> c_newest = c_seq
+			:: else
+			fi;
+			c_seq++
+		:: else -> break
+		od;
+		if
+		:: IN(in_progress, reach + 1) && (top - reach - 1 < STRAGGLER || (c_newest == 0 && c_count == OPEN_MAX)) ->
+#ifdef FAULT_BASE_TOO_FAR
+			skip
+#else
+			break
+#endif
+		:: IN(in_progress, reach + 1) && !(top - reach - 1 < STRAGGLER || (c_newest == 0 && c_count == OPEN_MAX)) ->
+			if
+			:: c_newest > 0 -> stays_open = stays_open & ~BIT(c_newest)
+			:: else -> c_count++
+			fi;
+			stays_open = stays_open | BIT(reach + 1)
+		:: IN(ended, reach + 1) ->
+			base = base + row[reach + 1].amount;
+			base_held = base_held + row[reach + 1].held
+		:: else
+		fi;
+		reach++
+	:: else -> break
+	od
+}
+
+inline insert()
+{
+	reach_up();
+	s = top + 1;
+	row[s].xmin = me;
+	row[s].amount = amount;
+	row[s].held = held;
+	row[s].lag = top - reach;
+	row[s].base = base;
+	row[s].base_held = base_held;
+#ifndef FAULT_OPEN_DROPPED
+	row[s].open = stays_open;
+#endif
+#ifdef WITHOUT_CUM_IN_MEMORY
+	row[s].cum = amount + (found > 0 -> row[found].cum : 0);
+	row[s].cum_held = held + (found > 0 -> row[found].cum_held : 0);
+#else
+	memory[me - TOP(i)] = memory[me - TOP(i)] + amount;
+	memory_held[me - TOP(i)] = memory_held[me - TOP(i)] + held;
+	row[s].cum = memory[me - TOP(i)];
+	row[s].cum_held = memory_held[me - TOP(i)];
+#endif
+#ifdef FAULT_CUM_HELD_LEFT_OUT
+	row[s].cum_held = held;
+#endif
+	check_balances()
+}
+
+/* Nothing of a scan outlives it, but whom it has seen in progress. */
+inline end_scan()
+{
+	top = 0;
+	s = 0;
+	r = 0;
+	reach = 0;
+	base = 0;
+	base_held = 0;
+	pess = 0;
+	opt = 0;
+	pess_posted = 0;
+	opt_posted = 0;
+	in_progress = 0;
+	ended = 0;
+	to_look_up = 0;
+	stays_open = 0;
+	in_doubt = false;
+	floor = 0;
+	ceiling = 0;
+#ifdef WITHOUT_CUM_IN_MEMORY
+	found = 0;
+#endif
+	lock = (kept -> lock : 0)
+}
+
+/* A hold that can be captured or voided: of ours, or one that we see. */
+#define OPEN_HOLD(s) (row[s].held > 0 && row[s].followed == 0 && \
+	IN((ONE_SNAPSHOT(i) -> snapshot : committed) | OWN, row[s].xmin))
+
+/* What the transaction does next.  Any hold will do, or none. */
+inline choose()
+{
+#ifdef HOLDS
+	s = ROWS;
+	do
+	:: s > 0 -> s--
+	:: s > 0 && OPEN_HOLD(s) -> break
+	:: s == 0 -> break
+	od;
+#endif
+	if
+	:: CREDIT > 0 -> amount = CREDIT
+	:: DEBIT > 0 -> amount = -DEBIT
+	:: LARGE > 0 -> amount = -LARGE
+#ifdef HOLDS
+	:: held = HOLD
+	:: s > 0 ->
+		/* capture 1, and let the rest go */
+		amount = -1;
+		held = -row[s].held;
+		row[s].followed = me
+	:: s > 0 ->
+		/* void or expire */
+		held = -row[s].held;
+		row[s].followed = me
+#endif
+	:: i == CHANGER && may_change ->
+		changes = true;
+		may_change = false
+	fi
+}
+
+/* The next operation may be in the savepoint, or come after its release. */
+inline savepoint_or_not()
+{
+#ifdef SAVEPOINTS
+	if
+	:: savepoint == 0 ->
+		savepoint = 1;
+		me = SUB(i);
+		running = running | BIT(me)
+	:: savepoint == 1 ->
+		savepoint = 2;
+		me = TOP(i)
+	:: true
+	fi
+#else
+	skip
+#endif
+}
+
+inline roll_back_to_savepoint()
+{
+	savepoint = 2;
+	me = TOP(i);
+	forget(BIT(SUB(i)));
+#ifdef FAULT_CUM_OF_ROLLED_BACK
+	memory[0] = memory[0] + memory[1];
+	memory_held[0] = memory_held[0] + memory_held[1];
+#endif
+	memory[1] = 0;
+	memory_held[1] = 0;
+	if
+	:: kept == SUB(i) ->
+		kept = 0;
+		lock = 0
+	:: else
+	fi;
+	check()
+}
+
+inline end_transaction()
+{
+	if
+	:: kept -> lock = 0
+	:: else
+	fi;
+	kept = 0;
+	check();
+	left = 0;
+	me = 0;
+	savepoint = 0;
+	worked = false;
+	may_change = false;
+	seen = 0;
+	amount = 0;
+	held = 0;
+	changes = false;
+	verdict = 0;
+	memory[0] = 0;
+	memory[1] = 0;
+	memory_held[0] = 0;
+	memory_held[1] = 0
+}
+
+proctype Transaction(byte i; byte left)
+{
+	byte		me;				/* the id that it now writes */
+	byte		savepoint;		/* 0 none yet, 1 open, 2 there was one */
+	bool		worked;
+	bool		may_change;
+	byte		kept;			/* the id that keeps the lock to the end, or 0 */
+	short		memory[2];		/* cum of its two ids */
+	short		memory_held[2];
+
+	/* the operation */
+	short		amount;
+	short		held;
+	bool		changes;		/* the limits, and inserts nothing */
+	short		floor;
+	short		ceiling;
+	byte		verdict;
+
+	/* the scan */
+	byte		s;
+	byte		top;
+	byte		r;
+	byte		reach;			/* base covers all seq <= reach */
+	short		base;
+	short		base_held;
+	short		pess;
+	short		opt;
+	short		pess_posted;
+	short		opt_posted;
+	byte		seen;			/* ids once seen in progress */
+	short		in_progress;	/* rows of the window */
+	short		ended;			/* rows of the window */
+	short		to_look_up;		/* rows of r.open */
+	short		stays_open;		/* rows */
+	bool		in_doubt;		/* somebody is worth waiting for */
+#ifdef WITHOUT_CUM_IN_MEMORY
+	byte		found;
+#endif
+#ifdef WITHOUT_LIMITS_AFTER_LOCK
+	bool		informed;
+#endif
+
+	atomic
+	{
+		me = TOP(i);
+		may_change = true;
+		if
+		:: ONE_SNAPSHOT(i) -> snapshot = committed
+		:: else
+		fi
+	}
+
+idle:
+	atomic
+	{
+		if
+#ifdef WITHOUT_LIMITS_AFTER_LOCK
+		:: left > 0 && !informed ->
+			read_limits();
+			informed = true;
+			goto idle
+		:: left > 0 && FREE && informed ->
+			informed = false;
+#else
+#ifdef FAULT_NO_LOCK
+		:: left > 0 ->
+#else
+		:: left > 0 && FREE ->
+#endif
+#endif
+			left--;
+			worked = true;
+			savepoint_or_not();
+			choose();
+			goto locked
+		:: savepoint == 1 ->
+			roll_back_to_savepoint();
+			goto idle
+		:: worked ->
+			goto roll_back
+		:: worked ->
+			committed = committed | (running & OWN);
+			running = running & ~OWN;
+			end_transaction();
+			goto end
+		fi;
+
+locked:
+		lock = i + 1;
+#ifndef WITHOUT_LIMITS_AFTER_LOCK
+		read_limits();
+#endif
+		if
+		:: ONE_SNAPSHOT(i) && CHANGED(i) && !IN(snapshot | OWN, changed_by) ->
+			end_scan();
+			goto roll_back
+		:: else
+		fi;
+		begin_scan()
+	}
+	do
+	:: d_step { s > reach -> read_row(); skip }
+	:: d_step { s <= reach && to_look_up != 0 -> look_up() }
+	:: atomic
+		{
+			s <= reach && to_look_up == 0 ->
+#ifdef FAULT_NO_LOCK
+			/* The unique index is still there. */
+			if
+			:: LIVE(top + 1) ->
+				end_scan();
+				goto roll_back
+			:: else
+			fi;
+#endif
+			d_step
+			{
+				decide();
+				check_decision();
+				if
+				:: verdict == ACCEPTED && changes ->
+					changed_by = me;
+					changed_at = top;
+#ifndef WITHOUT_LOCK_KEPT
+					kept = (kept -> kept : me)
+#endif
+				:: verdict == ACCEPTED && !changes ->
+					assert(!LIVE(top + 1));
+					insert()
+				:: else
+				fi;
+				end_scan();
+			}
+			if
+			:: verdict == WAITS ->
+				break
+			:: verdict == FAILS ->
+				goto roll_back
+			:: else ->
+				verdict = 0;
+				seen = 0;
+				amount = 0;
+				held = 0;
+				changes = false;
+				goto idle
+			fi
+		}
+	od;
+
+	/* It gave the lock back, and looks again when one of them has ended. */
+	atomic
+	{
+		if
+		:: (seen & running) != seen && FREE ->
+			verdict = 0;
+			goto locked
+		:: goto roll_back			/* lock_timeout, or a deadlock */
+		fi
+	}
+
+roll_back:
+	atomic
+	{
+		forget(OWN);
+		end_transaction()
+	}
+
+end:
+	skip
+}
+
+init
+{
+	atomic
+	{
+		committed = BIT(SETUP);
+		running = BIT(TOP(0)) | BIT(TOP(1)) | BIT(TOP(2));
+		if
+		:: POSTED != 0 || HELD != 0 ->
+			row[1].xmin = SETUP;
+			row[1].amount = POSTED;
+			row[1].held = HELD;
+			row[1].cum = POSTED;
+			row[1].cum_held = HELD
+		:: else
+		fi;
+		run Transaction(0, OPS_0);
+		if
+		:: OPS_1 > 0 -> run Transaction(1, OPS_1)
+		:: else
+		fi;
+		if
+		:: OPS_2 > 0 -> run Transaction(2, OPS_2)
+		:: else
+		fi
+	}
+}
