@@ -12,21 +12,27 @@
  * roll back in the middle of a scan.  Rows of who rolled back are gone, and
  * the number of the newest one is used again.
  *
- * What is asserted:
+ * What is asserted, by name:
  *
- * - The balance, posted and held, that the newest row gives to a reader is the
- *   sum of the rows that the reader sees.  This holds after every step, for a
- *   stranger and for each transaction that runs (check_balances).
- * - The floor and the ceiling hold for what is committed, after every step and
- *   up to each number, by the limits then in force (check_limits).
- * - A decision goes by the limits in force.
- * - What is declined would pass the limit whatever becomes of those who are in
- *   progress (check_decision).
- * - At REPEATABLE READ, decisions also agree with the snapshot and own rows.
- * - Who can neither accept nor decline has somebody to wait for.  Only at
- *   REPEATABLE READ there may be nobody, and then it is 40001.
- * - An entry's number is free.
- * - Nobody is stuck: spin reports it as an invalid end state.
+ * - base_is_sum: for a reader, the base of each row, with cum of those in
+ *   "open", is the sum of the rows in its range, posted and held.  So the
+ *   balance from any row is right.  This holds after every step, for a stranger
+ *   and for each transaction that runs.
+ * - limits_kept: what is committed keeps the floor and the ceiling then in
+ *   force, after every step and up to each number.
+ * - limits_in_force: a decision goes by no other limits.
+ * - decline_is_certain: what is declined would pass the limit whatever becomes
+ *   of those who are in progress.
+ * - agrees_with_snapshot: at REPEATABLE READ, what is accepted keeps the limit
+ *   by the snapshot and own rows, and what is declined passes it by them.
+ * - somebody_to_wait_for: who can neither accept nor decline has somebody in
+ *   progress to wait for.  Only at REPEATABLE READ there may be nobody, and
+ *   then it is 40001.
+ * - page_is_settled: no row is committed at or below the number up to which a
+ *   statement was settled, unless the statement's reader saw it.
+ * - number_is_free: no row has the number of the new one.
+ *
+ * Nobody is stuck, too: spin reports that as an invalid end state.
  *
  * Settings, all with -D:
  *
@@ -34,9 +40,11 @@
  * REPEATABLE_READ      transaction 0 has one snapshot; else READ COMMITTED
  * SAVEPOINTS           each transaction may have one, released or rolled back
  * HOLDS                operations also hold, capture and void
+ * BATCHES              operations are also batches of two items
  * FLOOR, CEILING       the limits at first
  * CHANGER              this transaction may change the limits, once, to
  *                      NEW_FLOOR and NEW_CEILING
+ * READER               somebody reads a statement
  * POSTED, HELD         what is in row 1, committed before; none if both are 0
  * CREDIT, DEBIT, LARGE amounts of the operations; LARGE is another debit
  * STRAGGLER            how far behind top a row in progress goes into "open"
@@ -97,7 +105,11 @@
 #endif
 
 #define NOBODY 3
+#ifdef BATCHES
+#define ROWS (1 + 2 * (OPS_0 + OPS_1 + OPS_2))
+#else
 #define ROWS (1 + OPS_0 + OPS_1 + OPS_2)
+#endif
 
 /* Sets, of rows by their number and of transactions by their id. */
 #define BIT(n) (1 << (n))
@@ -132,10 +144,12 @@ typedef Row
 Row			row[ROWS + 1];
 byte		running;			/* ids in progress */
 byte		committed;			/* ids */
-byte		snapshot = 255;		/* of transaction 0: ids that it sees */
+byte		snapshot;			/* of transaction 0: ids that it sees */
 byte		lock;				/* whose the account is: i + 1, or 0 */
 byte		changed_by;			/* the id that changed the limits, or 0 */
 byte		changed_at;			/* top at that time */
+byte		settled;			/* up to where a statement was settled */
+byte		settled_for;		/* the ids that its reader sees */
 
 #define LIVE(s) IN(running | committed, row[s].xmin)
 #define EFFECT(s) (row[s].amount - row[s].held)		/* on what is available */
@@ -152,70 +166,57 @@ byte		changed_at;			/* top at that time */
 #endif
 
 /* Scratch, no part of a state. */
-hidden byte	c_seq, c_newest, c_id, c_reader, c_see, c_from, c_count;
-hidden short c_posted, c_held, c_sum, c_sum_held, c_best, c_least, c_net;
+hidden byte	c_seq, c_row, c_newest, c_id, c_reader, c_see, c_from, c_count, c_verdict;
+hidden short c_posted, c_held, c_sum, c_sum_held, c_best, c_least, c_floor, c_ceiling;
+
+/* What is asserted: spin prints the name that fails. */
+hidden byte	base_is_sum, limits_kept, limits_in_force, decline_is_certain, agrees_with_snapshot,
+			somebody_to_wait_for, number_is_free, page_is_settled;
 
 /*
- * What a reader computes from the newest row is the sum of what he sees.
- * "see" are the ids whose rows he sees, "from" those he may start from.
+ * In the view of a reader, the base of each row, with cum of those in "open", is
+ * the sum of the rows in its range.  "see" are the ids whose rows are seen,
+ * "from" those of the rows that a balance may start from.
  */
-inline check_balance(see, from)
+inline check_bases(see, from)
 {
-	c_sum = 0;
-	c_sum_held = 0;
-	c_newest = 0;
-	c_seq = 1;
+	c_row = 1;
 	do
-	:: c_seq <= ROWS ->
-		if
-		:: IN(see, row[c_seq].xmin) ->
-			c_sum = c_sum + row[c_seq].amount;
-			c_sum_held = c_sum_held + row[c_seq].held;
-			if
-			:: IN(from, row[c_seq].xmin) -> c_newest = c_seq
-			:: else
-			fi
-		:: else
-		fi;
-		c_seq++
-	:: else -> break
-	od;
-	if
-	:: c_newest > 0 ->
-		c_posted = row[c_newest].base;
-		c_held = row[c_newest].base_held;
+	:: c_row <= ROWS ->
+		c_posted = row[c_row].base;
+		c_held = row[c_row].base_held;
 		c_seq = 1;
 		do
-		:: c_seq <= ROWS ->
+		:: c_seq + row[c_row].lag < c_row ->
 			if
-			:: IN(see, row[c_seq].xmin) && c_seq + row[c_newest].lag >= c_newest ->
-				c_posted = c_posted + row[c_seq].amount;
-				c_held = c_held + row[c_seq].held
-			:: IN(see, row[c_seq].xmin) && c_seq + row[c_newest].lag < c_newest &&
-				IN(row[c_newest].open, c_seq) ->
-				c_posted = c_posted + row[c_seq].cum;
-				c_held = c_held + row[c_seq].cum_held
+			:: IN(see, row[c_seq].xmin) && IN(row[c_row].open, c_seq) ->
+				c_posted = c_posted + row[c_seq].cum - row[c_seq].amount;
+				c_held = c_held + row[c_seq].cum_held - row[c_seq].held
+			:: IN(see, row[c_seq].xmin) && !IN(row[c_row].open, c_seq) ->
+				c_posted = c_posted - row[c_seq].amount;
+				c_held = c_held - row[c_seq].held
 			:: else
 			fi;
 			c_seq++
 		:: else -> break
 		od;
-		assert(c_posted == c_sum);
-		assert(c_held == c_sum_held)
-	:: else
-	fi
+		base_is_sum = !IN(from, row[c_row].xmin) || (c_posted == 0 && c_held == 0);
+		assert(base_is_sum);
+		c_row++
+	:: else -> break
+	od
 }
 
-inline check_balances()
+inline check_readers()
 {
-	check_balance(committed, committed);
+	check_bases(committed, committed);
 	c_reader = 0;
 	do
 	:: c_reader < NOBODY ->
 		c_see = (running & BOTH(c_reader)) | (committed & (ONE_SNAPSHOT(c_reader) -> snapshot : 255));
 		c_from = (ONE_SNAPSHOT(c_reader) -> snapshot : c_see);
 		if
-		:: IN(running, TOP(c_reader)) -> check_balance(c_see, c_from)
+		:: IN(running, TOP(c_reader)) -> check_bases(c_see, c_from)
 		:: else
 		fi;
 		c_reader++
@@ -228,7 +229,7 @@ inline check_balances()
  * the row on that was the newest when they were set.  Below it the wider ones
  * do, since a number may have been used again after the change.
  */
-inline check_limits()
+inline check_committed()
 {
 	c_sum = 0;
 	c_sum_held = 0;
@@ -241,17 +242,21 @@ inline check_limits()
 			c_sum_held = c_sum_held + row[c_seq].held
 		:: else
 		fi;
+		c_floor = FLOOR;
+		c_ceiling = CEILING;
 		if
 		:: CHANGED(NOBODY) && c_seq >= changed_at ->
-			assert(c_sum - c_sum_held >= NEW_FLOOR);
-			assert(c_sum <= NEW_CEILING)
+			c_floor = NEW_FLOOR;
+			c_ceiling = NEW_CEILING
 		:: CHANGED(NOBODY) && c_seq < changed_at ->
-			assert(c_sum - c_sum_held >= MIN(FLOOR, NEW_FLOOR));
-			assert(c_sum <= MAX(CEILING, NEW_CEILING))
-		:: else ->
-			assert(c_sum - c_sum_held >= FLOOR);
-			assert(c_sum <= CEILING)
+			c_floor = MIN(FLOOR, NEW_FLOOR);
+			c_ceiling = MAX(CEILING, NEW_CEILING)
+		:: else
 		fi;
+		limits_kept = c_sum - c_sum_held >= c_floor && c_sum <= c_ceiling;
+		assert(limits_kept);
+		page_is_settled = c_seq > settled || !IN(committed & ~settled_for, row[c_seq].xmin);
+		assert(page_is_settled);
 		c_seq++
 	:: else -> break
 	od
@@ -261,8 +266,8 @@ inline check()
 {
 	d_step
 	{
-		check_balances();
-		check_limits();
+		check_readers();
+		check_committed();
 		skip					/* since a d_step may not end in a loop */
 	}
 }
@@ -333,7 +338,7 @@ inline forget(ids)
 #endif
 
 /* Can the operation pass a limit? */
-#define DECIDES (changes || D < 0 || (amount > 0 && ceiling < NO_LIMIT))
+#define DECIDES (changes || D < 0 || more < 0 || ((amount > 0 || more > 0) && ceiling < NO_LIMIT))
 
 /* An ended row can be r: a decision at REPEATABLE READ demands more of it. */
 #ifdef WITHOUT_R_NOT_OWN
@@ -394,11 +399,8 @@ inline count_in_progress(d, of_posted)
 	opt_posted = opt_posted + MAX(of_posted, 0);
 #endif
 #endif
-	if
-	:: (changes || D < 0) && (d) != 0 -> in_doubt = true
-	:: (changes || D >= 0) && (of_posted) != 0 -> in_doubt = true
-	:: else
-	fi
+	in_doubt = in_doubt || (d) != 0;
+	in_doubt_posted = in_doubt_posted || (of_posted) != 0
 }
 
 /* Steps over what nobody sees, as rows that were rolled back. */
@@ -523,11 +525,35 @@ inline decide()
 	:: else -> verdict = ACCEPTED
 	fi;
 	if
-	:: verdict == WAITS && !in_doubt ->
-		assert(ONE_SNAPSHOT(i));
+	:: verdict == WAITS && !((changes || D < 0) && in_doubt) && !((changes || D >= 0) && in_doubt_posted) ->
+		somebody_to_wait_for = ONE_SNAPSHOT(i);
+		assert(somebody_to_wait_for);
 		verdict = FAILS
 	:: else
 	fi
+}
+
+/* Decides the second item of a batch, with the first one counted as ours. */
+inline decide_second()
+{
+	before = (verdict == ACCEPTED -> amount : 0);
+	count(before, before);
+	swap();
+	decide();
+	check_decision();
+	if
+	:: verdict == WAITS || verdict == FAILS ->
+		before = 0;
+		swap()
+	:: else
+	fi
+}
+
+inline swap()
+{
+	c_sum = amount;
+	amount = more;
+	more = c_sum
 }
 
 /*
@@ -536,8 +562,8 @@ inline decide()
  */
 inline sum_up(see, in_doubt_too)
 {
-	c_best = 0;
-	c_least = 0;
+	c_best = before;
+	c_least = before;
 	c_id = 1;
 	do
 	:: c_id <= SETUP ->
@@ -569,17 +595,17 @@ inline sum_up(see, in_doubt_too)
 	od
 }
 
-/* The sums just made pass the limit with this operation, or do not. */
-inline check_verdict(verdicts)
+/* By these sums, does the operation pass a limit? */
+inline compare_sums()
 {
 	if
 	:: changes ->
-		assert(IN(verdicts, ((c_best < NEW_FLOOR || c_least > NEW_CEILING) -> DECLINED : ACCEPTED)))
+		c_verdict = (c_best < NEW_FLOOR || c_least > NEW_CEILING -> DECLINED : ACCEPTED)
 	:: !changes && D < 0 ->
-		assert(IN(verdicts, (c_best + D < floor -> DECLINED : ACCEPTED)))
+		c_verdict = (c_best + D < floor -> DECLINED : ACCEPTED)
 	:: !changes && D >= 0 && amount > 0 ->
-		assert(IN(verdicts, (c_least + amount > ceiling -> DECLINED : ACCEPTED)))
-	:: else
+		c_verdict = (c_least + amount > ceiling -> DECLINED : ACCEPTED)
+	:: else -> c_verdict = ACCEPTED
 	fi
 }
 
@@ -588,16 +614,21 @@ inline check_decision()
 	if
 	:: verdict == DECLINED ->
 		sum_up(committed, true);
-		check_verdict(BIT(DECLINED))
+		compare_sums();
+		decline_is_certain = c_verdict == DECLINED;
+		assert(decline_is_certain)
 	:: else
 	fi;
 	if
-	:: ONE_SNAPSHOT(i) && (verdict == DECLINED || verdict == ACCEPTED) ->
+	:: ONE_SNAPSHOT(i) && DECIDES && (verdict == DECLINED || verdict == ACCEPTED) ->
 		sum_up(snapshot, false);
-		check_verdict(BIT(verdict))
+		compare_sums();
+		agrees_with_snapshot = c_verdict == verdict;
+		assert(agrees_with_snapshot)
 	:: else
 	fi;
-	assert(floor == FLOOR_NOW(i) && ceiling == CEILING_NOW(i))
+	limits_in_force = floor == FLOOR_NOW(i) && ceiling == CEILING_NOW(i);
+	assert(limits_in_force)
 }
 
 /*
@@ -652,13 +683,15 @@ inline reach_up()
 	od
 }
 
-inline insert()
+inline insert(what, what_held)
 {
 	reach_up();
 	s = top + 1;
+	number_is_free = !LIVE(s);
+	assert(number_is_free);
 	row[s].xmin = me;
-	row[s].amount = amount;
-	row[s].held = held;
+	row[s].amount = what;
+	row[s].held = what_held;
 	row[s].lag = top - reach;
 	row[s].base = base;
 	row[s].base_held = base_held;
@@ -666,18 +699,34 @@ inline insert()
 	row[s].open = stays_open;
 #endif
 #ifdef WITHOUT_CUM_IN_MEMORY
-	row[s].cum = amount + (found > 0 -> row[found].cum : 0);
-	row[s].cum_held = held + (found > 0 -> row[found].cum_held : 0);
+	row[s].cum = what + (found > 0 -> row[found].cum : 0);
+	row[s].cum_held = what_held + (found > 0 -> row[found].cum_held : 0);
 #else
-	memory[me - TOP(i)] = memory[me - TOP(i)] + amount;
-	memory_held[me - TOP(i)] = memory_held[me - TOP(i)] + held;
+	memory[me - TOP(i)] = memory[me - TOP(i)] + what;
+	memory_held[me - TOP(i)] = memory_held[me - TOP(i)] + what_held;
 	row[s].cum = memory[me - TOP(i)];
 	row[s].cum_held = memory_held[me - TOP(i)];
 #endif
 #ifdef FAULT_CUM_HELD_LEFT_OUT
-	row[s].cum_held = held;
+	row[s].cum_held = what_held;
 #endif
-	check_balances()
+	ended = ended | BIT(s);
+	top = s
+}
+
+/* Inserts what was accepted; of a batch, the first item is in "before". */
+inline insert_accepted()
+{
+	if
+	:: before != 0 -> insert(before, 0)
+	:: else
+	fi;
+	if
+	:: verdict == ACCEPTED -> insert(amount, held)
+	:: else
+	fi;
+	before = 0;
+	check_readers()
 }
 
 /* Nothing of a scan outlives it, but whom it has seen in progress. */
@@ -698,6 +747,7 @@ inline end_scan()
 	to_look_up = 0;
 	stays_open = 0;
 	in_doubt = false;
+	in_doubt_posted = false;
 	floor = 0;
 	ceiling = 0;
 #ifdef WITHOUT_CUM_IN_MEMORY
@@ -736,6 +786,11 @@ inline choose()
 		/* void or expire */
 		held = -row[s].held;
 		row[s].followed = me
+#endif
+#ifdef BATCHES
+	:: amount = CREDIT; more = -LARGE
+	:: amount = -LARGE; more = -DEBIT
+	:: amount = -DEBIT; more = CREDIT
 #endif
 	:: i == CHANGER && may_change ->
 		changes = true;
@@ -798,6 +853,7 @@ inline end_transaction()
 	seen = 0;
 	amount = 0;
 	held = 0;
+	more = 0;
 	changes = false;
 	verdict = 0;
 	memory[0] = 0;
@@ -819,6 +875,8 @@ proctype Transaction(byte i; byte left)
 	/* the operation */
 	short		amount;
 	short		held;
+	short		more;			/* the amount of a batch's second item, or 0 */
+	short		before;			/* the batch's first item, if it is accepted */
 	bool		changes;		/* the limits, and inserts nothing */
 	short		floor;
 	short		ceiling;
@@ -840,7 +898,8 @@ proctype Transaction(byte i; byte left)
 	short		ended;			/* rows of the window */
 	short		to_look_up;		/* rows of r.open */
 	short		stays_open;		/* rows */
-	bool		in_doubt;		/* somebody is worth waiting for */
+	bool		in_doubt;		/* somebody in progress changes the available */
+	bool		in_doubt_posted;
 #ifdef WITHOUT_CUM_IN_MEMORY
 	byte		found;
 #endif
@@ -926,15 +985,17 @@ locked:
 				decide();
 				check_decision();
 				if
+				:: more != 0 && (verdict == ACCEPTED || verdict == DECLINED) -> decide_second()
+				:: else
+				fi;
+				if
 				:: verdict == ACCEPTED && changes ->
 					changed_by = me;
 					changed_at = top;
 #ifndef WITHOUT_LOCK_KEPT
 					kept = (kept -> kept : me)
 #endif
-				:: verdict == ACCEPTED && !changes ->
-					assert(!LIVE(top + 1));
-					insert()
+				:: (verdict == ACCEPTED || verdict == DECLINED) && !changes -> insert_accepted()
 				:: else
 				fi;
 				end_scan();
@@ -949,6 +1010,7 @@ locked:
 				seen = 0;
 				amount = 0;
 				held = 0;
+				more = 0;
 				changes = false;
 				goto idle
 			fi
@@ -977,6 +1039,54 @@ end:
 	skip
 }
 
+/*
+ * Reads a statement by one snapshot, and says up to which number it is settled.
+ * That is the newest row it sees below the oldest row that it does not see.
+ * A row that it does not see may be in progress or may have ended since.  And
+ * it must be a row: numbers above the newest row can be used again.
+ */
+#ifdef WITHOUT_SETTLED_BY_SNAPSHOT
+#define UNSETTLED(s) IN(running, row[s].xmin)
+#else
+#define UNSETTLED(s) (LIVE(s) && !IN(see, row[s].xmin))
+#endif
+
+proctype Reader()
+{
+	byte		see;
+	byte		s;
+	byte		last;
+
+	see = committed;
+	s = ROWS;
+	do
+	:: d_step
+		{
+			s > 0 ->
+			if
+#ifdef WITHOUT_SETTLED_AT_A_ROW
+			:: UNSETTLED(s) -> last = s - 1
+#else
+			:: UNSETTLED(s) -> last = 0
+#endif
+			:: LIVE(s) && !UNSETTLED(s) && last == 0 -> last = s
+			:: else
+			fi;
+			s--
+		}
+	:: d_step
+		{
+			s == 0 ->
+			settled = last;
+			settled_for = see;
+			check_readers();
+			check_committed();
+			skip
+		};
+		break
+	od
+}
+
 init
 {
 	atomic
@@ -992,6 +1102,9 @@ init
 			row[1].cum_held = HELD
 		:: else
 		fi;
+#ifdef READER
+		run Reader();
+#endif
 		run Transaction(0, OPS_0);
 		if
 		:: OPS_1 > 0 -> run Transaction(1, OPS_1)
