@@ -3,7 +3,7 @@
  *
  * This is the protocol of an account's chain of entries.  A few transactions
  * work on one account, in every order there is.  Each makes some operations
- * (payments, holds, a change of the limits), in a savepoint or not, and then
+ * (payments, holds, a change of the limits), in savepoints or not, and then
  * commits or rolls back.  It may also roll back at any time in between.
  *
  * An operation takes the account's lock, scans the newest entries, decides,
@@ -38,7 +38,8 @@
  *
  * OPS_0, OPS_1, OPS_2  how many operations each transaction makes at most
  * REPEATABLE_READ      transaction 0 has one snapshot; else READ COMMITTED
- * SAVEPOINTS           each transaction may have one, released or rolled back
+ * SAVEPOINTS           how many each transaction may make: beside each other or
+ *                      nested, released or rolled back
  * HOLDS                operations also hold, capture and void
  * BATCHES              operations are also batches of two items
  * FLOOR, CEILING       the limits at first
@@ -61,6 +62,9 @@
 #endif
 #ifndef OPS_2
 #define OPS_2 0
+#endif
+#ifndef SAVEPOINTS
+#define SAVEPOINTS 0
 #endif
 #ifndef POSTED
 #define POSTED 2
@@ -118,11 +122,15 @@
 #define MIN(a, b) ((a) < (b) -> (a) : (b))
 #define MAX(a, b) ((a) > (b) -> (a) : (b))
 
-/* Transaction i has two ids, its own and that of its savepoint. 0 is no id. */
-#define TOP(i) (2 * (i) + 1)
-#define SUB(i) (2 * (i) + 2)
-#define SETUP 7
-#define BOTH(i) (BIT(TOP(i)) | BIT(SUB(i)))
+/*
+ * Transaction i has several ids, its own and those of its savepoints.  0 is no
+ * id.  What was before is from another one, and EVERY is the set of them all.
+ */
+#define IDS (1 + SAVEPOINTS)
+#define TOP(i) (1 + IDS * (i))
+#define SETUP TOP(NOBODY)
+#define EVERY (BIT(SETUP + 1) - 1)
+#define IDS_OF(i) (((1 << IDS) - 1) << TOP(i))
 
 /*
  * The state of the database.
@@ -142,20 +150,20 @@ typedef Row
 };
 
 Row			row[ROWS + 1];
-byte		running;			/* ids in progress */
-byte		committed;			/* ids */
-byte		snapshot;			/* of transaction 0: ids that it sees */
+short		running;			/* ids in progress */
+short		committed;			/* ids */
+short		snapshot;			/* of transaction 0: ids that it sees */
 byte		lock;				/* whose the account is: i + 1, or 0 */
 byte		changed_by;			/* the id that changed the limits, or 0 */
 byte		changed_at;			/* top at that time */
 byte		settled;			/* up to where a statement was settled */
-byte		settled_for;		/* the ids that its reader sees */
+short		settled_for;		/* the ids that its reader sees */
 
 #define LIVE(s) IN(running | committed, row[s].xmin)
 #define EFFECT(s) (row[s].amount - row[s].held)		/* on what is available */
 
 /* The limits, as transaction i sees them in the newest row of the account. */
-#define CHANGED(i) (changed_by != 0 && IN(committed | BOTH(i), changed_by))
+#define CHANGED(i) (changed_by != 0 && IN(committed | IDS_OF(i), changed_by))
 #define FLOOR_NOW(i) (CHANGED(i) -> NEW_FLOOR : FLOOR)
 #define CEILING_NOW(i) (CHANGED(i) -> NEW_CEILING : CEILING)
 
@@ -166,7 +174,8 @@ byte		settled_for;		/* the ids that its reader sees */
 #endif
 
 /* Scratch, no part of a state. */
-hidden byte	c_seq, c_row, c_newest, c_id, c_reader, c_see, c_from, c_count, c_verdict;
+hidden byte	c_seq, c_row, c_newest, c_id, c_reader, c_count, c_verdict;
+hidden short c_see, c_from;
 hidden short c_posted, c_held, c_sum, c_sum_held, c_best, c_least, c_floor, c_ceiling;
 
 /* What is asserted: spin prints the name that fails. */
@@ -213,7 +222,7 @@ inline check_readers()
 	c_reader = 0;
 	do
 	:: c_reader < NOBODY ->
-		c_see = (running & BOTH(c_reader)) | (committed & (ONE_SNAPSHOT(c_reader) -> snapshot : 255));
+		c_see = (running & IDS_OF(c_reader)) | (committed & (ONE_SNAPSHOT(c_reader) -> snapshot : EVERY));
 		c_from = (ONE_SNAPSHOT(c_reader) -> snapshot : c_see);
 		if
 		:: IN(running, TOP(c_reader)) -> check_bases(c_see, c_from)
@@ -314,7 +323,7 @@ inline forget(ids)
 /*
  * What follows is in the words of one transaction, i.
  */
-#define OWN BOTH(i)
+#define OWN IDS_OF(i)
 #define D (amount - held)		/* what the operation changes of the available */
 #define FREE (lock == 0 || kept != 0)
 
@@ -798,18 +807,17 @@ inline choose()
 	fi
 }
 
-/* The next operation may be in the savepoint, or come after its release. */
+/* The next operation may be in a new savepoint, or after the release of one. */
 inline savepoint_or_not()
 {
-#ifdef SAVEPOINTS
+#if SAVEPOINTS
 	if
-	:: savepoint == 0 ->
-		savepoint = 1;
-		me = SUB(i);
+	:: savepoints < SAVEPOINTS ->
+		savepoints++;
+		within[savepoints] = me;
+		me = TOP(i) + savepoints;
 		running = running | BIT(me)
-	:: savepoint == 1 ->
-		savepoint = 2;
-		me = TOP(i)
+	:: me != TOP(i) -> me = within[me - TOP(i)]
 	:: true
 	fi
 #else
@@ -817,23 +825,31 @@ inline savepoint_or_not()
 #endif
 }
 
+/* What was made in the savepoint has a higher id, and is undone as well. */
 inline roll_back_to_savepoint()
 {
-	savepoint = 2;
-	me = TOP(i);
-	forget(BIT(SUB(i)));
+	forget(OWN & ~(BIT(me) - 1));
+	d_step
+	{
+		c_id = me - TOP(i);
+		do
+		:: c_id < IDS ->
 #ifdef FAULT_CUM_OF_ROLLED_BACK
-	memory[0] = memory[0] + memory[1];
-	memory_held[0] = memory_held[0] + memory_held[1];
+			memory[within[me - TOP(i)] - TOP(i)] = memory[within[me - TOP(i)] - TOP(i)] + memory[c_id];
 #endif
-	memory[1] = 0;
-	memory_held[1] = 0;
-	if
-	:: kept == SUB(i) ->
-		kept = 0;
-		lock = 0
-	:: else
-	fi;
+			memory[c_id] = 0;
+			memory_held[c_id] = 0;
+			c_id++
+		:: else -> break
+		od;
+		if
+		:: kept >= me ->
+			kept = 0;
+			lock = 0
+		:: else
+		fi;
+		me = within[me - TOP(i)]
+	}
 	check()
 }
 
@@ -847,7 +863,7 @@ inline end_transaction()
 	check();
 	left = 0;
 	me = 0;
-	savepoint = 0;
+	savepoints = 0;
 	worked = false;
 	may_change = false;
 	seen = 0;
@@ -856,21 +872,31 @@ inline end_transaction()
 	more = 0;
 	changes = false;
 	verdict = 0;
-	memory[0] = 0;
-	memory[1] = 0;
-	memory_held[0] = 0;
-	memory_held[1] = 0
+	d_step
+	{
+		c_id = 0;
+		do
+		:: c_id < IDS ->
+			memory[c_id] = 0;
+			memory_held[c_id] = 0;
+			within[c_id] = 0;
+			c_id++
+		:: else -> break
+		od;
+		skip
+	}
 }
 
 proctype Transaction(byte i; byte left)
 {
 	byte		me;				/* the id that it now writes */
-	byte		savepoint;		/* 0 none yet, 1 open, 2 there was one */
+	byte		savepoints;		/* how many there were */
+	byte		within[IDS];	/* the id in which each was made */
 	bool		worked;
 	bool		may_change;
 	byte		kept;			/* the id that keeps the lock to the end, or 0 */
-	short		memory[2];		/* cum of its two ids */
-	short		memory_held[2];
+	short		memory[IDS];	/* cum of each of its ids */
+	short		memory_held[IDS];
 
 	/* the operation */
 	short		amount;
@@ -893,7 +919,7 @@ proctype Transaction(byte i; byte left)
 	short		opt;
 	short		pess_posted;
 	short		opt_posted;
-	byte		seen;			/* ids once seen in progress */
+	short		seen;			/* ids once seen in progress */
 	short		in_progress;	/* rows of the window */
 	short		ended;			/* rows of the window */
 	short		to_look_up;		/* rows of r.open */
@@ -940,7 +966,7 @@ idle:
 			savepoint_or_not();
 			choose();
 			goto locked
-		:: savepoint == 1 ->
+		:: me != TOP(i) ->
 			roll_back_to_savepoint();
 			goto idle
 		:: worked ->
@@ -1053,7 +1079,7 @@ end:
 
 proctype Reader()
 {
-	byte		see;
+	short		see;
 	byte		s;
 	byte		last;
 
