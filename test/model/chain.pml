@@ -173,8 +173,12 @@ short		settled_for;		/* the ids that its reader sees */
 #define ONE_SNAPSHOT(i) false
 #endif
 
+/* FAILS is 40001. */
+mtype = { ACCEPTED, DECLINED, WAITS, FAILS };
+
 /* Scratch, no part of a state. */
-hidden byte	c_seq, c_row, c_newest, c_id, c_reader, c_count, c_verdict;
+hidden byte	c_seq, c_row, c_newest, c_id, c_reader, c_count;
+hidden mtype c_verdict;
 hidden short c_see, c_from;
 hidden short c_posted, c_held, c_sum, c_sum_held, c_best, c_least, c_floor, c_ceiling;
 
@@ -327,11 +331,6 @@ inline forget(ids)
 #define D (amount - held)		/* what the operation changes of the available */
 #define FREE (lock == 0 || kept != 0)
 
-#define ACCEPTED 1
-#define DECLINED 2
-#define WAITS 3
-#define FAILS 4					/* 40001 */
-
 /* An xmin once seen in progress stays so until the scan ends. */
 #ifdef WITHOUT_SEEN
 #define IN_PROGRESS(x) IN(running & ~OWN, x)
@@ -350,14 +349,12 @@ inline forget(ids)
 #define DECIDES (changes || D < 0 || more < 0 || ((amount > 0 || more > 0) && ceiling < NO_LIMIT))
 
 /* An ended row can be r: a decision at REPEATABLE READ demands more of it. */
-#ifdef WITHOUT_R_NOT_OWN
+#if defined(WITHOUT_R_NOT_OWN)
 #define CAN_BE_R(x) (!ONE_SNAPSHOT(i) || !DECIDES || IN(snapshot | OWN, x))
-#else
-#ifdef WITHOUT_R_IN_SNAPSHOT
+#elif defined(WITHOUT_R_IN_SNAPSHOT)
 #define CAN_BE_R(x) (!ONE_SNAPSHOT(i) || !DECIDES || !IN(OWN, x))
 #else
 #define CAN_BE_R(x) (!ONE_SNAPSHOT(i) || !DECIDES || IN(snapshot, x))
-#endif
 #endif
 
 inline read_limits()
@@ -386,27 +383,23 @@ inline count_by_halves(d, of_posted)
 
 inline count_in_progress(d, of_posted)
 {
-#ifdef FAULT_DEBITS_LEFT_OUT
+#if defined(FAULT_DEBITS_LEFT_OUT)
 	opt = opt + MAX(d, 0);
-#else
-#ifdef FAULT_CREDITS_COUNTED
+#elif defined(FAULT_CREDITS_COUNTED)
 	pess = pess + d;
 	opt = opt + MAX(d, 0);
 #else
 	pess = pess + MIN(d, 0);
 	opt = opt + MAX(d, 0);
 #endif
-#endif
-#ifdef FAULT_CEILING_CREDITS_LEFT_OUT
+#if defined(FAULT_CEILING_CREDITS_LEFT_OUT)
 	pess_posted = pess_posted + MIN(of_posted, 0);
-#else
-#ifdef FAULT_CEILING_DEBITS_COUNTED
+#elif defined(FAULT_CEILING_DEBITS_COUNTED)
 	pess_posted = pess_posted + MIN(of_posted, 0);
 	opt_posted = opt_posted + of_posted;
 #else
 	pess_posted = pess_posted + MIN(of_posted, 0);
 	opt_posted = opt_posted + MAX(of_posted, 0);
-#endif
 #endif
 	in_doubt = in_doubt || (d) != 0;
 	in_doubt_posted = in_doubt_posted || (of_posted) != 0
@@ -454,10 +447,12 @@ inline read_row()
 		find_own(s);
 		if
 		:: IN_PROGRESS(row[s].xmin) ->
+			printf("%d reads %d: in progress\n", i, s);
 			in_progress = in_progress | BIT(s);
 			seen = seen | BIT(row[s].xmin);
 			count_in_progress(EFFECT(s), row[s].amount)
 		:: else ->
+			printf("%d reads %d: ended\n", i, s);
 			ended = ended | BIT(s);
 			if
 			:: OUTSIDE(row[s].xmin) -> count_by_halves(EFFECT(s), row[s].amount)
@@ -494,10 +489,12 @@ inline look_up()
 		find_own(c_seq);
 		if
 		:: IN_PROGRESS(row[c_seq].xmin) ->
+			printf("%d looks up %d: in progress\n", i, c_seq);
 			stays_open = stays_open | BIT(c_seq);
 			seen = seen | BIT(row[c_seq].xmin);
 			count_in_progress(row[c_seq].cum - row[c_seq].cum_held, row[c_seq].cum)
 		:: else ->
+			printf("%d looks up %d: ended\n", i, c_seq);
 			base = base + row[c_seq].cum;
 			base_held = base_held + row[c_seq].cum_held;
 			if
@@ -539,7 +536,8 @@ inline decide()
 		assert(somebody_to_wait_for);
 		verdict = FAILS
 	:: else
-	fi
+	fi;
+	printf("%d: %e\n", i, verdict)
 }
 
 /* Decides the second item of a batch, with the first one counted as ours. */
@@ -719,6 +717,8 @@ inline insert(what, what_held)
 #ifdef FAULT_CUM_HELD_LEFT_OUT
 	row[s].cum_held = what_held;
 #endif
+	printf("%d inserts %d: xmin %d, amount %d, held %d, lag %d, base %d, open %d, cum %d\n",
+		i, s, me, what, what_held, row[s].lag, row[s].base, row[s].open, row[s].cum);
 	ended = ended | BIT(s);
 	top = s
 }
@@ -828,6 +828,7 @@ inline savepoint_or_not()
 /* What was made in the savepoint has a higher id, and is undone as well. */
 inline roll_back_to_savepoint()
 {
+	printf("%d rolls back to its savepoint %d\n", i, me);
 	forget(OWN & ~(BIT(me) - 1));
 	d_step
 	{
@@ -906,7 +907,7 @@ proctype Transaction(byte i; byte left)
 	bool		changes;		/* the limits, and inserts nothing */
 	short		floor;
 	short		ceiling;
-	byte		verdict;
+	mtype		verdict;
 
 	/* the scan */
 	byte		s;
@@ -938,7 +939,9 @@ proctype Transaction(byte i; byte left)
 		me = TOP(i);
 		may_change = true;
 		if
-		:: ONE_SNAPSHOT(i) -> snapshot = committed
+		:: ONE_SNAPSHOT(i) ->
+			printf("%d takes its snapshot\n", i);
+			snapshot = committed
 		:: else
 		fi
 	}
@@ -947,19 +950,17 @@ idle:
 	atomic
 	{
 		if
-#ifdef WITHOUT_LIMITS_AFTER_LOCK
+#if defined(WITHOUT_LIMITS_AFTER_LOCK)
 		:: left > 0 && !informed ->
 			read_limits();
 			informed = true;
 			goto idle
 		:: left > 0 && FREE && informed ->
 			informed = false;
-#else
-#ifdef FAULT_NO_LOCK
+#elif defined(FAULT_NO_LOCK)
 		:: left > 0 ->
 #else
 		:: left > 0 && FREE ->
-#endif
 #endif
 			left--;
 			worked = true;
@@ -972,6 +973,7 @@ idle:
 		:: worked ->
 			goto roll_back
 		:: worked ->
+			printf("%d commits\n", i);
 			committed = committed | (running & OWN);
 			running = running & ~OWN;
 			end_transaction();
@@ -979,6 +981,7 @@ idle:
 		fi;
 
 locked:
+		printf("%d locks the account: amount %d, held %d\n", i, amount, held);
 		lock = i + 1;
 #ifndef WITHOUT_LIMITS_AFTER_LOCK
 		read_limits();
@@ -1057,6 +1060,7 @@ locked:
 roll_back:
 	atomic
 	{
+		printf("%d rolls back\n", i);
 		forget(OWN);
 		end_transaction()
 	}
@@ -1103,6 +1107,7 @@ proctype Reader()
 	:: d_step
 		{
 			s == 0 ->
+			printf("the statement is settled up to %d\n", last);
 			settled = last;
 			settled_for = see;
 			check_readers();

@@ -61,6 +61,10 @@ typedef Account
 Account		account[2];
 byte		running;
 
+/* FAILS is 40001. */
+mtype = { ACCEPTED, DECLINED, WAITS, FAILS };
+
+hidden mtype c_verdict;
 hidden byte	c_account, c_payer;
 hidden short c_pess, c_opt;
 hidden byte	limits_kept, each_leg_once;
@@ -102,22 +106,19 @@ inline scan(a, who)
 	od
 }
 
-#define ACCEPTED 1
-#define WAITS 2
-#define DECLINED 3
-#define FAILS 4					/* 40001 */
-
 /* Decides one leg.  If any is declined, the payment is. */
 inline decide(a)
 {
 	scan(a, i);
 	if
 	:: amount[a] < 0 && c_pess + amount[a] < account[a].floor ->
-		verdict = MAX(verdict, (c_opt + amount[a] < account[a].floor -> DECLINED : WAITS))
+		c_verdict = (c_opt + amount[a] < account[a].floor -> DECLINED : WAITS)
 	:: amount[a] > 0 && c_opt + amount[a] > account[a].ceiling ->
-		verdict = MAX(verdict, (c_pess + amount[a] > account[a].ceiling -> DECLINED : WAITS))
-	:: else
-	fi
+		c_verdict = (c_pess + amount[a] > account[a].ceiling -> DECLINED : WAITS)
+	:: else -> c_verdict = ACCEPTED
+	fi;
+	printf("%d decides account %d: %e\n", i, a, c_verdict);
+	verdict = (c_verdict == DECLINED || verdict == ACCEPTED -> c_verdict : verdict)
 }
 
 /* Which legs go first. */
@@ -132,7 +133,8 @@ inline plan()
 #endif
 	first = (first == 0 -> BIT(0) : first);
 #endif
-	verdict = ACCEPTED
+	verdict = ACCEPTED;
+	printf("%d moves %d and %d, and the set %d goes first\n", i, amount[0], amount[1], first)
 }
 
 inline lock_if_first()
@@ -171,33 +173,32 @@ inline take_first()
 	a = 0
 }
 
-/* Inserts the leg that decides nothing. */
+/* Inserts the leg that decides nothing.  The faults decide, and may wait. */
+inline decide_late()
+{
+	decide(a);
+	verdict = (verdict == DECLINED -> FAILS : verdict)
+}
+
 inline take_second()
 {
-#ifdef WITHOUT_DECIDING_FIRST
-	decide(a);
-#else
-#ifdef WITHOUT_LOCKS_TOGETHER
-	decide(a);
+#if defined(WITHOUT_DECIDING_FIRST) || defined(WITHOUT_LOCKS_TOGETHER)
+	decide_late();
 #else
 	if
 	:: DECIDES(a) ->
-#ifdef WITHOUT_40001_WAITS
-		decide(a)
-#else
-#ifdef WITHOUT_40001_DECLINES
+		printf("%d: account %d has become limited\n", i, a);
+#if defined(WITHOUT_40001_WAITS)
+		decide_late()
+#elif defined(WITHOUT_40001_DECLINES)
 		verdict = DECLINED
-#else
-#ifdef FAULT_SECOND_LEG_BLIND
+#elif defined(FAULT_SECOND_LEG_BLIND)
 		skip
 #else
 		verdict = FAILS
 #endif
-#endif
-#endif
 	:: else
 	fi;
-#endif
 #endif
 	account[a].moved[i] = account[a].moved[i] + (verdict == ACCEPTED -> amount[a] : 0);
 	account[a].lock = 0;
@@ -208,6 +209,7 @@ inline take_second()
 /* Commits the payment, or the record that it was declined. */
 inline commit()
 {
+	printf("%d commits: %d and %d\n", i, account[0].moved[i], account[1].moved[i]);
 	each_leg_once = account[0].moved[i] == (verdict == ACCEPTED -> amount[0] : 0) &&
 		account[1].moved[i] == (verdict == ACCEPTED -> amount[1] : 0);
 	assert(each_leg_once);
@@ -232,7 +234,7 @@ proctype Payer(byte i)
 {
 	short		amount[2];
 	byte		first;			/* the accounts whose legs go first */
-	byte		verdict;
+	mtype		verdict;
 	byte		a;				/* the account whose turn it is */
 	byte		seen;			/* who else was in progress */
 
@@ -304,7 +306,11 @@ end:
 	goto done;
 
 roll_back:
-	atomic { end_payment() }
+	atomic
+	{
+		printf("%d rolls back\n", i);
+		end_payment()
+	}
 
 done:
 	skip
@@ -316,7 +322,7 @@ proctype Changer()
 	byte		a;
 	short		floor;
 	short		ceiling;
-	byte		verdict;
+	mtype		verdict;
 	byte		seen;
 
 	atomic
@@ -357,6 +363,7 @@ again:
 	fi;
 	d_step
 	{
+		printf("the floor of account %d is now %d, its ceiling %d\n", a, floor, ceiling);
 		account[a].floor = floor;
 		account[a].ceiling = ceiling;
 		account[a].lock = 0;
