@@ -37,7 +37,7 @@ test/expected:
 	ln -s ../expected $@
 
 # These targets find PostgreSQL by themselves, or install it. So make must be able to read this file without it.
-SELF_CONTAINED = test soak fuzz demo processor fastapi express bench bench-scale bench-instructions indent types dist clients
+SELF_CONTAINED = test soak fuzz model demo processor fastapi express bench bench-scale bench-instructions indent types dist clients
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -68,6 +68,10 @@ test soak processor: export IDEM_SECONDS := $(or $(SECONDS),$(IDEM_SECONDS))
 # Look for JSON that breaks its canonical form, for a number of seconds: make fuzz SECONDS=3600
 fuzz:
 	@test/bin/fuzz $(SECONDS)
+
+# The protocol of the accounts, in all its states; FULL=1 makes them more.
+model:
+	@test/bin/model
 
 demo:
 	@test/bin/setup examples/orders/run

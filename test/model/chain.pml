@@ -1087,12 +1087,20 @@ proctype Reader()
 	byte		s;
 	byte		last;
 
-	see = committed;
-	s = ROWS;
+	d_step
+	{
+		printf("the reader takes its snapshot\n");
+		see = committed;
+		s = ROWS
+	}
 	do
 	:: d_step
 		{
 			s > 0 ->
+			if
+			:: LIVE(s) -> printf("the reader comes to %d; visible: %d\n", s, IN(see, row[s].xmin))
+			:: else
+			fi;
 			if
 #ifdef WITHOUT_SETTLED_AT_A_ROW
 			:: UNSETTLED(s) -> last = s - 1
