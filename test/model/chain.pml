@@ -20,7 +20,8 @@
  *   and for each transaction that runs.
  * - limits_kept: what is committed keeps the floor and the ceiling then in
  *   force, after every step and up to each number.
- * - limits_in_force: a decision goes by no other limits.
+ * - limits_in_force: a decision goes by the limits in force, and at REPEATABLE
+ *   READ they are those of the snapshot, too.
  * - decline_is_certain: what is declined would pass the limit whatever becomes
  *   of those who are in progress.
  * - agrees_with_snapshot: at REPEATABLE READ, what is accepted keeps the limit
@@ -634,7 +635,8 @@ inline check_decision()
 		assert(agrees_with_snapshot)
 	:: else
 	fi;
-	limits_in_force = floor == FLOOR_NOW(i) && ceiling == CEILING_NOW(i);
+	limits_in_force = floor == FLOOR_NOW(i) && ceiling == CEILING_NOW(i) &&
+		(!ONE_SNAPSHOT(i) || !CHANGED(i) || IN(snapshot | OWN, changed_by));
 	assert(limits_in_force)
 }
 
@@ -986,12 +988,14 @@ locked:
 #ifndef WITHOUT_LIMITS_AFTER_LOCK
 		read_limits();
 #endif
+#ifndef WITHOUT_LIMITS_IN_SNAPSHOT
 		if
 		:: ONE_SNAPSHOT(i) && CHANGED(i) && !IN(snapshot | OWN, changed_by) ->
 			end_scan();
 			goto roll_back
 		:: else
 		fi;
+#endif
 		begin_scan()
 	}
 	do
