@@ -7,10 +7,10 @@
  * commits or rolls back.  It may also roll back at any time in between.
  *
  * An operation takes the account's lock, scans the newest entries, decides,
- * inserts one entry and gives the lock back.  Each row that the scan reads is
+ * inserts one entry (a batch: two) and gives the lock back.  Each row that the scan reads is
  * a step of its own, and so is each look-up in "open".  So others commit and
- * roll back in the middle of a scan.  Rows of who rolled back are gone, and
- * the number of the newest one is used again.
+ * roll back in the middle of a scan.  Rows that were rolled back are gone, and
+ * the numbers of the newest ones are used again.
  *
  * What is asserted, by name:
  *
@@ -26,9 +26,9 @@
  *   of those who are in progress.
  * - agrees_with_snapshot: at REPEATABLE READ, what is accepted keeps the limit
  *   by the snapshot and own rows, and what is declined passes it by them.
- * - somebody_to_wait_for: who can neither accept nor decline has somebody in
- *   progress to wait for.  Only at REPEATABLE READ there may be nobody, and
- *   then it is 40001.
+ * - somebody_to_wait_for: what can be neither accepted nor declined has somebody
+ *   in progress to wait for.  At REPEATABLE READ there may be nobody; then it
+ *   fails (40001).
  * - page_is_settled: no row is committed at or below the number up to which a
  *   statement was settled, unless the statement's reader saw it.
  * - number_is_free: no row has the number of the new one.
@@ -286,7 +286,7 @@ inline check()
 	}
 }
 
-/* Rows of an id that rolled back are not seen any more; they become empty. */
+/* Empties the rows of ids that roll back. */
 inline forget(ids)
 {
 	d_step
@@ -326,7 +326,7 @@ inline forget(ids)
 }
 
 /*
- * What follows is in the words of one transaction, i.
+ * What follows is done by transaction i, with its own variables.
  */
 #define OWN IDS_OF(i)
 #define D (amount - held)		/* what the operation changes of the available */
@@ -364,7 +364,7 @@ inline read_limits()
 	ceiling = CEILING_NOW(i)
 }
 
-/* What ended, and we see it. */
+/* Counts what has ended and is in our snapshot, or is our own. */
 inline count(d, of_posted)
 {
 	pess = pess + d;
@@ -373,7 +373,7 @@ inline count(d, of_posted)
 	opt_posted = opt_posted + of_posted
 }
 
-/* What is in progress, or ended outside our snapshot. */
+/* Counts what has ended outside our snapshot: as little, and as much, as it may. */
 inline count_by_halves(d, of_posted)
 {
 	pess = pess + MIN(d, 0);
@@ -382,6 +382,7 @@ inline count_by_halves(d, of_posted)
 	opt_posted = opt_posted + MAX(of_posted, 0)
 }
 
+/* Counts what is in progress in the same way. */
 inline count_in_progress(d, of_posted)
 {
 #if defined(FAULT_DEBITS_LEFT_OUT)
@@ -448,12 +449,12 @@ inline read_row()
 		find_own(s);
 		if
 		:: IN_PROGRESS(row[s].xmin) ->
-			printf("%d reads %d: in progress\n", i, s);
+			printf("T%d reads %d: in progress\n", i, s);
 			in_progress = in_progress | BIT(s);
 			seen = seen | BIT(row[s].xmin);
 			count_in_progress(EFFECT(s), row[s].amount)
 		:: else ->
-			printf("%d reads %d: ended\n", i, s);
+			printf("T%d reads %d: ended\n", i, s);
 			ended = ended | BIT(s);
 			if
 			:: OUTSIDE(row[s].xmin) -> count_by_halves(EFFECT(s), row[s].amount)
@@ -490,12 +491,12 @@ inline look_up()
 		find_own(c_seq);
 		if
 		:: IN_PROGRESS(row[c_seq].xmin) ->
-			printf("%d looks up %d: in progress\n", i, c_seq);
+			printf("T%d looks up %d: in progress\n", i, c_seq);
 			stays_open = stays_open | BIT(c_seq);
 			seen = seen | BIT(row[c_seq].xmin);
 			count_in_progress(row[c_seq].cum - row[c_seq].cum_held, row[c_seq].cum)
 		:: else ->
-			printf("%d looks up %d: ended\n", i, c_seq);
+			printf("T%d looks up %d: ended\n", i, c_seq);
 			base = base + row[c_seq].cum;
 			base_held = base_held + row[c_seq].cum_held;
 			if
@@ -538,7 +539,7 @@ inline decide()
 		verdict = FAILS
 	:: else
 	fi;
-	printf("%d: %e\n", i, verdict)
+	printf("T%d: %e\n", i, verdict)
 }
 
 /* Decides the second item of a batch, with the first one counted as ours. */
@@ -719,7 +720,7 @@ inline insert(what, what_held)
 #ifdef FAULT_CUM_HELD_LEFT_OUT
 	row[s].cum_held = what_held;
 #endif
-	printf("%d inserts %d: xmin %d, amount %d, held %d, lag %d, base %d, open %d, cum %d\n",
+	printf("T%d inserts %d: xmin %d, amount %d, held %d, lag %d, base %d, open %d, cum %d\n",
 		i, s, me, what, what_held, row[s].lag, row[s].base, row[s].open, row[s].cum);
 	ended = ended | BIT(s);
 	top = s
@@ -740,7 +741,7 @@ inline insert_accepted()
 	check_readers()
 }
 
-/* Nothing of a scan outlives it, but whom it has seen in progress. */
+/* Forgets the scan, but not whom it has seen in progress, and gives the lock back. */
 inline end_scan()
 {
 	top = 0;
@@ -830,7 +831,7 @@ inline savepoint_or_not()
 /* What was made in the savepoint has a higher id, and is undone as well. */
 inline roll_back_to_savepoint()
 {
-	printf("%d rolls back to its savepoint %d\n", i, me);
+	printf("T%d rolls back to its savepoint %d\n", i, me);
 	forget(OWN & ~(BIT(me) - 1));
 	d_step
 	{
@@ -942,7 +943,7 @@ proctype Transaction(byte i; byte left)
 		may_change = true;
 		if
 		:: ONE_SNAPSHOT(i) ->
-			printf("%d takes its snapshot\n", i);
+			printf("T%d takes its snapshot\n", i);
 			snapshot = committed
 		:: else
 		fi
@@ -975,7 +976,7 @@ idle:
 		:: worked ->
 			goto roll_back
 		:: worked ->
-			printf("%d commits\n", i);
+			printf("T%d commits\n", i);
 			committed = committed | (running & OWN);
 			running = running & ~OWN;
 			end_transaction();
@@ -983,7 +984,7 @@ idle:
 		fi;
 
 locked:
-		printf("%d locks the account: amount %d, held %d\n", i, amount, held);
+		printf("T%d locks the account: amount %d, held %d\n", i, amount, held);
 		lock = i + 1;
 #ifndef WITHOUT_LIMITS_AFTER_LOCK
 		read_limits();
@@ -1050,7 +1051,7 @@ locked:
 		}
 	od;
 
-	/* It gave the lock back, and looks again when one of them has ended. */
+	/* The lock is free.  Look again when somebody seen in progress has ended. */
 	atomic
 	{
 		if
@@ -1064,7 +1065,7 @@ locked:
 roll_back:
 	atomic
 	{
-		printf("%d rolls back\n", i);
+		printf("T%d rolls back\n", i);
 		forget(OWN);
 		end_transaction()
 	}

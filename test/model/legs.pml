@@ -117,7 +117,7 @@ inline decide(a)
 		c_verdict = (c_pess + amount[a] > account[a].ceiling -> DECLINED : WAITS)
 	:: else -> c_verdict = ACCEPTED
 	fi;
-	printf("%d decides account %d: %e\n", i, a, c_verdict);
+	printf("T%d decides account %d: %e\n", i, a, c_verdict);
 	verdict = (c_verdict == DECLINED || verdict == ACCEPTED -> c_verdict : verdict)
 }
 
@@ -134,7 +134,7 @@ inline plan()
 	first = (first == 0 -> BIT(0) : first);
 #endif
 	verdict = ACCEPTED;
-	printf("%d moves %d and %d, and the set %d goes first\n", i, amount[0], amount[1], first)
+	printf("T%d moves %d and %d, and the set %d goes first\n", i, amount[0], amount[1], first)
 }
 
 inline lock_if_first()
@@ -187,7 +187,7 @@ inline take_second()
 #else
 	if
 	:: DECIDES(a) ->
-		printf("%d: account %d has become limited\n", i, a);
+		printf("T%d: account %d has become limited\n", i, a);
 #if defined(WITHOUT_40001_WAITS)
 		decide_late()
 #elif defined(WITHOUT_40001_DECLINES)
@@ -209,7 +209,7 @@ inline take_second()
 /* Commits the payment, or the record that it was declined. */
 inline commit()
 {
-	printf("%d commits: %d and %d\n", i, account[0].moved[i], account[1].moved[i]);
+	printf("T%d commits: %d and %d\n", i, account[0].moved[i], account[1].moved[i]);
 	each_leg_once = account[0].moved[i] == (verdict == ACCEPTED -> amount[0] : 0) &&
 		account[1].moved[i] == (verdict == ACCEPTED -> amount[1] : 0);
 	assert(each_leg_once);
@@ -308,7 +308,7 @@ end:
 roll_back:
 	atomic
 	{
-		printf("%d rolls back\n", i);
+		printf("T%d rolls back\n", i);
 		end_payment()
 	}
 
