@@ -161,6 +161,9 @@ wait_a_slice(Ledger *ledger)
 		ReThrowError(error);
 	if (error)
 		FreeErrorData(error);
+
+	/* what comes next may be refused before an account is looked at */
+	ledger->wait_for = InvalidTransactionId;
 }
 
 /*
