@@ -168,7 +168,10 @@ undo(FunctionCallInfo fcinfo, Store *store, const Key *own_key,
 	for (;;)
 	{
 		if (!claim_take_with_payment(&claim, scope, payment_id, COMMAND))
+		{
+			ledger_close(&ledger);
 			return replay(fcinfo, &claim);
+		}
 		if (!claim_has_payment(&claim))
 			refusal_raise(payment_not_found(payment_id, scope));	/* deleted by hand */
 
