@@ -11,6 +11,10 @@
  * the end of its transaction (account_change.c).  So whoever has the lock finds one
  * row, which is the last that was committed, or his own.
  *
+ * Every decision depends on the account's limits, and on its being open.  So at
+ * SERIALIZABLE, finding an account counts as reading its row.  Accounts are changed
+ * rarely, so this makes few transactions fail.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -57,8 +61,16 @@ account_from_slot(Account *account, TupleTableSlot *slot)
 bool
 account_find(Account *account, Store *store, const Key *name)
 {
-	RowState	state = store_probe_key(store, name);
+	RowState	state;
 
+	/* a predicate lock: a change may make what we decide untrue */
+	if (IsolationIsSerializable())
+	{
+		(void) store_find_key(store, name);
+		store_let_go(store);
+	}
+
+	state = store_probe_key(store, name);
 	/* one that is being opened, or a change that is not committed */
 	while (state == ROW_IN_PROGRESS && store_is_being_inserted(store))
 		state = store_probe_before(store);
