@@ -22,6 +22,10 @@
  * account itself passes: the turnstile's holder may wait for just that one.  What needs no
  * decision passes, too.
  *
+ * Who has a turnstile waits for nobody else's, and for no other account.  If another has
+ * the turnstile already, we go on with slices.  So a payment that is alone in its
+ * transaction is part of no deadlock.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -30,6 +34,7 @@
 #include "storage/proc.h"
 #include "utils/timestamp.h"
 
+#include "claim/lock.h"
 #include "compat.h"
 #include "errors.h"
 #include "ledger/ledger.h"
@@ -49,6 +54,7 @@
 #define TURNSTILE_LOCK_CLASS	0x1D41
 
 static LOCKTAG turnstile_of(const LOCKTAG *account);
+static void release_turnstile(Ledger *ledger);
 static void pass_turnstile(const LOCKTAG *turnstile);
 static void wait_a_slice(Ledger *ledger);
 static int	milliseconds_since(TimestampTz begin);
@@ -61,6 +67,8 @@ ledger_wait(Ledger *ledger)
 	LOCKTAG		turnstile = turnstile_of(&ledger->account);
 
 	Assert(ledger_must_wait(ledger));
+	if (ledger->wait_turnstile || lock_tag_compare(&ledger->turnstile, &turnstile) != 0)
+		release_turnstile(ledger);
 	if (ledger->wait_turnstile)
 	{
 		pass_turnstile(&turnstile);
@@ -68,8 +76,7 @@ ledger_wait(Ledger *ledger)
 	}
 	if (ledger->waits >= WAIT_STARVING && !ledger->has_turnstile)
 	{
-		xactlock_acquire(&turnstile, ExclusiveLock, false);
-		ledger->has_turnstile = true;
+		ledger->has_turnstile = xactlock_acquire(&turnstile, ExclusiveLock, true) != LOCKACQUIRE_NOT_AVAIL;
 		ledger->turnstile = turnstile;
 	}
 	wait_a_slice(ledger);
@@ -103,10 +110,19 @@ ledger_move_wait(Ledger *ledger, const Ledger *other)
 void
 ledger_leave_turnstile(Ledger *ledger)
 {
+	release_turnstile(ledger);
+	ledger->waits = 0;
+}
+
+/*
+ * Release the turnstile, if we have one.
+ */
+static void
+release_turnstile(Ledger *ledger)
+{
 	if (ledger->has_turnstile)
 		xactlock_release(&ledger->turnstile, ExclusiveLock);
 	ledger->has_turnstile = false;
-	ledger->waits = 0;
 }
 
 /*
