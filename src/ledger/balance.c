@@ -62,7 +62,6 @@ idem_balance(PG_FUNCTION_ARGS)
 	Datum		result;
 	Datum		values[N_COLUMNS];
 	bool		nulls[N_COLUMNS] = {false};
-	Datum		result;
 
 	refusal_raise(key_check_account(ARG_TEXT(0), ARG_TEXT(2), &name));
 	store_open(&accounts, TABLE_ACCOUNT);
