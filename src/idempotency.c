@@ -80,6 +80,7 @@
  *	wait.c		waiting until a limit can be decided
  *	subscription.c	refusing entries where they still come by replication
  *	balance.c	idem_balance
+ *	statement.c	idem_statement
  *
  * payment: what moves money, and what shows it
  *	payment.c	idem_pay, idem_authorize: what starts a payment

@@ -155,3 +155,29 @@ LANGUAGE C STABLE PARALLEL RESTRICTED SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_balance(text, timestamptz, text) IS
 	'returns the balance of an account, now or at a time, and how many entries it adds up; writes nothing';
+
+CREATE FUNCTION @extschema@.idem_statement(
+	account text,
+	since timestamptz DEFAULT NULL,
+	until timestamptz DEFAULT NULL,
+	after bigint DEFAULT NULL,
+	max integer DEFAULT 100,
+	scope text DEFAULT NULL,
+	OUT seq bigint,
+	OUT created_at timestamptz,
+	OUT payment_id uuid,
+	OUT operation integer,
+	OUT kind text,
+	OUT key text,
+	OUT reference text,
+	OUT amount numeric,
+	OUT hold numeric,
+	OUT posted numeric,
+	OUT held numeric,
+	OUT available numeric,
+	OUT settled bigint)
+RETURNS SETOF record
+LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 100 SUPPORT idempotency.shorten_call
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.idem_statement(text, timestamptz, timestamptz, bigint, integer, text) IS
+	'returns the entries of an account in the order of their numbers, each with the balance after it, at most max of them; writes nothing';

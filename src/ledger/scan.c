@@ -53,6 +53,11 @@
  * same rules hold.  No lock is needed: what base counts had ended before its entry was
  * inserted, so whoever sees the entry sees all that.
  *
+ * To follow an account is to read its entries and never to miss one.  So we ask for the
+ * entries that the snapshot lacks, though they may come to be committed.  Base must be of
+ * an entry in the snapshot, as to read.  Then the snapshot has all that base counts.  What
+ * it lacks is in the window, or is in progress or newly ended in "open".
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -150,6 +155,22 @@ scan_balance(const AccountScan *scan)
 		if (!scan->window[i].in_progress)
 			sums_add(&sums, &scan->window[i].change);
 	return sums;
+}
+
+int64
+scan_oldest_missing(const AccountScan *scan)
+{
+	int64		oldest = 0;
+
+	for (int i = 0; i < scan->nwindow + scan->nopen; i++)
+	{
+		const ScanEntry *entry = i < scan->nwindow ? &scan->window[i]
+			: &scan->open[i - scan->nwindow];
+
+		if ((entry->in_progress || entry->outside) && (oldest == 0 || entry->seq < oldest))
+			oldest = entry->seq;
+	}
+	return oldest;
 }
 
 /*
@@ -369,8 +390,11 @@ set_entry(AccountScan *scan, ScanEntry *entry, Store *store, RowState state, Sca
 	entry->xid = store_get_writer(store);
 	entry->in_progress = was_seen(scan, entry->xid) ||
 		(state == ROW_IN_PROGRESS && store_is_being_inserted(store));
-	entry->outside = !entry->in_progress && state == ROW_CONCURRENT &&
-		IsolationUsesXactSnapshot();
+	if (purpose == SCAN_TO_FOLLOW)
+		entry->outside = !entry->in_progress && state != ROW_VISIBLE;
+	else
+		entry->outside = !entry->in_progress && state == ROW_CONCURRENT &&
+			IsolationUsesXactSnapshot();
 
 	if (!entry->in_progress || was_seen(scan, entry->xid))
 		return;
@@ -401,7 +425,7 @@ was_seen(const AccountScan *scan, TransactionId xid)
 static bool
 gives_base(const ScanEntry *entry, RowState state, ScanPurpose purpose)
 {
-	if (entry->in_progress)
+	if (entry->in_progress || (purpose == SCAN_TO_FOLLOW && state != ROW_VISIBLE))
 		return false;
 	if (purpose == SCAN_TO_INSERT || !IsolationUsesXactSnapshot())
 		return true;

@@ -26,6 +26,7 @@ typedef struct Sums
 typedef enum ScanPurpose
 {
 	SCAN_TO_READ,				/* to read the balance in the snapshot */
+	SCAN_TO_FOLLOW,				/* to find entries that the snapshot lacks */
 	SCAN_TO_INSERT,				/* to insert an entry that no limit can forbid */
 	SCAN_TO_DECIDE				/* to decide by a limit, and insert */
 } ScanPurpose;
@@ -36,7 +37,9 @@ typedef struct ScanEntry
 	int64		seq;
 	TransactionId xid;			/* the (sub)transaction that wrote it */
 	bool		in_progress;	/* another transaction's that has not ended */
-	bool		outside;		/* it has ended, but is not in the snapshot */
+	bool		outside;		/* it has ended, but is not in the snapshot.
+								 * To insert or decide at READ COMMITTED, this
+								 * is not asked */
 	Sums		change;			/* the entry's; of an open one, all that its
 								 * (sub)transaction changed up to it */
 } ScanEntry;
@@ -98,6 +101,13 @@ extern void scan_account(AccountScan *scan, Store *store, int64 account, int64 u
 
 /* What all entries that have ended add up to: to read, the balance. */
 extern Sums scan_balance(const AccountScan *scan);
+
+/*
+ * To follow: the oldest entry that the scan has found and the snapshot lacks; 0: there
+ * is none.  Then the snapshot has all entries up to the seq that the scan began at.
+ * Otherwise it may lack older ones, too.
+ */
+extern int64 scan_oldest_missing(const AccountScan *scan);
 
 /*
  * The next entry of the account: its seq, and the sum of what is before it.

@@ -114,6 +114,7 @@ static const Right rights[] = {
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_increase"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_release"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_renew"},
+	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_statement"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_void"},
 	{RIGHTS_MAINTENANCE, ProcedureRelationId, "idem_expire"},
 	{RIGHTS_MAINTENANCE, ProcedureRelationId, "idem_purge"},

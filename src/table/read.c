@@ -132,6 +132,16 @@ store_find_entries(Store *store, int64 account, int64 upto, ScanDirection direct
 }
 
 bool
+store_find_entries_after(Store *store, int64 account, int64 after)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(account));
+	ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	return store_find(store, INDEX_ENTRY, keys, 2, ForwardScanDirection);
+}
+
+bool
 store_find_next(Store *store)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(store->context);
@@ -160,6 +170,17 @@ store_probe_payment(Store *store, const text *scope, const pg_uuid_t *payment_id
 	Assert(store->table == TABLE_OPERATION);
 	payment_scan_keys(keys, scope, payment_id);
 	return store_probe(store, INDEX_OPERATION_PAYMENT, keys, 2, BackwardScanDirection);
+}
+
+RowState
+store_probe_operation(Store *store, const text *scope, const pg_uuid_t *payment_id, int32 seq)
+{
+	ScanKeyData keys[3];
+
+	Assert(store->table == TABLE_OPERATION);
+	payment_scan_keys(keys, scope, payment_id);
+	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(seq));
+	return store_probe(store, INDEX_OPERATION_PAYMENT, keys, 3, ForwardScanDirection);
 }
 
 RowState

@@ -90,7 +90,7 @@ store_wait(Store *store)
 void
 store_begin_probe(Store *store, CatalogIndex index, int nkeys)
 {
-	if (store->scan &&
+	if (store->scan && store->scan->xs_snapshot == &store->dirty &&
 		store->which == index && store->scan->numberOfKeys == nkeys)
 		return;
 

@@ -144,6 +144,9 @@ extern bool store_find_lapsed(Store *store, const text *scope,
 extern bool store_find_entries(Store *store, int64 account, int64 upto,
 							   ScanDirection direction);
 
+/* The entries of an account after this seq, in their order: the first. */
+extern bool store_find_entries_after(Store *store, int64 account, int64 after);
+
 /* The next row of the look-up, in its direction. */
 extern bool store_find_next(Store *store);
 
@@ -171,6 +174,10 @@ extern RowState store_probe_key_in_order(Store *store, const Key *key, bool firs
 /* The newest operation of a payment. */
 extern RowState store_probe_payment(Store *store, const text *scope,
 									const pg_uuid_t *payment_id);
+
+/* The operation of a payment with this number. */
+extern RowState store_probe_operation(Store *store, const text *scope,
+									  const pg_uuid_t *payment_id, int32 seq);
 
 /* The entries of an account up to this seq, whatever their state: the newest. */
 extern RowState store_probe_entries(Store *store, int64 account, int64 upto);

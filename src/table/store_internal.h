@@ -16,7 +16,7 @@
 
 /*
  * Begin a scan with a dirty snapshot, or go on with the one that is open if it
- * has the same index and number of keys.
+ * is that of a probe, and has the same index and number of keys.
  */
 extern void store_begin_probe(Store *store, CatalogIndex index, int nkeys);
 
