@@ -79,7 +79,7 @@
  *	leg.c		one such change: what the account allows
  *	wait.c		waiting until a limit can be decided
  *	subscription.c	refusing entries where they still come by replication
- *	balance.c	idem_balance
+ *	balance.c	idem_balance; the balances of all accounts
  *	statement.c	idem_statement
  *
  * payment: what moves money, and what shows it

@@ -181,3 +181,32 @@ LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 100 SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_statement(text, timestamptz, timestamptz, bigint, integer, text) IS
 	'returns the entries of an account in the order of their numbers, each with the balance after it, at most max of them; writes nothing';
+
+CREATE FUNCTION idempotency.entry_balance(
+	account bigint,
+	OUT posted numeric,
+	OUT held numeric,
+	OUT available numeric,
+	OUT entries bigint)
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'idem_entry_balance';
+COMMENT ON FUNCTION idempotency.entry_balance(bigint) IS
+	'returns the balance of the account with this ID, whoever has opened it; for the view idempotency.account_balance';
+
+CREATE VIEW idempotency.account_balance WITH (security_invoker) AS
+SELECT a.scope,
+	a.name,
+	a.currency,
+	b.posted,
+	b.held,
+	b.available,
+	b.entries,
+	a.floor,
+	a.ceiling,
+	a.closed,
+	a.owner,
+	a.metadata,
+	a.created_at
+FROM idempotency.account a, LATERAL idempotency.entry_balance(a.id) b;
+COMMENT ON VIEW idempotency.account_balance IS
+	'accounts, each with its balance as of now';

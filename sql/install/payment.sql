@@ -464,6 +464,26 @@ WHERE o.sqlstate IS NULL AND o.amount <> numeric '0';
 COMMENT ON VIEW idempotency.movement IS
 	'each change of what payments hold and have taken, in signed amounts';
 
+CREATE VIEW idempotency.account_entry WITH (security_invoker) AS
+SELECT a.scope,
+	a.name AS account,
+	e.seq,
+	e.created_at,
+	e.payment_id,
+	e.operation,
+	o.kind,
+	o.key,
+	o.reference,
+	a.currency,
+	e.amount,
+	coalesce(e.held, e.amount - e.amount) AS hold,
+	a.owner
+FROM idempotency.entry e
+JOIN idempotency.account a ON a.id = e.account
+LEFT JOIN idempotency.operation o ON o.scope = a.scope AND o.payment_id = e.payment_id AND o.seq = e.operation;
+COMMENT ON VIEW idempotency.account_entry IS
+	'each change of an account, with the operation that made it';
+
 CREATE FUNCTION @extschema@.idem_expire(max_holds integer DEFAULT 1000)
 RETURNS integer
 LANGUAGE C VOLATILE PARALLEL UNSAFE

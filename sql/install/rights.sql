@@ -27,7 +27,11 @@ COMMENT ON FUNCTION @extschema@.idem_revoke(regrole) IS
 -- to the bootstrap superuser. The installer gets the rights below, and may grant
 -- them to others.
 GRANT USAGE ON SCHEMA idempotency TO @extowner@ WITH GRANT OPTION;
-GRANT SELECT ON idempotency.payment, idempotency.movement, idempotency.request TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT ON idempotency.payment, idempotency.movement, idempotency.account_balance, idempotency.account_entry, idempotency.request
+	TO @extowner@ WITH GRANT OPTION;
+-- Roles that read the view idempotency.account_balance need this right. It shows the
+-- balance of every account.
+GRANT EXECUTE ON FUNCTION idempotency.entry_balance TO @extowner@ WITH GRANT OPTION;
 -- INSERT is for restoring a dump. Nobody gets UPDATE or DELETE.
 GRANT SELECT, INSERT ON idempotency.operation, idempotency.hold, idempotency.account, idempotency.entry, idempotency.request_0, idempotency.request_1, idempotency.request_2,
 	idempotency.request_purge

@@ -4,6 +4,7 @@
  *		The balance of an account.
  *
  * idem_balance(account, at, scope)
+ * idempotency.entry_balance(account), for the view idempotency.account_balance
  *
  * It sees what a SELECT sees, writes nothing, and works on a standby.  A few of the
  * newest entries are read, however many there are: see scan.c.
@@ -29,6 +30,10 @@
 #include "money/money.h"
 
 PG_FUNCTION_INFO_V1(idem_balance);
+PG_FUNCTION_INFO_V1(idem_entry_balance);
+
+static void set_sums(const Sums *sums, Datum *posted, Datum *held, Datum *available,
+					 Datum *entries);
 
 /*
  * idem_balance: what an account has.
@@ -56,12 +61,11 @@ idem_balance(PG_FUNCTION_ARGS)
 	Store		entries;
 	AccountScan scan;
 	Sums		sums;
-	Numeric		zero;
 	int64		upto = PG_INT64_MAX;
 	TupleDesc	desc;
-	Datum		result;
 	Datum		values[N_COLUMNS];
 	bool		nulls[N_COLUMNS] = {false};
+	HeapTuple	result;
 
 	refusal_raise(key_check_account(ARG_TEXT(0), ARG_TEXT(2), &name));
 	store_open(&accounts, TABLE_ACCOUNT);
@@ -76,16 +80,45 @@ idem_balance(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	zero = money_zero(sums.posted ? money_decimals(sums.posted) : 0);
 	values[CURRENCY] = PointerGetDatum(account.currency);
-	values[POSTED] = NumericGetDatum(sums.posted ? sums.posted : zero);
-	values[HELD] = NumericGetDatum(sums.held ? sums.held : zero);
-	values[AVAILABLE] = NumericGetDatum(sums.posted ? sums_available(&sums) : zero);
-	values[ENTRIES] = Int64GetDatum(sums.entries);
-	result = HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
-	store_close(&accounts);
+	set_sums(&sums, &values[POSTED], &values[HELD], &values[AVAILABLE], &values[ENTRIES]);
+	result = heap_form_tuple(BlessTupleDesc(desc), values, nulls);
+	store_close(&accounts);		/* which has the currency */
 	settle(&scan.unsettled);
-	PG_RETURN_DATUM(result);
+	PG_RETURN_DATUM(HeapTupleGetDatum(result));
+}
+
+/*
+ * idempotency.entry_balance(account): the same for the account with this ID, now, without
+ * the currency.
+ *
+ * It asks for no privileges of the account's owner.  So only roles that may read all
+ * entries may call it: see rights.c.  As with a SELECT, nothing is settled.
+ */
+Datum
+idem_entry_balance(PG_FUNCTION_ARGS)
+{
+	enum
+	{
+		POSTED, HELD, AVAILABLE, ENTRIES,
+		N_COLUMNS
+	};
+	Store		entries;
+	AccountScan scan;
+	Sums		sums;
+	TupleDesc	desc;
+	Datum		values[N_COLUMNS];
+	bool		nulls[N_COLUMNS] = {false};
+
+	store_open(&entries, TABLE_ENTRY);
+	scan_account(&scan, &entries, PG_GETARG_INT64(0), PG_INT64_MAX, SCAN_TO_READ);
+	sums = scan_balance(&scan);
+	store_close(&entries);
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	set_sums(&sums, &values[POSTED], &values[HELD], &values[AVAILABLE], &values[ENTRIES]);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 void
@@ -116,4 +149,18 @@ balance_find_time(Store *entries, int64 account, TimestampTz at)
 			high = DatumGetInt64(store_get(entries, Anum_entry_seq)) - 1;
 	}
 	return low;
+}
+
+/*
+ * Set the columns that say what entries add up to.
+ */
+static void
+set_sums(const Sums *sums, Datum *posted, Datum *held, Datum *available, Datum *entries)
+{
+	Numeric		zero = money_zero(sums->posted ? money_decimals(sums->posted) : 0);
+
+	*posted = NumericGetDatum(sums->posted ? sums->posted : zero);
+	*held = NumericGetDatum(sums->held ? sums->held : zero);
+	*available = NumericGetDatum(sums->posted ? sums_available(sums) : zero);
+	*entries = Int64GetDatum(sums->entries);
 }

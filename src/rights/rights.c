@@ -69,7 +69,8 @@ typedef enum RightsKind
 {
 	RIGHTS_APPLICATION,			/* payments and requests */
 	RIGHTS_MAINTENANCE,			/* idem_expire() and idem_purge() */
-	RIGHTS_AUDITOR				/* reading payments, and idem_check() */
+	RIGHTS_AUDITOR				/* reading payments and accounts, and
+								 * idem_check() */
 } RightsKind;
 
 /* The words for the kinds, as idem_grant() takes them. */
@@ -118,9 +119,14 @@ static const Right rights[] = {
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_void"},
 	{RIGHTS_MAINTENANCE, ProcedureRelationId, "idem_expire"},
 	{RIGHTS_MAINTENANCE, ProcedureRelationId, "idem_purge"},
-	/* idem_check() needs its caller's rights on operation and hold */
+	/* idem_check() needs its caller's rights on the tables */
+	{RIGHTS_AUDITOR, ProcedureRelationId, "entry_balance"},
 	{RIGHTS_AUDITOR, ProcedureRelationId, "idem_check"},
 	{RIGHTS_AUDITOR, NamespaceRelationId, IDEM_SCHEMA},
+	{RIGHTS_AUDITOR, RelationRelationId, "account"},
+	{RIGHTS_AUDITOR, RelationRelationId, "account_balance"},
+	{RIGHTS_AUDITOR, RelationRelationId, "account_entry"},
+	{RIGHTS_AUDITOR, RelationRelationId, "entry"},
 	{RIGHTS_AUDITOR, RelationRelationId, "hold"},
 	{RIGHTS_AUDITOR, RelationRelationId, "movement"},
 	{RIGHTS_AUDITOR, RelationRelationId, "operation"},

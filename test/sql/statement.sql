@@ -1,4 +1,5 @@
--- idem_statement: the entries of an account in their order, each with the balance after it.
+-- idem_statement: the entries of an account in their order, each with the balance after it. And the views of balances
+-- and entries.
 \pset format unaligned
 \pset tuples_only on
 \getenv srcdir PG_ABS_SRCDIR
@@ -115,6 +116,25 @@ SELECT pg_temp.error($$SELECT * FROM idem_balance('alice')$$);
 SELECT name FROM idem_account_open('teller', 'USD');
 SELECT count(*) FROM idem_statement('teller');
 RESET ROLE;
+SELECT has_function_privilege('regress_idem_teller', 'idempotency.entry_balance(bigint)', 'EXECUTE') AS "all balances";
 SELECT seq FROM idem_statement('teller');
 SELECT idem_revoke('regress_idem_teller');
-DROP ROLE regress_idem_teller;
+
+-- an auditor reads all accounts
+CREATE ROLE regress_idem_auditor;
+SELECT idem_grant('regress_idem_auditor', 'auditor');
+SET ROLE regress_idem_auditor;
+SELECT name, currency, posted, held, available, entries, floor, ceiling, closed
+FROM idempotency.account_balance WHERE scope = 'statement' ORDER BY name COLLATE "C";
+SELECT account, seq, operation, kind, key, reference, currency, amount, hold
+FROM idempotency.account_entry WHERE scope = 'statement' AND account = 'alice' ORDER BY seq;
+SELECT currency, sum(amount) FROM idempotency.account_entry WHERE scope = 'statement' GROUP BY currency;
+SELECT pg_temp.error($$SELECT * FROM idem_statement('alice')$$);
+RESET ROLE;
+SELECT idem_revoke('regress_idem_auditor');
+SET ROLE regress_idem_auditor;
+SELECT pg_temp.error($$SELECT * FROM idempotency.account_balance$$);
+RESET ROLE;
+SELECT idempotency.entry_balance(NULL);
+SELECT idempotency.entry_balance(-1);
+DROP ROLE regress_idem_teller, regress_idem_auditor;
