@@ -129,6 +129,21 @@ $holder->do('COMMIT');
 catch_up();
 is_deeply([ $s->pay('in flight', 7) ], [ $held, 't' ], 'once committed it is replayed');
 
+# An account. The second entry is in progress on the primary, and the third is committed.
+my $entries = q(SELECT array_agg(format('%s %s %s', seq, posted, settled) ORDER BY seq)::text FROM idem_statement('shop', after => $1));
+$p->do(q(SELECT idem_account_open(name) FROM unnest('{world,shop}'::text[]) name));
+$p->do(q(SELECT idem_pay('account 1', 1, from_account => 'world', to_account => 'shop')));
+$holder->do('BEGIN');
+$holder->do(q(SELECT idem_pay('account 2', 10, from_account => 'world', to_account => 'shop')));
+$p->do(q(SELECT idem_pay('account 3', 100, from_account => 'world', to_account => 'shop')));
+catch_up();
+is($s->value(q(SELECT posted FROM idem_balance('shop'))), '101.00', 'idem_balance counts what is committed');
+is($s->value($entries, 0), '{"1 1.00 1"}', 'idem_statement ends before the entry in progress');
+$holder->do('COMMIT');
+catch_up();
+is($s->value(q(SELECT posted FROM idem_balance('shop'))), '111.00', 'idem_balance counts the entry once it is committed');
+is($s->value($entries, 1), '{"2 11.00 3","3 111.00 3"}', 'idem_statement goes on');
+
 # A session with an old snapshot does not see the key. It gets the same error as for a new key.
 $s->do('BEGIN ISOLATION LEVEL REPEATABLE READ');
 $s->row('SELECT 1');
