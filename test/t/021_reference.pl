@@ -84,7 +84,7 @@ is_deeply([ sort $reference =~ /^#+ (idem_\w+)$/mg ], [ sort map { /^(\w+)/ } @$
 
 # The headings above the functions say which roles may call them.
 
-my %may_call = (application => [ 'payments', 'requests' ], maintenance => ['administrators'], auditor => ['administrators']);
+my %may_call = (application => [ 'payments', 'accounts', 'requests' ], maintenance => ['administrators'], auditor => ['administrators']);
 for my $kind (sort keys %may_call)
 {
 	$node->safe_psql('postgres', "CREATE ROLE $kind; SELECT idem_grant('$kind', '$kind')");
@@ -104,21 +104,24 @@ sub columns
 		WHERE attrelid = to_regclass('$_[0]') AND attnum > 0 AND NOT attisdropped ORDER BY attnum));
 }
 
-for ([ 'The receipt', 'idem_receipt' ], [ 'The row of a request', 'idem_request' ])
+for ([ 'The receipt', 'idem_receipt' ], [ 'The account', 'idem_account' ], [ 'The row of a request', 'idem_request' ])
 {
 	my ($heading, $type) = @$_;
 	is_deeply([ map { unquoted($_->[0]) . " $_->[1]" } @{ table(section($heading)) } ], columns($type),
 		"the columns of $type are listed");
 }
 
-# the columns of a batch: a row of that table may describe several
-my ($batch) = grep { /^idem_pay_batch/ } @$functions;
-my ($batch_columns) = $batch =~ /SETOF \((.*)\)/;
-is_deeply([ map { $_->[0] =~ /`(\w+)`/g } @{ table(section('idem_pay_batch')) } ],
-	[ map { /^(\w+)/ } split /, /, $batch_columns ],
-	'the columns of a batch are described');
+# the columns that a function returns: a row of that table may describe several
+for my $name ('idem_pay_batch', 'idem_statement')
+{
+	my ($function) = grep { /^$name\(/ } @$functions;
+	my ($columns) = $function =~ /SETOF \((.*)\)/;
+	is_deeply([ map { $_->[0] =~ /`(\w+)`/g } @{ table(section($name)) } ],
+		[ map { /^(\w+)/ } split /, /, $columns ],
+		"the columns of $name are described");
+}
 
-for my $name ('payment', 'movement')
+for my $name ('payment', 'movement', 'account_balance', 'account_entry')
 {
 	my ($view) = section('Tables and views') =~ /^(The view `idempotency\.$name` has.*?)(?:\n\n|\z)/ms;
 	my %named = map { $_ => 1 } $view =~ /`(\w+)`/g;
