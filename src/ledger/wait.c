@@ -7,12 +7,14 @@
  * wait for the one that has changed most, but only for a slice of time, and look again:
  * another one may have ended, and have decided it.
  *
- * A slice is shorter than deadlock_timeout, after which PostgreSQL looks for a deadlock.
- * So every now and then there is one that is longer.
+ * The first slices are short, as most transactions are.  Most slices are shorter than
+ * deadlock_timeout, after which PostgreSQL looks for a deadlock.  So every now and then
+ * there is one that is longer.
  *
  * lock_timeout counts for all slices together.  In a slice, it is set to the end of the
  * slice.  PostgreSQL ends a wait for a lock with an error, so it is run in a
- * subtransaction, which needs no transaction id.
+ * subtransaction, which needs no transaction id.  If statement_timeout is over at the same
+ * moment, PostgreSQL reports one of the two, and forgets the other.  So we see to that one.
  *
  * The turnstile.  A large debit could wait for ever while small ones come and go: each
  * time it looks, some are in progress.  After some slices it takes the turnstile of the
@@ -32,6 +34,7 @@
 
 #include "storage/lmgr.h"
 #include "storage/proc.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "claim/lock.h"
@@ -43,12 +46,13 @@
 #include "subtransaction.h"
 #include "xactlock.h"
 
-/* A slice, in milliseconds; and each how many of them one is a long one. */
-#define WAIT_SLICE		10
-#define WAIT_LONG_EACH	50
+/* The first and the longest slice, in milliseconds; and each how many one is longer. */
+#define WAIT_FIRST		10
+#define WAIT_LONGEST	100
+#define WAIT_LONG_EACH	12
 
 /* After how many slices the turnstile is taken. */
-#define WAIT_STARVING	20
+#define WAIT_STARVING	8
 
 /* The class of its locks: see claim/lock.c. */
 #define TURNSTILE_LOCK_CLASS	0x1D41
@@ -154,13 +158,14 @@ static void
 wait_a_slice(Ledger *ledger)
 {
 	int			timeout = LockTimeout;
-	int			slice = WAIT_SLICE;
+	int			slice = Min(WAIT_FIRST << Min(ledger->waits, 8), WAIT_LONGEST);
+	bool		statement_timeout = get_timeout_active(STATEMENT_TIMEOUT);
 	ErrorData  *error;
 
 	if (ledger->waits++ == 0)
 		ledger->waiting_since = GetCurrentTimestamp();
 	if (ledger->waits % WAIT_LONG_EACH == 0)
-		slice = DeadlockTimeout + 10 * WAIT_SLICE;
+		slice = DeadlockTimeout + WAIT_LONGEST;
 	if (timeout > 0)
 	{
 		int			left = timeout - milliseconds_since(ledger->waiting_since);
@@ -175,6 +180,10 @@ wait_a_slice(Ledger *ledger)
 	LockTimeout = timeout;
 	if (error && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 		ReThrowError(error);
+	if (error && statement_timeout && !get_timeout_active(STATEMENT_TIMEOUT))
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling statement due to statement timeout")));
 	if (error)
 		FreeErrorData(error);
 

@@ -75,7 +75,7 @@ BEGIN
 				WHEN 'uuid[]' THEN '{00000000-0000-7000-8000-000000000000}' WHEN 'boolean[]' THEN '{true}'
 				WHEN 'anycompatiblearray' THEN '{}' WHEN 'uuid' THEN '00000000-0000-7000-8000-000000000000' WHEN 'interval' THEN '1 day' WHEN 'boolean' THEN 'true'
 				WHEN 'timestamp with time zone' THEN '2026-01-01 00:00:00Z'
-				WHEN 'numeric' THEN '10' WHEN 'integer' THEN '1' ELSE '[]' END) END
+				WHEN 'numeric' THEN '10' WHEN 'integer' THEN '1' WHEN 'bigint' THEN '1' ELSE '[]' END) END
 			|| CASE WHEN a.type LIKE 'any%' THEN '' ELSE '::' || a.type END, ', ' ORDER BY a.n))
 	INTO call
 	FROM pg_proc p, LATERAL (SELECT n, format_type(t, NULL) AS type FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY u (t, n)) a
