@@ -45,11 +45,67 @@ AS $$
 		LEFT JOIN (SELECT payment_id, scope, min(due_at) AS due_at FROM idempotency.hold GROUP BY payment_id, scope) h
 			ON h.payment_id = o.payment_id AND h.scope = o.scope
 		WINDOW payment AS (PARTITION BY o.scope, o.payment_id ORDER BY o.seq)
+	), moved AS (
+		-- what each operation moves between its accounts, and what it holds: as src/payment/movement.c has it
+		SELECT o.scope, o.key, o.payment_id, o.seq, o.created_at, o.currency, o.from_account, o.to_account, o.from_seq, o.to_seq,
+			o.captured - o.refunded - coalesce(lag(o.captured - o.refunded) OVER payment, 0) AS net,
+			o.authorized - o.captured - o.released - coalesce(lag(o.authorized - o.captured - o.released) OVER payment, 0) AS hold
+		FROM idempotency.operation o
+		WHERE num_nonnulls(o.from_account, o.to_account, o.from_seq, o.to_seq) > 0
+		WINDOW payment AS (PARTITION BY o.scope, o.payment_id ORDER BY o.seq)
+	), leg AS (
+		SELECT m.scope, m.key, m.payment_id, m.seq AS operation, m.created_at, m.currency, l.name, l.seq, l.amount, l.held,
+			a.id AS account, a.currency AS account_currency
+		FROM moved m
+		CROSS JOIN LATERAL (VALUES (m.from_account, m.from_seq, -m.net, m.hold), (m.to_account, m.to_seq, m.net, 0))
+			AS l(name, seq, amount, held)
+		LEFT JOIN idempotency.account a ON a.scope = m.scope AND a.name = l.name
+	), entry AS (
+		SELECT e.account, e.seq, e.created_at, e.payment_id, e.operation, e.lag, coalesce(e.gaps, 0) AS gaps, e.amount,
+			coalesce(e.held, 0) AS held, e.base, coalesce(e.base_held, 0) AS base_held, e.open,
+			e.seq - 1 - e.lag AS reach,
+			e.cum_entries, coalesce(e.cum, e.amount) AS cum,
+			CASE WHEN e.cum IS NULL THEN coalesce(e.held, 0) ELSE coalesce(e.cum_held, 0) END AS cum_held,
+			(e.cum IS NULL) = (e.cum_entries IS NULL) AND (e.cum IS NOT NULL OR e.cum_held IS NULL) AS cum_is_whole,
+			a.id IS NOT NULL AS has_account, a.scope, a.name, a.currency
+		FROM idempotency.entry e
+		LEFT JOIN idempotency.account a ON a.id = e.account
+	), opened AS (
+		-- of each entry that has some: what those in its "open" add up to, as far as they were not rolled back
+		SELECT e.account, e.seq, count(*) FILTER (WHERE k.seq < 1 OR k.seq > e.reach) AS misplaced,
+			coalesce(sum(coalesce(o.cum_entries, 1)) FILTER (WHERE o.seq IS NOT NULL), 0) AS entries,
+			coalesce(sum(o.cum), 0) AS cum, coalesce(sum(o.cum_held), 0) AS cum_held
+		FROM entry e
+		CROSS JOIN LATERAL unnest(e.open) AS k(seq)
+		LEFT JOIN entry o ON o.account = e.account AND o.seq = k.seq
+		GROUP BY e.account, e.seq
+	), chain AS (
+		-- Each entry is there twice: at its own place with its change, and where its base reaches to, without. So one sort
+		-- gives the sums up to there.
+		SELECT c.*,
+			coalesce(sum(c.change) OVER places, 0) AS sum_amount,
+			coalesce(sum(c.held_change) OVER places, 0) AS sum_held,
+			count(c.change) OVER places AS sum_entries,
+			lag(c.seq) OVER own AS old_seq,
+			lag(c.created_at) OVER own AS old_created_at
+		FROM (
+			SELECT e.*, e.seq AS place, true AS is_own, e.amount AS change, e.held AS held_change FROM entry e
+			UNION ALL
+			SELECT e.*, e.reach, false, NULL, NULL FROM entry e) c
+		WINDOW places AS (PARTITION BY c.account ORDER BY c.place, NOT c.is_own ROWS UNBOUNDED PRECEDING),
+			own AS (PARTITION BY c.account, c.is_own ORDER BY c.seq)
+	), account AS (
+		SELECT a.*, count(*) OVER (PARTITION BY a.scope, a.name) AS uses, count(*) OVER (PARTITION BY a.id) AS ids,
+			coalesce(e.posted, 0) AS posted, coalesce(e.held, 0) AS held
+		FROM idempotency.account a
+		LEFT JOIN (SELECT account, sum(amount) AS posted, sum(held) AS held FROM idempotency.entry GROUP BY account) e
+			ON e.account = a.id
 	)
-	SELECT u.invariant, count(s.key) = 0,
+	SELECT f.invariant, f.ok, f.detail FROM (
+	SELECT u.number, u.invariant, count(s.key) = 0 AS ok,
 		CASE WHEN count(s.key) > 0
 			THEN format('broken in %s of the operations, such as %s', count(s.key),
-				min(format('key %L of scope %L', s.key, s.scope))) END
+				min(format('key %L of scope %L', s.key, s.scope))) END AS detail
 	-- The join adds a row of nulls, so that invariants that nothing breaks are shown, too.
 	FROM step s FULL JOIN (SELECT) AS nothing ON false,
 		LATERAL (VALUES
@@ -149,7 +205,82 @@ AS $$
 		) AS u(number, invariant, holds)
 	WHERE s.key IS NULL OR u.holds IS NOT TRUE
 	GROUP BY u.number, u.invariant
-	ORDER BY u.number
+
+	UNION ALL
+	SELECT u.number, u.invariant, count(a.id) = 0,
+		CASE WHEN count(a.id) > 0
+			THEN format('broken in %s of the accounts, such as %s', count(a.id), min(format('account %L of scope %L', a.name, a.scope))
+				FILTER (WHERE a.id IS NOT NULL)) END
+	FROM account a FULL JOIN (SELECT) AS nothing ON false,
+		LATERAL (VALUES
+			(21, 'accounts have an ID and a name of their own, and are well formed',
+				a.uses = 1 AND a.ids = 1 AND a.id >= 0 AND octet_length(a.name) BETWEEN 1 AND 255 AND octet_length(a.scope) <= 255
+					AND a.name !~ '[[:cntrl:]]' AND a.scope !~ '[[:cntrl:]]' AND isfinite(a.created_at)
+					AND coalesce(a.floor <= a.ceiling, true)
+					AND coalesce(abs(a.floor) < 1e18, true) AND coalesce(abs(a.ceiling) < 1e18, true)),
+			-- There is no record of when a limit was set. So only what an account has now is compared with it.
+			(22, 'no account is below its floor or above its ceiling',
+				coalesce(a.posted - a.held >= a.floor, true) AND coalesce(a.posted <= a.ceiling, true))
+		) AS u(number, invariant, holds)
+	WHERE a.id IS NULL OR u.holds IS NOT TRUE
+	GROUP BY u.number, u.invariant
+
+	UNION ALL
+	SELECT u.number, u.invariant, count(c.seq) = 0,
+		CASE WHEN count(c.seq) > 0
+			THEN format('broken in %s of the entries, such as %s', count(c.seq),
+				min(format('entry %s of account %L of scope %L', c.seq, coalesce(c.name, c.account::text), c.scope))
+					FILTER (WHERE c.seq IS NOT NULL)) END
+	FROM (SELECT c.*, coalesce(o.misplaced, 0) AS misplaced, coalesce(o.entries, 0) AS open_entries, coalesce(o.cum, 0) AS open_cum,
+			coalesce(o.cum_held, 0) AS open_held
+		FROM chain c
+		LEFT JOIN opened o ON o.account = c.account AND o.seq = c.seq) c
+		FULL JOIN (SELECT) AS nothing ON false,
+		LATERAL (VALUES
+			(23, 'the entries of an account are numbered once each, in the order of their times',
+				NOT c.is_own OR c.seq >= 1 AND coalesce(c.seq > c.old_seq, true) AND coalesce(c.created_at >= c.old_created_at, true)
+					AND isfinite(c.created_at)),
+			(24, 'an entry stores what those before it add up to',
+				c.is_own OR c.lag >= 0 AND c.reach >= 0 AND c.gaps >= 0 AND c.misplaced = 0
+					AND c.base + c.open_cum = c.sum_amount AND c.base_held + c.open_held = c.sum_held
+					AND c.reach - c.gaps + c.open_entries = c.sum_entries),
+			(25, 'an entry stores what those of its transaction add up to, if it is not the first',
+				NOT c.is_own OR c.cum_is_whole AND coalesce(c.cum_entries BETWEEN 2 AND c.sum_entries, true)),
+			(26, 'an entry is in an account',
+				NOT c.is_own OR c.has_account)
+		) AS u(number, invariant, holds)
+	WHERE c.seq IS NULL OR u.holds IS NOT TRUE
+	GROUP BY u.number, u.invariant
+
+	UNION ALL
+	SELECT u.number, u.invariant, count(m.place) = 0,
+		CASE WHEN count(m.place) > 0 THEN format('broken in %s cases, such as %s', count(m.place), min(m.place)) END
+	FROM (SELECT l.key, l.name AS leg_name, l.account AS leg_account, l.currency, l.account_currency,
+			l.amount AS leg_amount, l.held AS leg_held, l.seq AS leg_seq,
+			e.seq, coalesce((l.payment_id, l.operation, l.amount, l.held) = (e.payment_id, e.operation, e.amount, e.held), false)
+				AND e.created_at >= l.created_at AS is_same,
+			CASE WHEN l.key IS NULL THEN format('entry %s of account %L of scope %L', e.seq, coalesce(e.name, e.account::text), e.scope)
+				ELSE format('key %L of scope %L', l.key, l.scope) END AS place
+		FROM leg l FULL JOIN entry e ON e.account = l.account AND e.seq = l.seq) m
+		FULL JOIN (SELECT) AS nothing ON false,
+		LATERAL (VALUES
+			(27, 'an operation with accounts has two, in its scope and its currency',
+				m.key IS NULL OR m.leg_name IS NOT NULL AND m.leg_account IS NOT NULL
+					AND (m.account_currency = m.currency OR m.currency IS NULL AND m.leg_amount = 0)),
+			(28, 'each operation has the entries that its totals ask for, and each entry is that of one',
+				CASE WHEN m.seq IS NULL THEN m.leg_seq IS NULL AND m.leg_amount = 0 AND m.leg_held = 0
+					ELSE m.is_same AND (m.leg_amount <> 0 OR m.leg_held <> 0) END)
+		) AS u(number, invariant, holds)
+	WHERE m.place IS NULL OR u.holds IS NOT TRUE
+	GROUP BY u.number, u.invariant
+
+	UNION ALL
+	SELECT 29, 'the entries of an operation add up to zero in each currency', count(*) = 0,
+		CASE WHEN count(*) > 0 THEN format('broken in %s of the operations, such as that of %s', count(*), min(o.place)) END
+	FROM (SELECT min(format('entry %s of account %L of scope %L', e.seq, coalesce(e.name, e.account::text), e.scope)) AS place FROM entry e
+		GROUP BY e.payment_id, e.operation, e.scope, e.currency HAVING sum(e.amount) IS DISTINCT FROM 0) o
+	) f
+	ORDER BY f.number
 $$;
 COMMENT ON FUNCTION @extschema@.idem_check() IS
 	'returns a row for each invariant of the data, with an example if it is broken';
