@@ -65,6 +65,7 @@
 #include "ledger/subscription.h"
 #include "money/currency.h"
 #include "money/money.h"
+#include "pause.h"
 #include "xactlock.h"
 
 static Refusal *check_legs(Ledger *ledger, const Posting *posting);
@@ -143,6 +144,7 @@ ledger_post(Ledger *ledger, Posting *posting)
 	refusal = check_legs(ledger, posting);
 	if (refusal)
 		return refusal;
+	PAUSE("checked", 1);
 	do
 	{
 		refusal = lock_deciding(ledger, posting, deciding, &n);
@@ -293,6 +295,7 @@ insert_others(Ledger *ledger, const Posting *posting, bool inserted, Refusal **r
 
 		if (leg->seq != 0 || leg_is_empty(leg))
 			continue;
+		PAUSE("leg", i + 1);
 		account_lock(&leg->lock);
 		*refusal = check_leg(ledger, posting, leg);
 		if (*refusal || leg_decides(leg))
@@ -328,6 +331,7 @@ insert(Ledger *ledger, const Posting *posting, Leg *leg)
 	if (!leg_decides(leg))
 		scan_account(leg->scan, &ledger->entries, leg->id, PG_INT64_MAX, SCAN_TO_INSERT);
 	leg->seq = entry_make(&row, leg->scan, &operation, &change);
+	PAUSE("insert", 1);
 	store_insert(&ledger->entries, row.values, row.nulls);
 	MemoryContextSwitchTo(old_context);
 }

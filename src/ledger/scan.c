@@ -73,6 +73,7 @@
 #include "ledger/account.h"
 #include "ledger/scan.h"
 #include "money/money.h"
+#include "pause.h"
 
 /* An entry in progress so far behind the newest is put into "open". */
 #define SCAN_STRAGGLER	64
@@ -124,6 +125,7 @@ scan_account(AccountScan *scan, Store *store, int64 account, int64 upto, ScanPur
 			scan->newest = DatumGetTimestampTz(store_get(store, Anum_entry_created_at));
 		}
 		entry = note_entry(scan, store, state, purpose);
+		PAUSE("scan", scan->nwindow);
 		if (!have_base && gives_base(entry, state, purpose))
 		{
 			open = read_base(scan, store, seq);
@@ -135,6 +137,7 @@ scan_account(AccountScan *scan, Store *store, int64 account, int64 upto, ScanPur
 	}
 
 	/* step 3 */
+	PAUSE("open", 1);
 	if (open)
 		read_open(scan, store, open, purpose);
 	store_let_go(store);
