@@ -23,6 +23,7 @@
 #include "access/xact.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
@@ -31,6 +32,7 @@
 #include "errors.h"
 #include "ledger/account.h"
 #include "money/currency.h"
+#include "pause.h"
 #include "xactlock.h"
 
 /* The class of these locks: see claim/lock.c. */
@@ -61,6 +63,7 @@ account_from_slot(Account *account, TupleTableSlot *slot)
 bool
 account_find(Account *account, Store *store, const Key *name)
 {
+	TransactionId writer;
 	RowState	state;
 
 	/* a predicate lock: a change may make what we decide untrue */
@@ -70,10 +73,20 @@ account_find(Account *account, Store *store, const Key *name)
 		store_let_go(store);
 	}
 
-	state = store_probe_key(store, name);
-	/* one that is being opened, or a change that is not committed */
-	while (state == ROW_IN_PROGRESS && store_is_being_inserted(store))
-		state = store_probe_before(store);
+	do
+	{
+		state = store_probe_key(store, name);
+		writer = InvalidTransactionId;
+		/* one that is being opened, or a change that is not committed */
+		while (state == ROW_IN_PROGRESS && store_is_being_inserted(store))
+		{
+			PAUSE("account", 1);
+			writer = store->holder;
+			state = store_probe_before(store);
+		}
+		/* it may commit before we see the row that it replaces: look again */
+	} while (state == ROW_ABSENT && TransactionIdIsValid(writer) &&
+			 !TransactionIdIsInProgress(writer));
 	store_let_go(store);
 	if (state == ROW_ABSENT)
 		return false;

@@ -299,6 +299,20 @@ for my $what ('ceiling => 10', 'ceiling => 1000', 'closed => true')
 	is($reader->value(pay('r', 50, 'a', 'b')), $what eq 'ceiling => 1000' ? 'succeeded' : 'declined ID412', 'it is decided when it is sent again');
 }
 
+# A change of limits commits just when its rows are read: the new one was not there yet, and the old one is gone.
+for my $change ('floor => -100', 'closed => false', 'floor => 60')
+{
+	accounts("while it is found, $change", a => [ 0, undef, 100 ]);
+	my ($reader, $changer) = (session(), session());
+	$changer->do('BEGIN');
+	$changer->row("SELECT idem_account_change('a', $change)");
+	stop($reader, 'account 1', pay('r', 50, 'a', 'world'));
+	$changer->do('COMMIT');
+	go_on($reader);
+	is(outcome($reader), $change =~ /60/ ? 'declined ID402' : 'succeeded', 'the account is found');
+	is(books(), $change =~ /60/ ? 'a 100.00, world -100.00' : 'a 50.00, world -50.00', 'and the books are right');
+}
+
 # (f) A floor is raised while a debit is in progress: decided, but not inserted yet; and inserted.
 for my $moment ('insert 1', 'leg 2')
 {
