@@ -20,6 +20,7 @@
  *	xactlock.c	locks that belong to the (sub)transaction
  *	errors.c	the SQLSTATEs, and the class in which they are raised
  *	bytes.h		comparing texts byte by byte
+ *	pause.h		stopping at a named moment, for tests
  *	compat.h	what differs between PostgreSQL versions
  *
  * table: the tables.  No other folder reads or writes a row by itself
