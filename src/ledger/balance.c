@@ -61,6 +61,7 @@ idem_balance(PG_FUNCTION_ARGS)
 	Store		entries;
 	AccountScan scan;
 	Sums		sums;
+	Unsettled	rows = {0};
 	int64		upto = PG_INT64_MAX;
 	TupleDesc	desc;
 	Datum		values[N_COLUMNS];
@@ -69,7 +70,7 @@ idem_balance(PG_FUNCTION_ARGS)
 
 	refusal_raise(key_check_account(ARG_TEXT(0), ARG_TEXT(2), &name));
 	store_open(&accounts, TABLE_ACCOUNT);
-	balance_find_account(&account, &accounts, &name);
+	balance_find_account(&account, &accounts, &name, &rows);
 
 	store_open(&entries, TABLE_ENTRY);
 	if (!ARG_IS_NULL(1))
@@ -84,6 +85,7 @@ idem_balance(PG_FUNCTION_ARGS)
 	set_sums(&sums, &values[POSTED], &values[HELD], &values[AVAILABLE], &values[ENTRIES]);
 	result = heap_form_tuple(BlessTupleDesc(desc), values, nulls);
 	store_close(&accounts);		/* which has the currency */
+	settle(&rows);
 	settle(&scan.unsettled);
 	PG_RETURN_DATUM(HeapTupleGetDatum(result));
 }
@@ -122,10 +124,11 @@ idem_entry_balance(PG_FUNCTION_ARGS)
 }
 
 void
-balance_find_account(Account *account, Store *accounts, const Key *name)
+balance_find_account(Account *account, Store *accounts, const Key *name, Unsettled *rows)
 {
 	if (!store_find_key(accounts, name))
 		refusal_raise(account_not_found(name));
+	settle_note(rows, accounts->slot);
 	store_let_go(accounts);
 	account_from_slot(account, accounts->slot);
 	refusal_raise(account_check_access(account));

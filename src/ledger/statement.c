@@ -64,8 +64,8 @@ typedef struct StatementPage
 	Store		operations;
 	MemoryContext context;		/* of sums */
 	MemoryContext row_context;	/* of one row */
-	Unsettled	unsettled;		/* the entries; and those that the balance
-								 * before them was read from: */
+	Unsettled	unsettled;		/* the account and the entries; and what the
+								 * balance before them was read from: */
 	Unsettled	before;
 } StatementPage;
 
@@ -145,7 +145,7 @@ find_account(StatementPage *page)
 	Account		account;
 
 	store_open(&accounts, TABLE_ACCOUNT);
-	balance_find_account(&account, &accounts, &page->name);
+	balance_find_account(&account, &accounts, &page->name, &page->unsettled);
 	page->account = account.id;
 	store_close(&accounts);
 }

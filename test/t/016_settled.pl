@@ -29,6 +29,8 @@ sub crash
 	return;
 }
 
+$alone->safe_psql('postgres', q(SELECT idem_account_open('world', 'USD')));
+
 # Each way to get an answer: what writes it, and what reads it.
 my @ways = (
 	[ 'idem_pay', q(SELECT idem_pay('k', 1)), q(SELECT r::text FROM idem_pay('k', 1) r) ],
@@ -39,6 +41,11 @@ my @ways = (
 	[ 'idem_payment', q(SELECT idem_pay('k', 1)), q(SELECT r::text FROM idem_payment('%s') r) ],
 	[ 'idem_history', q(SELECT idem_pay('k', 1)), q(SELECT r::text FROM idem_history('%s') r) ],
 	[ 'idem_payments', q(SELECT idem_pay('k', 1)), q(SELECT r::text FROM idem_payments(max => 1000) r WHERE r.key = 'k') ],
+	[ 'idem_balance of a new account', q(SELECT idem_account_open('k', 'USD')), q(SELECT posted, entries FROM idem_balance('k')) ],
+	[ 'idem_balance', q(SELECT idem_account_open('k', 'USD'), idem_pay('k', 1, 'USD', 'world', 'k')),
+		q(SELECT posted, entries FROM idem_balance('k')) ],
+	[ 'idem_statement', q(SELECT idem_account_open('k', 'USD'), idem_pay('k', 1, 'USD', 'world', 'k')),
+		q(SELECT key, posted, created_at FROM idem_statement('k')) ],
 	[ 'idem_begin', q(SELECT idem_begin('k'), idem_complete('k', '"done"')),
 		q(SELECT outcome, attempt, response FROM idem_begin('k')) ],
 	[ 'idem_execute', q(SELECT idem_execute('k', 'SELECT 1')), q(SELECT rows FROM idem_execute('k', 'SELECT 1')) ],
