@@ -85,6 +85,7 @@
  *
  * payment: what moves money, and what shows it
  *	payment.c	idem_pay, idem_authorize: what starts a payment
+ *	post.c		idem_post: what moves money between several accounts
  *	followup.c	idem_increase, idem_capture, idem_void, idem_refund: what goes on with
  *				one
  *	cancel.c	idem_cancel
@@ -98,6 +99,7 @@
  *				comparison with what is asked for
  *	operation_assert.c	what must be true of it, in builds with assertions
  *	receipt.c	what all of these return
+ *	legs.c		the legs of a post, as its row has them
  *	movement.c	what an operation moves between the accounts of its payment
  *	state.c		what a payment's state allows: the rules of capture, refund, expiry
  *	uuid7.c		payment ids

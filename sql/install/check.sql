@@ -123,19 +123,21 @@ AS $$
 				0 <= s.refunded AND s.refunded <= s.captured AND s.captured + s.released <= s.authorized
 					AND 0 <= s.released AND s.authorized <> 'NaN' AND s.authorized < 1e18),
 			(5, 'amounts are not negative and have the decimals of their payment',
-				CASE WHEN s.kind IN ('pay', 'cancel', 'increase') OR s.declined OR s.key ^@ 'idem_cancel:' THEN s.amount >= 0 ELSE s.amount > 0 END
+				CASE WHEN s.kind IN ('pay', 'cancel', 'increase', 'post') OR s.declined OR s.key ^@ 'idem_cancel:' THEN s.amount >= 0 ELSE s.amount > 0 END
 					AND scale(s.authorized) <= 18 AND (s.declined OR scale(s.amount) = scale(s.authorized))
 					AND scale(s.captured) = scale(s.authorized) AND scale(s.released) = scale(s.authorized)
 					AND scale(s.refunded) = scale(s.authorized)),
 			(6, 'operations have the columns of their kind',
 				s.declined = (s.message IS NOT NULL)
-					AND (s.kind = 'cancel') = (s.currency IS NULL)
+					AND (s.kind = 'cancel' OR s.kind = 'post' AND s.amount = 0) = (s.currency IS NULL)
+					AND (s.kind = 'post') = (s.legs IS NOT NULL)
+					AND (s.kind <> 'post' OR num_nonnulls(s.from_account, s.to_account, s.from_seq, s.to_seq, s.expired) = 0)
 					AND (s.kind = 'capture') = (s.final IS NOT NULL)
 					AND (s.kind = 'increase') = (s.prolonged IS NOT NULL)
-					AND (NOT s.declined OR s.kind IN ('pay', 'authorize', 'increase', 'capture', 'void', 'refund'))
-					AND (s.kind NOT IN ('pay', 'authorize', 'cancel') OR NOT s.whole AND s.owner IS NULL)
+					AND (NOT s.declined OR s.kind IN ('pay', 'authorize', 'increase', 'capture', 'void', 'refund', 'post'))
+					AND (s.kind NOT IN ('pay', 'authorize', 'cancel', 'post') OR NOT s.whole AND s.owner IS NULL)
 					AND (s.kind NOT IN ('increase', 'reversal') OR NOT s.whole)
-					AND (s.kind NOT IN ('pay', 'cancel') OR s.expires_at IS NULL)
+					AND (s.kind NOT IN ('pay', 'cancel', 'post') OR s.expires_at IS NULL)
 					AND isfinite(s.created_at) AND isfinite(coalesce(s.expires_at, s.created_at))),
 			(7, 'the operations of a payment agree in currency, accounts, expiry and owner',
 				s.old_seq IS NULL OR ROW(s.currency, CASE WHEN s.prolonged AND NOT s.declined THEN s.old_expires_at ELSE s.expires_at END, s.from_account, s.to_account, coalesce(s.owner, s.role))
@@ -149,6 +151,8 @@ AS $$
 					WHEN s.kind = 'authorize' THEN s.old_seq IS NULL
 						AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(s.amount, 0, 0, 0)
 						AND s.expires_at > s.created_at
+					WHEN s.kind = 'post' THEN s.old_seq IS NULL AND s.next_seq IS NULL
+						AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(0, 0, 0, 0)
 					WHEN s.kind = 'cancel' THEN s.old_seq IS NULL AND NOT s.declined
 						AND ROW(s.authorized, s.captured, s.released, s.refunded) = ROW(0, 0, 0, 0)
 					WHEN s.declined THEN ROW(s.authorized, s.captured, s.released, s.refunded)
@@ -201,7 +205,17 @@ AS $$
 						AND s.amount = CASE WHEN s.created_at >= s.expires_at THEN 0
 							WHEN s.whole THEN s.old_authorized - s.old_captured - s.old_released
 							ELSE least(s.undone_amount, s.old_authorized - s.old_captured - s.old_released) END
-				END)
+				END),
+			(12, 'the legs of a post add up to zero and make its amount',
+				s.kind <> 'post' OR (
+					SELECT count(*) >= 2 AND count(DISTINCT l.account) = count(*) AND count(l.amount) = count(*)
+						AND count(l.seq) = CASE WHEN s.declined THEN 0 ELSE count(*) END
+						AND bool_and(l.amount <> 0) AND sum(l.amount) = 0
+						AND (s.currency IS NULL OR s.amount = sum(l.amount) FILTER (WHERE l.amount > 0))
+					FROM jsonb_path_query(s.legs, '$[*]') AS leg, LATERAL (SELECT
+						CASE jsonb_typeof(leg -> 'account') WHEN 'string' THEN leg ->> 'account' END AS account,
+						CASE jsonb_typeof(leg -> 'amount') WHEN 'number' THEN (leg ->> 'amount')::numeric END AS amount,
+						leg -> 'seq' AS seq) AS l))
 		) AS u(number, invariant, holds)
 	WHERE s.key IS NULL OR u.holds IS NOT TRUE
 	GROUP BY u.number, u.invariant

@@ -30,6 +30,7 @@ CREATE TABLE idempotency.operation (
 	to_account		text COLLATE "C",
 	from_seq		bigint,
 	to_seq			bigint,
+	legs			jsonb,
 	reference		text,
 	metadata		jsonb,
 	expires_at		timestamptz,
@@ -61,11 +62,11 @@ COMMENT ON COLUMN idempotency.operation.scope IS
 COMMENT ON COLUMN idempotency.operation.key IS
 	'idempotency key, unique in its scope';
 COMMENT ON COLUMN idempotency.operation.kind IS
-	'kind of the operation: pay, authorize, increase, capture, void, refund, reversal or expire; cancel if the key was cancelled before it was used';
+	'kind of the operation: pay, authorize, increase, capture, void, refund, reversal, expire or post; cancel if the key was cancelled before it was used';
 COMMENT ON COLUMN idempotency.operation.amount IS
-	'amount of the operation in the major unit of the currency; the requested amount if the operation was declined';
+	'amount of the operation in the major unit of the currency; the requested amount if the operation was declined; of a post: what accounts get, or zero if that is in several currencies';
 COMMENT ON COLUMN idempotency.operation.currency IS
-	'code of the currency, from ISO 4217 or the table idempotency.currency; null if the key was cancelled before it was used';
+	'code of the currency, from ISO 4217 or the table idempotency.currency; null if the key was cancelled before it was used, or a post is in several currencies';
 COMMENT ON COLUMN idempotency.operation.authorized IS
 	'total authorized for the payment, after the operation';
 COMMENT ON COLUMN idempotency.operation.captured IS
@@ -82,6 +83,8 @@ COMMENT ON COLUMN idempotency.operation.from_seq IS
 	'number of the entry in from_account that the operation made, or null';
 COMMENT ON COLUMN idempotency.operation.to_seq IS
 	'number of the entry in to_account that the operation made, or null';
+COMMENT ON COLUMN idempotency.operation.legs IS
+	'of a post: its entries in the order given, each with account, amount and, unless it was declined, seq; or null';
 COMMENT ON COLUMN idempotency.operation.reference IS
 	'text that the caller gave, such as an order number';
 COMMENT ON COLUMN idempotency.operation.metadata IS
@@ -140,6 +143,7 @@ CREATE TYPE @extschema@.idem_receipt AS (
 	to_account		text COLLATE "C",
 	from_seq		bigint,
 	to_seq			bigint,
+	legs			jsonb,
 	reference		text,
 	metadata		jsonb,
 	expires_at		timestamptz,
@@ -153,10 +157,10 @@ COMMENT ON TYPE @extschema@.idem_receipt IS
 COMMENT ON COLUMN @extschema@.idem_receipt.key IS 'idempotency key';
 COMMENT ON COLUMN @extschema@.idem_receipt.payment_id IS 'ID of the payment that the operation belongs to';
 COMMENT ON COLUMN @extschema@.idem_receipt.seq IS 'number of the operation within its payment, from 1';
-COMMENT ON COLUMN @extschema@.idem_receipt.kind IS 'kind of the operation: pay, authorize, increase, capture, void, refund, reversal or expire; cancel if the key was cancelled before it was used';
+COMMENT ON COLUMN @extschema@.idem_receipt.kind IS 'kind of the operation: pay, authorize, increase, capture, void, refund, reversal, expire or post; cancel if the key was cancelled before it was used';
 COMMENT ON COLUMN @extschema@.idem_receipt.status IS 'state of the payment after the operation: authorized, partially_captured, succeeded, voided, expired, partially_refunded or refunded; or of the operation: declined or cancelled';
-COMMENT ON COLUMN @extschema@.idem_receipt.amount IS 'amount of the operation, in the major unit of the currency';
-COMMENT ON COLUMN @extschema@.idem_receipt.currency IS 'code of the currency';
+COMMENT ON COLUMN @extschema@.idem_receipt.amount IS 'amount of the operation, in the major unit of the currency; of a post: what accounts get, or zero if that is in several currencies';
+COMMENT ON COLUMN @extschema@.idem_receipt.currency IS 'code of the currency, or null if there is none or several';
 COMMENT ON COLUMN @extschema@.idem_receipt.authorized IS 'total authorized for the payment, after the operation';
 COMMENT ON COLUMN @extschema@.idem_receipt.captured IS 'total captured of what was authorized, after the operation';
 COMMENT ON COLUMN @extschema@.idem_receipt.refunded IS 'total refunded of what was captured, after the operation';
@@ -166,6 +170,7 @@ COMMENT ON COLUMN @extschema@.idem_receipt.from_account IS 'account that the mon
 COMMENT ON COLUMN @extschema@.idem_receipt.to_account IS 'account that the money goes to, or null';
 COMMENT ON COLUMN @extschema@.idem_receipt.from_seq IS 'number of the entry that the operation made in from_account, or null';
 COMMENT ON COLUMN @extschema@.idem_receipt.to_seq IS 'number of the entry that the operation made in to_account, or null';
+COMMENT ON COLUMN @extschema@.idem_receipt.legs IS 'of a post: its entries in the order given, each with account, amount and, unless it was declined, seq; or null';
 COMMENT ON COLUMN @extschema@.idem_receipt.reference IS 'text that the caller gave';
 COMMENT ON COLUMN @extschema@.idem_receipt.metadata IS 'other data that the caller gave';
 COMMENT ON COLUMN @extschema@.idem_receipt.expires_at IS 'when the hold expires, or null if there is none';
@@ -267,6 +272,28 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, anycompatible, text, text, text) IS
 	'refunds all or part of what a payment captured, once per key';
+
+CREATE TYPE @extschema@.idem_entry AS (
+	account			text COLLATE "C",
+	amount			numeric
+);
+COMMENT ON TYPE @extschema@.idem_entry IS
+	'what idem_post() is to change in one account';
+COMMENT ON COLUMN @extschema@.idem_entry.account IS 'name of the account';
+COMMENT ON COLUMN @extschema@.idem_entry.amount IS 'what the account gets, in the major unit of its currency; below zero for what it gives';
+
+CREATE FUNCTION @extschema@.idem_post(
+	key text,
+	entries @extschema@.idem_entry[],
+	reference text DEFAULT NULL,
+	metadata anycompatible DEFAULT NULL::text,
+	scope text DEFAULT NULL,
+	declines text DEFAULT NULL)
+RETURNS @extschema@.idem_receipt
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.idem_post(text, @extschema@.idem_entry[], text, anycompatible, text, text) IS
+	'moves money between several accounts, all or nothing, once per key; what they get and give adds up to zero';
 
 CREATE FUNCTION @extschema@.idem_cancel(
 	key text,
@@ -429,7 +456,7 @@ SELECT n.scope,
 FROM (
 	SELECT DISTINCT ON (o.scope, o.payment_id) o.*
 	FROM idempotency.operation o
-	WHERE o.sqlstate IS NULL AND o.kind <> 'cancel'
+	WHERE o.sqlstate IS NULL AND o.kind NOT IN ('cancel', 'post')
 	ORDER BY o.scope, o.payment_id, o.seq DESC) n
 LEFT JOIN idempotency.operation f ON f.scope = n.scope AND f.payment_id = n.payment_id AND f.seq = 1;
 COMMENT ON VIEW idempotency.payment IS
@@ -460,7 +487,7 @@ SELECT o.scope,
 	coalesce(o.owner, o.role) AS owner
 FROM idempotency.operation o
 LEFT JOIN idempotency.operation b ON b.scope = o.scope AND b.payment_id = o.payment_id AND b.seq = o.seq - 1
-WHERE o.sqlstate IS NULL AND o.amount <> numeric '0';
+WHERE o.sqlstate IS NULL AND o.amount <> numeric '0' AND o.kind <> 'post';
 COMMENT ON VIEW idempotency.movement IS
 	'each change of what payments hold and have taken, in signed amounts';
 

@@ -133,6 +133,25 @@ ledger_wait_for_largest(Ledger *ledger, const LOCKTAG *account, const AccountSca
 }
 
 Refusal *
+ledger_find_currencies(Ledger *ledger, text *scope, Leg *legs, int nlegs)
+{
+	ledger_open(ledger);
+	for (int i = 0; i < nlegs; i++)
+	{
+		Key			name = {.scope = scope, .key = legs[i].account};
+		Account		account;
+
+		if (legs[i].currency)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		if (!account_find(&account, &ledger->accounts, &name))
+			return account_not_found(&name);
+		legs[i].currency = DatumGetTextPCopy(PointerGetDatum(account.currency));
+	}
+	return NULL;
+}
+
+Refusal *
 ledger_post(Ledger *ledger, Posting *posting)
 {
 	Leg		  **deciding = palloc(sizeof(Leg *) * posting->nlegs);

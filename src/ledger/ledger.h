@@ -72,6 +72,14 @@ typedef struct Ledger
 } Ledger;
 
 /*
+ * Give the legs whose currency is NULL that of their account.  It never changes, so this
+ * needs no locks.
+ *
+ * Refusals: ID404 if there is no such account.
+ */
+extern Refusal *ledger_find_currencies(Ledger *ledger, text *scope, Leg *legs, int nlegs);
+
+/*
  * Insert an entry for each leg that changes something.  NULL: they are inserted, or
  * ledger_must_wait().
  *

@@ -16,6 +16,9 @@
  * captures.  So at most what the payment has left is refunded.  Of an increase, the
  * amount is released; the time that it has added stays.
  *
+ * A post cannot be cancelled: other legs may have to undo it.  It is undone by another
+ * post.
+ *
  * A refund is cancelled if it has reached nobody: the bank has sent it back, since
  * the account is closed, say.  That is a reversal.  The money can be refunded again,
  * in another way.
@@ -230,6 +233,7 @@ undoing_operation(Operation *op, const Operation *newest,
 		case OPERATION_VOID:
 		case OPERATION_REVERSAL:
 		case OPERATION_EXPIRE:
+		case OPERATION_POST:
 		case OPERATION_UNKNOWN: /* written by hand */
 			cannot_cancel(original);
 
@@ -299,6 +303,11 @@ cannot_cancel(const Operation *original)
 				(errcode(ERRCODE_IDEM_STATE),
 				 errmsg("cannot cancel a reversal"),
 				 errhint("Use idem_refund() to refund the money again.")));
+	if (operation_is(original, OPERATION_POST))
+		ereport(ERROR,
+				(errcode(ERRCODE_IDEM_STATE),
+				 errmsg("cannot cancel a post"),
+				 errhint("To undo it, use idem_post() with the opposite amounts.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_STATE),
 			 errmsg("cannot cancel an operation of kind \"%s\"",

@@ -265,6 +265,11 @@ followup_make(Operation *op, Claim *claim, Ledger *ledger, const Key *key,
 		return refusal;
 	if (!operation_has_payment(&newest))
 		return payment_not_found(args->payment_id, key->scope);
+	if (operation_is(&newest, OPERATION_POST))
+		return refusal_make(ERRCODE_IDEM_STATE,
+							psprintf("cannot %s a post", operation_kind_name(args->kind)),
+							"A post moves all of its money at once, and nothing goes on with it.",
+							"To undo it, use idem_post() with the opposite amounts.");
 	refusal = check_against_payment(&newest, args);
 	if (refusal)
 		return refusal;

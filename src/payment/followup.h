@@ -34,7 +34,7 @@ extern Refusal *followup_check(OperationArgs *args);
  *
  * Refusals: ID404 if there is no such payment; ID403 if it is another role's; 22023
  * if the currency is not the payment's; 22003 if the amount has more decimals, or
- * makes the total too large; ID412 of state_apply(), ID402 and ID412 of
+ * makes the total too large; ID412 if it is a post; ID412 of state_apply(), ID402 and ID412 of
  * movement_make(), unless they are recorded; the others of movement_make().
  *
  * Errors: those of operation_follow() and movement_make().

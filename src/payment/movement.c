@@ -31,6 +31,7 @@ typedef struct Movement
 	Leg			legs[2];
 } Movement;
 
+static Posting posting_of(const Operation *op, Leg *legs, int nlegs);
 static bool begin(Movement *movement, const Operation *op, const Operation *before);
 static Numeric difference(Numeric a, Numeric b);
 static void set_seqs(Operation *op, const Movement *movement);
@@ -85,11 +86,38 @@ movement_make_many(LedgerMany *many, Operation *op)
 	return refusal;
 }
 
+Refusal *
+movement_make_legs(Ledger *ledger, const Operation *op, Legs *legs)
+{
+	Posting		posting = posting_of(op, legs->leg, legs->n);
+
+	posting.begins = true;
+	return ledger_post(ledger, &posting);
+}
+
 bool
 movement_may_be_declined(const Refusal *refusal)
 {
 	return refusal->sqlstate == ERRCODE_IDEM_NOT_ENOUGH ||
 		refusal->sqlstate == ERRCODE_IDEM_STATE;
+}
+
+/*
+ * The legs of an operation, and what they belong to.
+ */
+static Posting
+posting_of(const Operation *op, Leg *legs, int nlegs)
+{
+	Posting		posting = {
+		.scope = DatumGetTextPP(operation_value(op, scope)),
+		.payment_id = *DatumGetUUIDP(operation_value(op, payment_id)),
+		.operation = DatumGetInt32(operation_value(op, seq)),
+		.created_at = DatumGetTimestampTz(operation_value(op, created_at)),
+		.legs = legs,
+		.nlegs = nlegs,
+	};
+
+	return posting;
 }
 
 /*
@@ -99,7 +127,6 @@ movement_may_be_declined(const Refusal *refusal)
 static bool
 begin(Movement *movement, const Operation *op, const Operation *before)
 {
-	Posting    *posting = &movement->posting;
 	Leg		   *from = &movement->legs[0];
 	Leg		   *to = &movement->legs[1];
 	Numeric		net;
@@ -116,13 +143,8 @@ begin(Movement *movement, const Operation *op, const Operation *before)
 	to->amount = net;
 	from->currency = to->currency = operation_currency(op);
 
-	posting->scope = DatumGetTextPP(operation_value(op, scope));
-	posting->begins = before == NULL || operation_is(op, OPERATION_INCREASE);
-	posting->payment_id = *DatumGetUUIDP(operation_value(op, payment_id));
-	posting->operation = DatumGetInt32(operation_value(op, seq));
-	posting->created_at = DatumGetTimestampTz(operation_value(op, created_at));
-	posting->legs = movement->legs;
-	posting->nlegs = lengthof(movement->legs);
+	movement->posting = posting_of(op, movement->legs, lengthof(movement->legs));
+	movement->posting.begins = before == NULL || operation_is(op, OPERATION_INCREASE);
 	return true;
 }
 

@@ -10,6 +10,7 @@
 
 #include "ledger/ledger.h"
 #include "ledger/many.h"
+#include "payment/legs.h"
 #include "payment/operation.h"
 #include "refusal.h"
 
@@ -41,7 +42,17 @@ extern Refusal *movement_make(Ledger *ledger, Operation *op, const Operation *be
 extern Refusal *movement_make_many(LedgerMany *many, Operation *op);
 
 /*
- * May a refusal of movement_make() be stored, as a declined operation?  One that says
+ * Insert the entries of a post.  Sets seq in its legs.  NULL: done, or
+ * ledger_must_wait().
+ *
+ * op: ready to be inserted, but for its legs.
+ *
+ * Refusals and errors: those of ledger_post().
+ */
+extern Refusal *movement_make_legs(Ledger *ledger, const Operation *op, Legs *legs);
+
+/*
+ * May a refusal of these be stored, as a declined operation?  One that says
  * that the request is wrong is raised.
  */
 extern bool movement_may_be_declined(const Refusal *refusal);

@@ -33,6 +33,10 @@
  * has a row in a payment of its own.  All totals of that payment are zero, and its
  * status is "cancelled".
  *
+ * A post has a payment of its own, too, which nothing goes on with.  It moves money
+ * between the accounts of its legs, and all totals are zero.  It has succeeded, or it was
+ * declined.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -62,6 +66,7 @@ static const char *const operation_kind_names[] = {
 	[OPERATION_REVERSAL] = "reversal",
 	[OPERATION_CANCEL] = "cancel",
 	[OPERATION_EXPIRE] = "expire",
+	[OPERATION_POST] = "post",
 };
 
 /* The words for the statuses, as they are on a receipt. */
@@ -87,6 +92,8 @@ static Datum capturable(const Operation *op);
 static Datum refundable(const Operation *op);
 static Datum owner_or_role(const Operation *op);
 static bool same_text(const Operation *op, int column, const text *asked);
+static Refusal *check_amount(const Operation *op, Numeric asked);
+static Refusal *check_legs(const Operation *op, const Legs *asked);
 static Refusal *check_expires_in(const Operation *op, int64 asked);
 static bool same_metadata(const Operation *op, Jsonb *asked);
 static char *duration_text(int64 us);
@@ -117,9 +124,11 @@ operation_start(Operation *op, const Key *key, const OperationArgs *args)
 	TimestampTz now = GetCurrentTimestamp();
 	pg_uuid_t  *payment_id = palloc(sizeof(pg_uuid_t));
 	Datum		zero = NumericGetDatum(money_zero(money_decimals(args->amount)));
+	Datum		amount = NumericGetDatum(args->amount);
 	bool		hold = args->kind == OPERATION_AUTHORIZE;
+	bool		post = args->kind == OPERATION_POST;
 
-	Assert(hold || args->kind == OPERATION_PAY);
+	Assert(hold || post || args->kind == OPERATION_PAY);
 	uuid7_make(payment_id, now);
 	init(op, key, args->kind, payment_id, now);
 	operation_set(op, seq, Int32GetDatum(1));
@@ -127,12 +136,14 @@ operation_start(Operation *op, const Key *key, const OperationArgs *args)
 	operation_set_text(op, Anum_operation_currency, args->currency);
 	operation_set_text(op, Anum_operation_from_account, args->from_account);
 	operation_set_text(op, Anum_operation_to_account, args->to_account);
-	operation_set(op, authorized, NumericGetDatum(args->amount));
-	operation_set(op, captured, hold ? zero : NumericGetDatum(args->amount));
+	operation_set(op, authorized, post ? zero : amount);
+	operation_set(op, captured, post || hold ? zero : amount);
 	operation_set(op, released, zero);
 	operation_set(op, refunded, zero);
 	if (hold)
 		operation_set(op, expires_at, TimestampTzGetDatum(now + args->expires_in));
+	if (post)
+		operation_set(op, legs, JsonbPGetDatum(legs_to_jsonb(args->legs)));
 	operation_assert_valid(op, NULL);
 }
 
@@ -325,7 +336,6 @@ operation_zero(const Operation *op)
 Refusal *
 operation_check_args(const Operation *op, const OperationArgs *args)
 {
-	bool		whole = DatumGetBool(operation_value(op, whole));
 	Refusal    *refusal;
 
 	if (operation_is(op, OPERATION_CANCEL))
@@ -343,11 +353,9 @@ operation_check_args(const Operation *op, const OperationArgs *args)
 								 DatumGetCString(DirectFunctionCall1(uuid_out, operation_value(op, payment_id))),
 								 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(args->payment_id))));
 
-	if (whole != (args->amount == NULL) ||
-		(!whole && !money_stored_equal(operation_value(op, amount), NumericGetDatum(args->amount))))
-		return refusal_different("amount",
-								 whole ? "Infinity" : money_digits(operation_numeric(op, amount)),
-								 args->amount ? money_digits(args->amount) : "Infinity");
+	refusal = args->legs ? check_legs(op, args->legs) : check_amount(op, args->amount);
+	if (refusal)
+		return refusal;
 
 	if (args->currency &&
 		!same_text(op, Anum_operation_currency, args->currency))
@@ -552,6 +560,38 @@ same_text(const Operation *op, int column, const text *asked)
 	return bytes_equal(operation_column_is_null(op, column) ? NULL
 					   : DatumGetTextPP(operation_column(op, column)),
 					   asked);
+}
+
+/*
+ * Did an operation ask for this amount?  NULL: for all that was left.
+ *
+ * Refusal: ID422.
+ */
+static Refusal *
+check_amount(const Operation *op, Numeric asked)
+{
+	bool		whole = DatumGetBool(operation_value(op, whole));
+
+	if (whole ? asked == NULL
+		: asked && money_stored_equal(operation_value(op, amount), NumericGetDatum(asked)))
+		return NULL;
+	return refusal_different("amount",
+							 whole ? "Infinity" : money_digits(operation_numeric(op, amount)),
+							 asked ? money_digits(asked) : "Infinity");
+}
+
+/*
+ * Did a post ask for these entries?  Messages are logged, so they show none.
+ *
+ * Refusal: ID422.
+ */
+static Refusal *
+check_legs(const Operation *op, const Legs *asked)
+{
+	if (!operation_is_null(op, legs) &&
+		legs_are_stored(asked, DatumGetJsonbP(operation_value(op, legs))))
+		return NULL;
+	return refusal_different("entries", NULL, NULL);
 }
 
 /*

@@ -15,6 +15,7 @@
 #include "utils/uuid.h"
 
 #include "key.h"
+#include "payment/legs.h"
 #include "refusal.h"
 #include "table/catalog.h"
 
@@ -81,7 +82,8 @@ typedef enum OperationKind
 	OPERATION_INCREASE,			/* of a hold: its amount, its time or both */
 	OPERATION_REVERSAL,			/* a refund reached nobody, and is undone */
 	OPERATION_CANCEL,			/* a key was cancelled unused */
-	OPERATION_EXPIRE			/* an expired hold was released */
+	OPERATION_EXPIRE,			/* an expired hold was released */
+	OPERATION_POST				/* money moved between several accounts */
 } OperationKind;
 
 /* The status on a receipt: operation.c says what each means. */
@@ -116,12 +118,14 @@ typedef struct OperationArgs
 	const pg_uuid_t *payment_id;	/* NULL if it starts a payment */
 	Numeric		amount;			/* in the currency's major unit; NULL: all
 								 * that is left */
-	text	   *currency;		/* NULL: the payment's, whichever that is */
+	text	   *currency;		/* NULL: the payment's, whichever that is; or
+								 * a post is in several */
 	bool		default_currency;	/* is it that of the setting? */
 	bool		final;			/* of a capture: release what it leaves */
 	int64		expires_in;		/* of an authorization or an increase, in
 								 * microseconds; otherwise 0.  An increase
 								 * with 0 leaves the expiry as it is */
+	Legs	   *legs;			/* of a post; otherwise NULL */
 	text	   *from_account;	/* this and the next three may be NULL */
 	text	   *to_account;
 	text	   *reference;
@@ -141,8 +145,9 @@ extern void operation_copy(Operation *op, TupleTableSlot *slot);
  * Make the first operation of a new payment, with its id and its totals, as of
  * now.  It is not inserted yet.
  *
- * args: a pay or an authorize that payment_check() has passed.  Its amount and
- * its currency are not NULL.  The texts of key and args are kept, not copied.
+ * args: a pay or an authorize that payment_check() has passed, or a post whose entries
+ * have been added up.  Its amount is not NULL.  The texts of key and args are kept, not
+ * copied.
  *
  * Errors: 22021 of access_current_role(); XX000 of uuid7_make().
  */
@@ -193,7 +198,7 @@ extern void operation_assert_valid(const Operation *op, const Operation *newest)
 #define operation_assert_valid(op, newest)	((void) 0)
 #endif
 
-/* The code of its currency.  Empty for a key that was cancelled unused. */
+/* The code of its currency.  Empty if it has none, or several. */
 extern text *operation_currency(const Operation *op);
 
 /* Its kind; OPERATION_UNKNOWN if the word for it was written by hand. */

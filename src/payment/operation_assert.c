@@ -17,6 +17,7 @@
 #ifdef USE_ASSERT_CHECKING
 
 static bool is_valid(const Operation *op);
+static bool currency_is_valid(const Operation *op);
 static bool totals_are_valid(const Operation *op);
 static bool may_follow(const Operation *op, const Operation *newest);
 
@@ -42,7 +43,8 @@ is_valid(const Operation *op)
 
 	if (DatumGetInt32(operation_value(op, seq)) < 1 ||
 		operation_is_null(op, message) == declined ||
-		operation_is_null(op, currency) != operation_is(op, OPERATION_CANCEL) ||
+		!currency_is_valid(op) ||
+		operation_is_null(op, legs) == operation_is(op, OPERATION_POST) ||
 		operation_is_null(op, final) == operation_is(op, OPERATION_CAPTURE) ||
 		operation_is_null(op, prolonged) == operation_is(op, OPERATION_INCREASE) ||
 		(operation_expiry_is_stored(op) && operation_is_null(op, expires_at)) ||
@@ -60,6 +62,10 @@ is_valid(const Operation *op)
 		case OPERATION_AUTHORIZE:
 			return true;
 
+		case OPERATION_POST:
+			return operation_is_null(op, expires_at) &&
+				money_is_zero(operation_numeric(op, authorized));
+
 		case OPERATION_EXPIRE:
 		case OPERATION_REVERSAL:
 			return !declined;
@@ -74,6 +80,18 @@ is_valid(const Operation *op)
 			break;
 	}
 	return false;
+}
+
+/*
+ * Does the row have a currency?  A key that was cancelled unused has none, and a post
+ * in several currencies has no amount.
+ */
+static bool
+currency_is_valid(const Operation *op)
+{
+	if (operation_is(op, OPERATION_POST))
+		return operation_is_null(op, currency) == money_is_zero(operation_numeric(op, amount));
+	return operation_is_null(op, currency) == operation_is(op, OPERATION_CANCEL);
 }
 
 /*

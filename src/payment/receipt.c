@@ -41,6 +41,7 @@ enum
 	RECEIPT_TO_ACCOUNT,
 	RECEIPT_FROM_SEQ,
 	RECEIPT_TO_SEQ,
+	RECEIPT_LEGS,
 	RECEIPT_REFERENCE,
 	RECEIPT_METADATA,
 	RECEIPT_EXPIRES_AT,
@@ -55,7 +56,8 @@ enum
 static const Oid receipt_types[N_RECEIPT] = {
 	TEXTOID, UUIDOID, INT4OID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID,
 	NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, INT8OID,
-	INT8OID, TEXTOID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BOOLOID
+	INT8OID, JSONBOID, TEXTOID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
+	BOOLOID
 };
 
 static Datum form(FunctionCallInfo fcinfo, const Operation *op,
@@ -129,6 +131,7 @@ form(FunctionCallInfo fcinfo, const Operation *op, const PaymentState *state,
 		{RECEIPT_TO_ACCOUNT, Anum_operation_to_account},
 		{RECEIPT_FROM_SEQ, Anum_operation_from_seq},
 		{RECEIPT_TO_SEQ, Anum_operation_to_seq},
+		{RECEIPT_LEGS, Anum_operation_legs},
 		{RECEIPT_REFERENCE, Anum_operation_reference},
 		{RECEIPT_METADATA, Anum_operation_metadata},
 		{RECEIPT_EXPIRES_AT, Anum_operation_expires_at},

@@ -65,6 +65,7 @@ state_apply(Operation *op, const OperationArgs *args)
 		case OPERATION_PAY:
 		case OPERATION_AUTHORIZE:
 		case OPERATION_CANCEL:
+		case OPERATION_POST:
 			break;
 	}
 	elog(ERROR, "no state allows or forbids an operation of kind %d", args->kind);

@@ -110,6 +110,7 @@ static const Right rights[] = {
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_pay_batch"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_payment"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_payments"},
+	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_post"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_refund"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_refund_batch"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_increase"},

@@ -37,14 +37,15 @@
 #define Anum_operation_to_account	18
 #define Anum_operation_from_seq		19
 #define Anum_operation_to_seq		20
-#define Anum_operation_reference	21
-#define Anum_operation_metadata		22
-#define Anum_operation_expires_at	23
-#define Anum_operation_role			24
-#define Anum_operation_owner		25
-#define Anum_operation_sqlstate		26
-#define Anum_operation_message		27
-#define Natts_operation				27
+#define Anum_operation_legs			21
+#define Anum_operation_reference	22
+#define Anum_operation_metadata		23
+#define Anum_operation_expires_at	24
+#define Anum_operation_role			25
+#define Anum_operation_owner		26
+#define Anum_operation_sqlstate		27
+#define Anum_operation_message		28
+#define Natts_operation				28
 
 /* idempotency.currency */
 #define Anum_currency_code			1

@@ -59,6 +59,7 @@ static const ColumnShape operation_columns[Natts_operation] = {
 	NULLABLE(operation, to_account, TEXTOID),
 	NULLABLE(operation, from_seq, INT8OID),
 	NULLABLE(operation, to_seq, INT8OID),
+	NULLABLE(operation, legs, JSONBOID),
 	NULLABLE(operation, reference, TEXTOID),
 	NULLABLE(operation, metadata, JSONBOID),
 	NULLABLE(operation, expires_at, TIMESTAMPTZOID),
