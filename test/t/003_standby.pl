@@ -49,11 +49,13 @@ my ($hold) = one($p, q(idem_authorize('hold', 100)));
 my ($paid) = $p->pay('paid', 50);
 my ($hold_id, $paid_id) = map { Client::payment_id($_) } $hold, $paid;
 $p->do('SET idempotency.declines = record');
-$p->do(q(SELECT idem_account_open('world', 'USD'), idem_account_open('wallet', 'USD', 0)));
+$p->do(q(SELECT idem_account_open('world', 'USD'), idem_account_open('wallet', 'USD', 0), idem_account_open('pension', 'USD'), idem_account_open('tax', 'USD')));
 my @calls = (
 	q(idem_pay('into the wallet', 80, 'USD', 'world', 'wallet')),
 	q(idem_authorize('held in the wallet', 20, 'USD', 'wallet', 'world')),
 	q(idem_pay('more than the wallet has', 61, 'USD', 'wallet', 'world')),
+	q(idem_post('salary', ARRAY[('world', -3), ('pension', 1), ('tax', 2)]::idem_entry[])),
+	q(idem_post('too much for the wallet', ARRAY[('wallet', -61), ('pension', 61)]::idem_entry[])),
 	q(idem_authorize('hold', 100)),
 	"idem_capture('capture', '$hold_id', 30, false)",
 	"idem_refund('refund', '$paid_id', 20)",
@@ -106,7 +108,7 @@ is($s->value(q(SELECT count(*) FROM idem_lookup('new'))), 0, 'idem_lookup does n
 for my $call ("idem_capture('new', '$hold_id')", "idem_void('new', '$hold_id')", "idem_refund('new', '$paid_id')",
 	"idem_refund('new', '$paid_id', 1000)", q(idem_cancel('new')), q(idem_cancel('paid')), q(idem_authorize('new', 1)),
 	q(idem_pay('new', 1, 'USD', 'wallet', 'world')), q(idem_pay('new', 1000, 'USD', 'wallet', 'world')), q(idem_account_open('new', 'USD')),
-	q(idem_account_change('wallet', 1)))
+	q(idem_account_change('wallet', 1)), q(idem_post('new', ARRAY[('world', -1), ('tax', 1)]::idem_entry[])))
 {
 	is($s->error_of("SELECT $call"), READ_ONLY, ($call =~ /(\w+)/)[0] . ' with a new key is refused');
 }
