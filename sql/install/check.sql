@@ -21,6 +21,14 @@ AS $$
 		JOIN idempotency.operation o ON o.scope = c.scope AND 'idem_cancel:' || o.key = c.key
 		WHERE c.key ^@ 'idem_cancel:' AND o.payment_id = c.payment_id AND o.seq < c.seq AND o.sqlstate IS NULL
 		GROUP BY c.scope, c.key
+	), post_leg AS (
+		-- The column can be anything that somebody wrote by hand.
+		SELECT o.scope, o.key, o.payment_id, o.seq AS operation, o.created_at, o.currency, o.sqlstate IS NOT NULL AS declined,
+			CASE jsonb_typeof(l -> 'account') WHEN 'string' THEN l ->> 'account' END AS name,
+			CASE jsonb_typeof(l -> 'amount') WHEN 'number' THEN (l ->> 'amount')::numeric END AS amount,
+			CASE jsonb_typeof(l -> 'seq') WHEN 'number' THEN (l ->> 'seq')::numeric END AS seq
+		FROM idempotency.operation o, LATERAL jsonb_path_query(o.legs, '$[*]') AS l
+		WHERE o.kind = 'post'
 	), step AS (
 		SELECT o.*,
 			o.sqlstate IS NOT NULL AS declined,
@@ -39,8 +47,16 @@ AS $$
 			lag(o.refunded) OVER payment AS old_refunded,
 			h.due_at,
 			u.kind AS undone_kind,
-			u.amount AS undone_amount
+			u.amount AS undone_amount,
+			p.legs_are_whole,
+			p.legs_given
 		FROM idempotency.operation o
+		LEFT JOIN (
+			SELECT scope, key, sum(amount) FILTER (WHERE amount > 0) AS legs_given,
+				count(*) >= 2 AND count(DISTINCT name) = count(*) AND count(amount) = count(*)
+					AND count(seq) = CASE WHEN bool_or(declined) THEN 0 ELSE count(*) END
+					AND bool_and(amount <> 0) AND sum(amount) = 0 AS legs_are_whole
+			FROM post_leg GROUP BY scope, key) p ON p.scope = o.scope AND p.key = o.key
 		LEFT JOIN undone u ON u.scope = o.scope AND u.key = o.key
 		LEFT JOIN (SELECT payment_id, scope, min(due_at) AS due_at FROM idempotency.hold GROUP BY payment_id, scope) h
 			ON h.payment_id = o.payment_id AND h.scope = o.scope
@@ -54,6 +70,12 @@ AS $$
 		WHERE num_nonnulls(o.from_account, o.to_account, o.from_seq, o.to_seq) > 0
 		WINDOW payment AS (PARTITION BY o.scope, o.payment_id ORDER BY o.seq)
 	), leg AS (
+		SELECT p.scope, p.key, p.payment_id, p.operation, p.created_at, coalesce(p.currency, a.currency) AS currency, p.name, p.seq, p.amount,
+			0 AS held, a.id AS account, a.currency AS account_currency
+		FROM post_leg p
+		LEFT JOIN idempotency.account a ON a.scope = p.scope AND a.name = p.name
+		WHERE NOT p.declined
+		UNION ALL
 		SELECT m.scope, m.key, m.payment_id, m.seq AS operation, m.created_at, m.currency, l.name, l.seq, l.amount, l.held,
 			a.id AS account, a.currency AS account_currency
 		FROM moved m
@@ -207,15 +229,7 @@ AS $$
 							ELSE least(s.undone_amount, s.old_authorized - s.old_captured - s.old_released) END
 				END),
 			(12, 'the legs of a post add up to zero and make its amount',
-				s.kind <> 'post' OR (
-					SELECT count(*) >= 2 AND count(DISTINCT l.account) = count(*) AND count(l.amount) = count(*)
-						AND count(l.seq) = CASE WHEN s.declined THEN 0 ELSE count(*) END
-						AND bool_and(l.amount <> 0) AND sum(l.amount) = 0
-						AND (s.currency IS NULL OR s.amount = sum(l.amount) FILTER (WHERE l.amount > 0))
-					FROM jsonb_path_query(s.legs, '$[*]') AS leg, LATERAL (SELECT
-						CASE jsonb_typeof(leg -> 'account') WHEN 'string' THEN leg ->> 'account' END AS account,
-						CASE jsonb_typeof(leg -> 'amount') WHEN 'number' THEN (leg ->> 'amount')::numeric END AS amount,
-						leg -> 'seq' AS seq) AS l))
+				s.kind <> 'post' OR s.legs_are_whole AND (s.currency IS NULL OR s.amount = s.legs_given))
 		) AS u(number, invariant, holds)
 	WHERE s.key IS NULL OR u.holds IS NOT TRUE
 	GROUP BY u.number, u.invariant

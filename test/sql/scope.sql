@@ -73,7 +73,7 @@ BEGIN
 			ELSE quote_literal(CASE a.type
 				WHEN 'text' THEN 'scopeless' WHEN 'text[]' THEN '{scopeless}' WHEN 'numeric[]' THEN '{10}'
 				WHEN 'uuid[]' THEN '{00000000-0000-7000-8000-000000000000}' WHEN 'boolean[]' THEN '{true}'
-				WHEN 'anycompatiblearray' THEN '{}' WHEN 'uuid' THEN '00000000-0000-7000-8000-000000000000' WHEN 'interval' THEN '1 day' WHEN 'boolean' THEN 'true'
+				WHEN 'anycompatiblearray' THEN '{}' WHEN 'idem_entry[]' THEN '{}' WHEN 'uuid' THEN '00000000-0000-7000-8000-000000000000' WHEN 'interval' THEN '1 day' WHEN 'boolean' THEN 'true'
 				WHEN 'timestamp with time zone' THEN '2026-01-01 00:00:00Z'
 				WHEN 'numeric' THEN '10' WHEN 'integer' THEN '1' WHEN 'bigint' THEN '1' ELSE '[]' END) END
 			|| CASE WHEN a.type LIKE 'any%' THEN '' ELSE '::' || a.type END, ', ' ORDER BY a.n))
