@@ -1,0 +1,4 @@
+-- a payment from any account into one without limits
+\set n (:first + random(0, :keys - 1)) * 1000000000 + random(0, 999999999)
+\set from random(1, :accounts)
+SELECT * FROM idem_pay('r' || :n, 50.00, from_account => 'w' || :from, to_account => 'shop');
