@@ -37,7 +37,7 @@ test/expected:
 	ln -s ../expected $@
 
 # These targets find PostgreSQL by themselves, or install it. So make must be able to read this file without it.
-SELF_CONTAINED = test soak fuzz model demo processor fastapi express bench bench-scale bench-instructions indent types dist clients
+SELF_CONTAINED = test soak fuzz model demo processor fastapi express bench bench-ledger bench-scale bench-instructions indent types dist clients
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -86,6 +86,12 @@ fastapi express:
 
 bench:
 	@test/bin/setup bench/run
+
+# Payments between accounts, next to pgledger, too: make bench-ledger PGLEDGER=/path/of/its/checkout/pgledger.sql
+bench-ledger:
+	@test/bin/setup bench/ledger
+
+bench bench-ledger: export IDEM_PGLEDGER := $(or $(abspath $(PGLEDGER)),$(IDEM_PGLEDGER))
 
 # Next to a small and a large number of payments: make bench-scale SMALL=1000000 LARGE=50000000
 bench-scale:
