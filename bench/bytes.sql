@@ -24,7 +24,7 @@ SELECT pg_temp.measure('one by one', 'idempotency.operation', 'SELECT count(idem
 		BEGIN
 			FOR k IN SELECT key FROM item LOOP
 				INSERT INTO bare VALUES (uuid7(), now(), 1, false, NULL, NULL, NULL, '', k, 'pay', 50.00, 'USD', 50.00, 50.00, 0.00, 0.00,
-					NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL);
+					NULL, NULL, NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL);
 			END LOOP;
 		END
 		$do$ $$),
@@ -33,7 +33,7 @@ SELECT pg_temp.measure('one by one', 'idempotency.operation', 'SELECT count(idem
 		LATERAL idem_pay_batch(keys, amounts) b'),
 	pg_temp.measure('batches', 'bare', $$INSERT INTO bare
 		SELECT uuid7(), now(), 1, false, NULL, NULL, NULL, '', key, 'pay', 50.00, 'USD', 50.00, 50.00, 0.00, 0.00,
-			NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
+			NULL, NULL, NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
 		FROM item ORDER BY batch, key$$) \g /dev/null
 SELECT replace(o.what || ', ' || o.way, ' ', '_'), round(o.bytes / 20000, 1), round(b.bytes / 20000, 1), round(o.bytes / b.bytes, 3)
 FROM bytes o JOIN bytes b USING (way, what) WHERE o.tab <> 'bare'::regclass AND b.tab = 'bare'::regclass
