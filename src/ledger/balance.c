@@ -145,7 +145,7 @@ balance_find_time(Store *entries, int64 account, TimestampTz at)
 		int64		middle = high == PG_INT64_MAX ? high : low + (high - low + 1) / 2;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!store_find_entries(entries, account, middle, BackwardScanDirection) ||
+		if (!store_find_entries(entries, account, 1, middle, BackwardScanDirection) ||
 			DatumGetTimestampTz(store_get(entries, Anum_entry_created_at)) <= at)
 			low = middle;
 		else

@@ -84,7 +84,21 @@
 /* The most entries that are newer than the snapshot of a transaction that decides. */
 #define SCAN_MAX_NEWER	10000
 
-static bool first_entry(AccountScan *scan, Store *store, int64 upto, ScanPurpose purpose, RowState *state);
+/* Where the window of an account began when this session saw it last. */
+typedef struct Hint
+{
+	int64		account;
+	int64		from;			/* a seq */
+} Hint;
+
+/* What this session remembers.  It may be out of date: it saves work, no more. */
+static Hint hints[256];
+
+static bool walk(AccountScan *scan, Store *store, int64 from, int64 upto, ScanPurpose purpose, ArrayType **open);
+static int64 find_hint(int64 account, int64 upto);
+static void keep_hint(int64 account, int64 from);
+static bool first_entry(AccountScan *scan, Store *store, int64 from, int64 upto, ScanPurpose purpose,
+						RowState *state);
 static bool next_entry(Store *store, ScanPurpose purpose, RowState *state);
 static ScanEntry *note_entry(AccountScan *scan, Store *store, RowState state, ScanPurpose purpose);
 static void set_entry(AccountScan *scan, ScanEntry *entry, Store *store, RowState state, ScanPurpose purpose);
@@ -101,40 +115,16 @@ void
 scan_account(AccountScan *scan, Store *store, int64 account, int64 upto, ScanPurpose purpose)
 {
 	ArrayType  *open = NULL;
-	bool		have_base = false;
-	bool		found;
-	RowState	state;
+	int64		from = find_hint(account, upto);
 
 	memset(scan, 0, sizeof(AccountScan));
 	scan->account = account;
 
 	/* steps 1 and 2 */
-	for (found = first_entry(scan, store, upto, purpose, &state);
-		 found;
-		 found = next_entry(store, purpose, &state))
-	{
-		int64		seq = DatumGetInt64(store_get(store, Anum_entry_seq));
-		ScanEntry  *entry;
-
-		CHECK_FOR_INTERRUPTS();
-		if (have_base && seq <= scan->reach)
-			break;
-		if (scan->nwindow == 0)
-		{
-			scan->top = seq;
-			scan->newest = DatumGetTimestampTz(store_get(store, Anum_entry_created_at));
-		}
-		entry = note_entry(scan, store, state, purpose);
-		PAUSE("scan", scan->nwindow);
-		if (!have_base && gives_base(entry, state, purpose))
-		{
-			open = read_base(scan, store, seq);
-			have_base = true;
-		}
-		else if (!have_base && purpose == SCAN_TO_DECIDE && IsolationUsesXactSnapshot() &&
-				 scan->nwindow > SCAN_MAX_NEWER)
-			account_raise_changed();
-	}
+	if (!walk(scan, store, from, upto, purpose, &open) && from > 1)
+		walk(scan, store, 1, from - 1, purpose, &open);
+	if (upto == PG_INT64_MAX)
+		keep_hint(account, scan->reach + 1);
 
 	/* step 3 */
 	PAUSE("open", 1);
@@ -304,7 +294,7 @@ scan_predicate_lock(const AccountScan *scan, Store *store)
 {
 	if (!IsolationIsSerializable())
 		return;
-	(void) store_find_entries(store, scan->account, PG_INT64_MAX, BackwardScanDirection);
+	(void) store_find_entries(store, scan->account, 1, PG_INT64_MAX, BackwardScanDirection);
 	store_let_go(store);
 }
 
@@ -333,18 +323,81 @@ sums_available(const Sums *sums)
 }
 
 /*
- * Find the newest entry.  False: there is none.
+ * Walk backward from the newest entry up to "upto", and not below "from".  False: the
+ * window goes on below, or there is no base yet.
+ *
+ * *open: set to the base's "open", if there is one.
  */
 static bool
-first_entry(AccountScan *scan, Store *store, int64 upto, ScanPurpose purpose, RowState *state)
+walk(AccountScan *scan, Store *store, int64 from, int64 upto, ScanPurpose purpose, ArrayType **open)
+{
+	RowState	state;
+
+	for (bool found = first_entry(scan, store, from, upto, purpose, &state);
+		 found;
+		 found = next_entry(store, purpose, &state))
+	{
+		int64		seq = DatumGetInt64(store_get(store, Anum_entry_seq));
+		ScanEntry  *entry;
+
+		CHECK_FOR_INTERRUPTS();
+		if (scan->has_base && seq <= scan->reach)
+			break;
+		if (scan->nwindow == 0)
+		{
+			scan->top = seq;
+			scan->newest = DatumGetTimestampTz(store_get(store, Anum_entry_created_at));
+		}
+		entry = note_entry(scan, store, state, purpose);
+		PAUSE("scan", scan->nwindow);
+		if (!scan->has_base && gives_base(entry, state, purpose))
+			*open = read_base(scan, store, seq);
+		else if (!scan->has_base && purpose == SCAN_TO_DECIDE && IsolationUsesXactSnapshot() &&
+				 scan->nwindow > SCAN_MAX_NEWER)
+			account_raise_changed();
+		if (scan->has_base && seq <= scan->reach + 1)
+			break;
+	}
+	return scan->has_base && from <= scan->reach + 1;
+}
+
+/*
+ * Where the window of an account may begin.  1: this is not known, or is above "upto".
+ *
+ * A busy account has hundreds of entries on a page of the index, and a scan without a
+ * lower end would look at each.  Its lock is held meanwhile.
+ */
+static int64
+find_hint(int64 account, int64 upto)
+{
+	const Hint *hint = &hints[(uint64) account % lengthof(hints)];
+
+	return hint->account == account && hint->from <= upto ? hint->from : 1;
+}
+
+/*
+ * Remember where the window of an account begins.
+ */
+static void
+keep_hint(int64 account, int64 from)
+{
+	hints[(uint64) account % lengthof(hints)] = (Hint) {.account = account, .from = from};
+}
+
+/*
+ * Find the newest entry in this range.  False: there is none.
+ */
+static bool
+first_entry(AccountScan *scan, Store *store, int64 from, int64 upto, ScanPurpose purpose,
+			RowState *state)
 {
 	if (purpose != SCAN_TO_READ)
 	{
-		*state = store_probe_entries(store, scan->account, upto);
+		*state = store_probe_entries(store, scan->account, from, upto);
 		return *state != ROW_ABSENT;
 	}
 	*state = ROW_VISIBLE;
-	return store_find_entries(store, scan->account, upto, BackwardScanDirection);
+	return store_find_entries(store, scan->account, from, upto, BackwardScanDirection);
 }
 
 /*
@@ -444,6 +497,7 @@ read_base(AccountScan *scan, Store *store, int64 seq)
 	Datum		open;
 	Datum		gaps;
 
+	scan->has_base = true;
 	scan->reach = seq - 1 - DatumGetInt32(store_get(store, Anum_entry_lag));
 	scan->base.posted = get_numeric(store, Anum_entry_base);
 	scan->base.held = get_numeric(store, Anum_entry_base_held);
@@ -472,8 +526,7 @@ read_open(AccountScan *scan, Store *store, ArrayType *open, ScanPurpose purpose)
 		RowState	state;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!first_entry(scan, store, seq, purpose, &state) ||
-			DatumGetInt64(store_get(store, Anum_entry_seq)) != seq)
+		if (!first_entry(scan, store, seq, seq, purpose, &state))
 			continue;			/* rolled back, or to a reader not there yet */
 		set_entry(scan, entry, store, state, purpose);
 		read_cum(&entry->change, store);

@@ -57,6 +57,7 @@ typedef struct AccountScan
 	int64		account;
 	int64		top;			/* the newest seq; 0: there is none */
 	TimestampTz newest;			/* that entry's time */
+	bool		has_base;		/* is there an entry that base is of? */
 	int64		reach;			/* base covers all seq up to this one */
 	Sums		base;			/* what had ended there */
 	ScanEntry  *window;			/* the entries above that, the newest first */

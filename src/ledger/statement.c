@@ -176,7 +176,7 @@ find_settled(StatementPage *page)
 	{
 		CHECK_FOR_INTERRUPTS();
 		page->settled = 0;
-		if (!store_find_entries(&page->entries, page->account, upto, BackwardScanDirection))
+		if (!store_find_entries(&page->entries, page->account, 1, upto, BackwardScanDirection))
 			break;
 		page->settled = DatumGetInt64(store_get(&page->entries, Anum_entry_seq));
 		if (page->settled <= page->after)
@@ -218,7 +218,8 @@ put_entries(StatementPage *page, ReturnSetInfo *rsinfo)
 	page->before = scan.unsettled;
 
 	store_open(&page->operations, TABLE_OPERATION);
-	if (store_find_entries_after(&page->entries, page->account, page->after))
+	if (store_find_entries(&page->entries, page->account, page->after + 1, PG_INT64_MAX,
+						   ForwardScanDirection))
 	{
 		bool		found;
 

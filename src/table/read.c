@@ -57,8 +57,8 @@ static bool store_find(Store *store, CatalogIndex index, ScanKey keys, int nkeys
 
 static RowState read_probed(Store *store, ScanDirection direction);
 
-/* Two scan keys, for the entries of an account up to a seq. */
-static void entry_scan_keys(ScanKey keys, int64 account, int64 upto);
+/* One to three scan keys, for the entries of an account in a range.  Returns how many. */
+static int	entry_scan_keys(ScanKey keys, int64 account, int64 from, int64 upto);
 
 /* Two scan keys, for the operations of a payment. */
 static void payment_scan_keys(ScanKey keys, const text *scope,
@@ -123,22 +123,13 @@ store_find_lapsed(Store *store, const text *scope, TimestampTz until)
 }
 
 bool
-store_find_entries(Store *store, int64 account, int64 upto, ScanDirection direction)
+store_find_entries(Store *store, int64 account, int64 from, int64 upto,
+				   ScanDirection direction)
 {
-	ScanKeyData keys[2];
+	ScanKeyData keys[3];
+	int			n = entry_scan_keys(keys, account, from, upto);
 
-	entry_scan_keys(keys, account, upto);
-	return store_find(store, INDEX_ENTRY, keys, 2, direction);
-}
-
-bool
-store_find_entries_after(Store *store, int64 account, int64 after)
-{
-	ScanKeyData keys[2];
-
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(account));
-	ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
-	return store_find(store, INDEX_ENTRY, keys, 2, ForwardScanDirection);
+	return store_find(store, INDEX_ENTRY, keys, n, direction);
 }
 
 bool
@@ -184,12 +175,12 @@ store_probe_operation(Store *store, const text *scope, const pg_uuid_t *payment_
 }
 
 RowState
-store_probe_entries(Store *store, int64 account, int64 upto)
+store_probe_entries(Store *store, int64 account, int64 from, int64 upto)
 {
-	ScanKeyData keys[2];
+	ScanKeyData keys[3];
+	int			n = entry_scan_keys(keys, account, from, upto);
 
-	entry_scan_keys(keys, account, upto);
-	return store_probe(store, INDEX_ENTRY, keys, 2, BackwardScanDirection);
+	return store_probe(store, INDEX_ENTRY, keys, n, BackwardScanDirection);
 }
 
 RowState
@@ -323,9 +314,19 @@ payment_scan_keys(ScanKey keys, const text *scope, const pg_uuid_t *payment_id)
 	store_scan_key(keys, 2, F_UUID_EQ, UUIDPGetDatum(payment_id));
 }
 
-static void
-entry_scan_keys(ScanKey keys, int64 account, int64 upto)
+/*
+ * A scan compares each entry of a page with each key.  So there is no key that excludes
+ * nothing.
+ */
+static int
+entry_scan_keys(ScanKey keys, int64 account, int64 from, int64 upto)
 {
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(account));
-	ScanKeyInit(&keys[1], 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	int			n = 0;
+
+	ScanKeyInit(&keys[n++], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(account));
+	if (from > 1)
+		ScanKeyInit(&keys[n++], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
+	if (upto < PG_INT64_MAX)
+		ScanKeyInit(&keys[n++], 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	return n;
 }

@@ -140,12 +140,12 @@ extern bool store_find_until(Store *store, TimestampTz until,
 extern bool store_find_lapsed(Store *store, const text *scope,
 							  TimestampTz until);
 
-/* The entries of an account up to this seq: the first in this direction. */
-extern bool store_find_entries(Store *store, int64 account, int64 upto,
-							   ScanDirection direction);
-
-/* The entries of an account after this seq, in their order: the first. */
-extern bool store_find_entries_after(Store *store, int64 account, int64 after);
+/*
+ * The entries of an account from this seq up to that one: the first in this
+ * direction.  1 and PG_INT64_MAX mean all.
+ */
+extern bool store_find_entries(Store *store, int64 account, int64 from,
+							   int64 upto, ScanDirection direction);
 
 /* The next row of the look-up, in its direction. */
 extern bool store_find_next(Store *store);
@@ -179,8 +179,9 @@ extern RowState store_probe_payment(Store *store, const text *scope,
 extern RowState store_probe_operation(Store *store, const text *scope,
 									  const pg_uuid_t *payment_id, int32 seq);
 
-/* The entries of an account up to this seq, whatever their state: the newest. */
-extern RowState store_probe_entries(Store *store, int64 account, int64 upto);
+/* The entries of an account in the same range, whatever their state: the newest. */
+extern RowState store_probe_entries(Store *store, int64 account, int64 from,
+									int64 upto);
 
 /* The row before the one that the last of these probes, or this, has found. */
 extern RowState store_probe_before(Store *store);
