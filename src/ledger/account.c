@@ -38,6 +38,10 @@
 /* The class of these locks: see claim/lock.c. */
 #define ACCOUNT_LOCK_CLASS	0x1D40
 
+/* How often to try before we queue for a lock, and microseconds between two tries. */
+#define ACCOUNT_LOCK_TRIES	20
+#define ACCOUNT_LOCK_SLEEP	50
+
 void
 account_from_slot(Account *account, TupleTableSlot *slot)
 {
@@ -141,9 +145,22 @@ account_lock_tag(LOCKTAG *tag, const Store *store, const Key *name)
 						 ACCOUNT_LOCK_CLASS);
 }
 
+/*
+ * The lock is held for some ten microseconds.  PostgreSQL hands a lock to the first in
+ * its queue, who has to be woken up.  That takes longer than the lock is held, so the
+ * queue of a busy account would never get empty.  So before we queue, we try for about
+ * two milliseconds.
+ */
 void
 account_lock(const LOCKTAG *tag)
 {
+	for (int i = 0; i < ACCOUNT_LOCK_TRIES; i++)
+	{
+		if (xactlock_acquire(tag, ExclusiveLock, true) != LOCKACQUIRE_NOT_AVAIL)
+			return;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(ACCOUNT_LOCK_SLEEP);
+	}
 	xactlock_acquire(tag, ExclusiveLock, false);
 }
 
