@@ -13,8 +13,12 @@
  *
  * lock_timeout counts for all slices together.  In a slice, it is set to the end of the
  * slice.  PostgreSQL ends a wait for a lock with an error, so it is run in a
- * subtransaction, which needs no transaction id.  If statement_timeout is over at the same
- * moment, PostgreSQL reports one of the two, and forgets the other.  So we see to that one.
+ * subtransaction, which needs no transaction id.
+ *
+ * If a cancel arrives, or statement_timeout is over, at the moment when a slice ends,
+ * PostgreSQL reports the end of the slice, and forgets the other.  On a busy machine that
+ * moment is long.  So we watch for both.  The end of a slice and a cancel are the same
+ * signal, but the end of a slice is sent by this process to itself.
  *
  * The turnstile.  A large debit could wait for ever while small ones come and go: each
  * time it looks, some are in progress.  After some slices it takes the turnstile of the
@@ -32,6 +36,9 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/timeout.h"
@@ -57,10 +64,15 @@
 /* The class of its locks: see claim/lock.c. */
 #define TURNSTILE_LOCK_CLASS	0x1D41
 
+/* Has somebody canceled the statement in this slice?  And the usual handler. */
+static volatile sig_atomic_t canceled;
+static struct sigaction usual;
+
 static LOCKTAG turnstile_of(const LOCKTAG *account);
 static void release_turnstile(Ledger *ledger);
 static void pass_turnstile(const LOCKTAG *turnstile);
 static void wait_a_slice(Ledger *ledger);
+static void watch_for_cancel(int signal, siginfo_t *info, void *context);
 static int	milliseconds_since(TimestampTz begin);
 static void wait_for_transaction(void *arg);
 pg_noreturn static void raise_lock_timeout(void);
@@ -160,6 +172,7 @@ wait_a_slice(Ledger *ledger)
 	int			timeout = LockTimeout;
 	int			slice = Min(WAIT_FIRST << Min(ledger->waits, 8), WAIT_LONGEST);
 	bool		statement_timeout = get_timeout_active(STATEMENT_TIMEOUT);
+	struct sigaction watch = {.sa_sigaction = watch_for_cancel,.sa_flags = SA_SIGINFO | SA_RESTART};
 	ErrorData  *error;
 
 	if (ledger->waits++ == 0)
@@ -175,11 +188,18 @@ wait_a_slice(Ledger *ledger)
 		slice = Min(slice, left);
 	}
 
+	canceled = false;
+	sigaction(SIGINT, &watch, &usual);
 	LockTimeout = slice;
 	error = subtransaction_try(wait_for_transaction, &ledger->wait_for);
 	LockTimeout = timeout;
+	sigaction(SIGINT, &usual, NULL);
 	if (error && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 		ReThrowError(error);
+	if (error && canceled)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling statement due to user request")));
 	if (error && statement_timeout && !get_timeout_active(STATEMENT_TIMEOUT))
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
@@ -189,6 +209,20 @@ wait_a_slice(Ledger *ledger)
 
 	/* what comes next may be refused before an account is looked at */
 	ledger->wait_for = InvalidTransactionId;
+}
+
+/*
+ * Handler of SIGINT: note whether somebody else has sent it, and do what is usual.
+ */
+static void
+watch_for_cancel(int signal, siginfo_t *info, void *context)
+{
+	if (info->si_pid != MyProcPid)
+		canceled = true;
+	if (usual.sa_flags & SA_SIGINFO)
+		usual.sa_sigaction(signal, info, context);
+	else if (usual.sa_handler != SIG_IGN && usual.sa_handler != SIG_DFL)
+		usual.sa_handler(signal);
 }
 
 /*
@@ -209,6 +243,8 @@ wait_for_transaction(void *arg)
 	TransactionId *xid = arg;
 
 	XactLockTableWait(*xid, NULL, NULL, XLTW_None);
+	/* the slice may have ended at the same moment */
+	CHECK_FOR_INTERRUPTS();
 }
 
 /*
