@@ -60,6 +60,14 @@ SELECT name, floor, ceiling, closed FROM idem_account_change('alice', closed => 
 SELECT pg_temp.error($$SELECT idem_pay('pay 3', 44, 'USD', 'alice', 'shop')$$);
 SELECT pg_temp.error($$SELECT idem_account_change('alice', floor => 1000)$$);
 
+-- A balance at a time is what the entries up to then add up to.
+SELECT count(*), count(*) FILTER (WHERE (b.posted, b.held, b.entries) = (e.posted, e.held, e.n)) AS same
+FROM (SELECT created_at, sum(amount) OVER w AS posted, coalesce(sum(held) OVER w, 0) AS held, count(*) OVER w AS n FROM idempotency.entry
+	WHERE account = (SELECT id FROM idempotency.account WHERE scope = 'account' AND name = 'alice')
+	WINDOW w AS (ORDER BY created_at)) e,
+	idem_balance('alice', e.created_at) b;
+SELECT * FROM idem_balance('alice', '2020-01-01');
+
 -- What the entries store.
 SELECT seq, operation, lag, gaps, cum_entries, amount, base, held, base_held, open, cum, cum_held
 FROM idempotency.entry WHERE account = (SELECT id FROM idempotency.account WHERE scope = 'account' AND name = 'alice') ORDER BY seq;

@@ -35,6 +35,13 @@ SELECT count(*), count(*) FILTER (WHERE o.from_seq = s.seq AND o.created_at = s.
 FROM idem_statement('alice') s
 JOIN idempotency.operation o ON o.scope = 'statement' AND (o.payment_id, o.seq) = (s.payment_id, s.operation);
 
+-- a post has entries like any other operation
+BEGIN;
+SELECT status FROM idem_post('tips', ARRAY[('alice', -3), ('shop', 2), ('world', 1)]::idem_entry[], 'may 5');
+SELECT seq, operation, kind, key, reference, amount, posted, settled FROM idem_statement('alice', after => 8);
+SELECT seq, kind, amount FROM idem_statement('world', after => 1);
+ROLLBACK;
+
 -- pages
 SELECT seq, posted, held, settled FROM idem_statement('alice', max => 3);
 SELECT seq, posted, held, settled FROM idem_statement('alice', max => 3, after => 3);
