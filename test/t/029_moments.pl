@@ -229,11 +229,11 @@ for my $level ('repeatable read', 'serializable')
 		my ($amount, $expected) = @$case;
 		accounts("$level, $amount", a => [ 0, undef, 100 ]);
 		my ($reader, $other, $writer) = (session($level), session(), session());
-		$writer->do('BEGIN');
-		$writer->row(pay('w', 7, 'world', 'a'));
 		$reader->do('BEGIN');
 		is($reader->value(q(SELECT posted FROM idem_balance('a'))), '100.00', 'a snapshot');
 		$other->row(pay('o', 1, 'world', 'a'));
+		$writer->do('BEGIN');
+		$writer->row(pay('w', 7, 'world', 'a'));
 		$reader->row(pay('own', 50, 'world', 'a'));
 		stop($reader, 'scan 1', pay('r', $amount, 'a', 'world'));
 		$writer->do('COMMIT');
