@@ -74,7 +74,7 @@ model:
 	@test/bin/model
 
 demo:
-	@test/bin/setup examples/orders/run
+	@test/bin/setup examples/storm/run orders
 
 # A shop and a card processor that fail, with two ledgers at the end: make processor SECONDS=30
 processor:

@@ -1,8 +1,6 @@
 -- The books: what the demo prints, and what to look at in psql afterwards.
 
-CREATE ROLE auditor LOGIN IN ROLE pg_read_all_data;
 CREATE SCHEMA AUTHORIZATION auditor;
-ALTER ROLE auditor SET search_path = auditor, shop, public;
 
 SET ROLE auditor;
 SET search_path = auditor, shop, public;

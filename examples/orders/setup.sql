@@ -1,9 +1,8 @@
--- The shop: its role, its orders, and its payments without keys. Run by a superuser.
+-- The shop: its orders, and its payments without keys. Run by a superuser.
 
 CREATE EXTENSION idempotency;
 
--- The role can call the functions, and has a schema of its own. It has no rights on the extension's tables.
-CREATE ROLE shop LOGIN;
+-- The shop's role can call the functions, and has a schema of its own. It has no rights on the extension's tables.
 SELECT idem_grant('shop');
 CREATE SCHEMA AUTHORIZATION shop;
 
