@@ -37,7 +37,7 @@ test/expected:
 	ln -s ../expected $@
 
 # These targets find PostgreSQL by themselves, or install it. So make must be able to read this file without it.
-SELF_CONTAINED = test soak fuzz model demo processor fastapi express bench bench-ledger bench-scale bench-instructions indent types dist clients
+SELF_CONTAINED = test soak fuzz model demo orders wallets processor fastapi express bench bench-ledger bench-scale bench-instructions indent types dist clients
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -73,8 +73,12 @@ fuzz:
 model:
 	@test/bin/model
 
+# Both acts of the demo, or one of them: make wallets
 demo:
-	@test/bin/setup examples/storm/run orders
+	@test/bin/setup examples/storm/run orders wallets
+
+orders wallets:
+	@test/bin/setup examples/storm/run $@
 
 # A shop and a card processor that fail, with two ledgers at the end: make processor SECONDS=30
 processor:

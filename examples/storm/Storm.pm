@@ -10,10 +10,11 @@ use DBI;
 use DBD::Pg ':async';
 use Exporter 'import';
 use FindBin;
+use POSIX ();
 use Time::HiRes qw(sleep);
 
 our @EXPORT = qw($BOLD $RED $GREEN $END $CONNECTIONS auditor connect_as connect_again send_commit cut
-	deliveries in_parallel kill_server record until_true show_step show_counts show_money commas);
+	deliveries in_parallel crash_server record until_true show_step show_counts show_money commas);
 
 our $CONNECTIONS = 8;
 our ($BOLD, $RED, $GREEN, $END) = -t STDOUT ? map { "\e[${_}m" } 1, 31, 32, 0 : ('') x 4;
@@ -30,10 +31,11 @@ binmode STDOUT, ':encoding(UTF-8)';
 
 # Makes the deliveries of some items. About a third of the items come again, once or many times: half of these
 # copies at about the same time, half at any other time. The result is in the order of arrival. An item may say
-# itself at which time it comes first; times are from 0 to 1.
+# itself at which time it comes first; times are from 0 to 1. Of the connections, the share $cuts is lost.
 sub deliveries {
+	my ($cuts, @items) = @_;
 	my @result;
-	for my $item (@_) {
+	for my $item (@items) {
 		my $time = $item->{time} // rand;
 		my $copies = 0;
 		if (rand() < 1 / 3) {
@@ -49,32 +51,37 @@ sub deliveries {
 	for my $number (0 .. $#result) {
 		my $luck = rand;
 		$result[$number]{number} = $number;
-		$result[$number]{lost} = $luck < 0.02 ? 'after' : $luck < 0.03 ? 'before' : undef;
+		$result[$number]{lost} = $luck < $cuts * 2 / 3 ? 'after' : $luck < $cuts ? 'before' : undef;
 	}
 	return @result;
 }
 
 # Sends deliveries over all connections. Each connection is a process, which gets every eighth delivery. It calls
-# $send_share with its number, its deliveries, and a function that it may call after each of them. If all do, then
-# $in_the_middle is called here when half of all deliveries are done.
+# $send_share with its number, its deliveries, and a function to be called after each of them, with rows to be kept.
+# When half of all deliveries are sent, $in_the_middle is called here. Returns the rows.
 sub in_parallel {
 	my ($send_share, $deliveries, $in_the_middle) = @_;
-	my ($at_work, @children);
-	pipe $at_work, my $done or die "cannot make a pipe: $!\n";
+	my ($from_children, @children);
+	pipe $from_children, my $to_parent or die "cannot make a pipe: $!\n";
 	for my $connection (1 .. $CONNECTIONS) {
 		my $pid = fork // die "cannot fork: $!\n";
 		if (!$pid) {
 			my @share = grep { $_ % $CONNECTIONS == $connection - 1 } 0 .. $#$deliveries;
-			$send_share->($connection, [ @$deliveries[@share] ], sub { syswrite $done, '.' });
+			$send_share->($connection, [ @$deliveries[@share] ], sub { report($to_parent, @_) });
 			exit 0;
 		}
 		push @children, $pid;
 	}
+	close $to_parent;
 
-	close $done;
-	my $number = 0;
-	while (sysread $at_work, my $one, 1) {
-		$in_the_middle->() if ++$number == int(@$deliveries / 2) && $in_the_middle;
+	my ($number, @rows) = 0;
+	while (my $line = <$from_children>) {
+		chomp $line;
+		if ($line) {
+			push @rows, [ split /\t/, $line ];
+		} elsif (++$number == int(@$deliveries / 2) && $in_the_middle) {
+			$in_the_middle->();
+		}
 	}
 	for my $pid (@children) {
 		waitpid $pid, 0;
@@ -84,6 +91,26 @@ sub in_parallel {
 	# The server may still be working for a connection that was lost.
 	until_true('the connections are gone',
 		q{SELECT count(*) = 0 FROM pg_stat_activity WHERE usename = 'shop'});
+	return @rows;
+}
+
+# Writes rows, one a line, and an empty line. The processes share a pipe. What is short is written at once, so that
+# nothing comes in between.
+sub report {
+	my ($to_parent, @rows) = @_;
+	my $lines = join '', map { join("\t", map { $_ // '\N' } @$_) . "\n" } @rows;
+	die "too much to report\n" if length $lines >= POSIX::PIPE_BUF;
+	syswrite $to_parent, "$lines\n";
+}
+
+# Copies rows into a table of the shop.
+sub record {
+	my ($table, @rows) = @_;
+	my $dbh = connect_as('shop');
+	$dbh->do("COPY $table FROM STDIN");
+	$dbh->pg_putcopydata(join("\t", map { $_ // '\N' } @$_) . "\n") for @rows;
+	$dbh->pg_putcopyend;
+	$dbh->disconnect;
 }
 
 # ---------------------------------------------------------------------------------------------------
@@ -96,15 +123,19 @@ sub connect_as {
 		{ RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoInactiveDestroy => 1 });
 }
 
-# Connects after a connection was lost. The server may have to start first.
+# Connects after a connection was lost. The server may have to start first. A connection that meets its crash would
+# print a warning.
 sub connect_again {
 	my ($user) = @_;
+	open my $stderr, '>&', *STDERR or die "cannot copy stderr: $!\n";
+	open STDERR, '>', '/dev/null' or die "cannot open /dev/null: $!\n";
+	my $dbh;
 	for (1 .. $PATIENCE / 0.02) {
-		my $dbh = eval { connect_as($user) };
-		return $dbh if $dbh;
+		$dbh = eval { connect_as($user) } and last;
 		sleep 0.02;
 	}
-	return connect_as($user);
+	open STDERR, '>&', $stderr or die "cannot restore stderr: $!\n";
+	return $dbh // connect_as($user);
 }
 
 # The connection of the auditor, a new one if the server has died.
@@ -129,27 +160,19 @@ sub cut {
 	$dbh->{InactiveDestroy} = 1;	# nor does DBI tell the server
 }
 
-# Kills our server as kill -9 does, and starts it again. Its other processes end when they see that it is gone; it
-# cannot start before.
-sub kill_server {
+# Stops our server as a crash does: all its processes end at once, wherever they are. Then starts it again.
+sub crash_server {
 	open my $file, '<', "$ENV{PGHOST}/data/postmaster.pid" or die "cannot find the server: $!\n";
 	chomp(my $pid = <$file>);
-	kill 'KILL', $pid or die "cannot kill the server: $!\n";
+	kill 'QUIT', $pid or die "cannot stop the server: $!\n";
 
+	# It cannot start before all of them have gone.
 	my $start = "'$FindBin::RealBin/../../test/bin/server' start '$ENV{PGHOST}'";
 	for (1 .. $PATIENCE / 0.1) {
-		return if system("$start 2>/dev/null") == 0;
+		return if system("$start >'$ENV{PGHOST}/start.log' 2>&1") == 0;
 		sleep 0.1;
 	}
 	system($start) == 0 or die "the server does not start\n";
-}
-
-# Copies lines into a table.
-sub record {
-	my ($dbh, $table, @lines) = @_;
-	$dbh->do("COPY $table FROM STDIN");
-	$dbh->pg_putcopydata(join("\t", map { $_ // '\N' } @$_) . "\n") for @lines;
-	$dbh->pg_putcopyend;
 }
 
 sub until_true {
