@@ -90,7 +90,7 @@ sub play_round
 		$control->row('SELECT name FROM idem_account_open($1, $2, $3, $4, scope => $5)', $name, @$account[0 .. 2], $scope);
 	}
 	my $end = Time::HiRes::time() + $seconds / $rounds;
-	my @clients = Client::start(CLIENTS, sub { Bookkeeper->play($round, @_, CLIENTS, $end) }, $seed);
+	my @clients = Client::start(CLIENTS, sub { Bookkeeper->play($round, @_, CLIENTS, $end, $seconds / $rounds / 5) }, $seed);
 	my @monitors = map {
 		my $server = $_;
 		Client::start(1, sub { watch($server, $end) }, $seed);

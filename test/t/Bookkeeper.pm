@@ -39,9 +39,10 @@ sub set_up
 # Plays until the time is over. Returns what it did and what it knows.
 sub play
 {
-	my ($class, $round, $number, $clients, $end) = @_;
+	my ($class, $round, $number, $clients, $end, $storm) = @_;
 	my $self = bless {
-		round => $round, scope => "round $round", number => $number, clients => $clients, end => $end, count => 0, did => {},
+		round => $round, scope => "round $round", number => $number, clients => $clients, end => $end, storm => $storm,
+		count => 0, did => {},
 		made => {},			# key => receipt that a committed transaction was answered with
 		undone => {},		# key => receipt of a payment that was rolled back
 	}, $class;
@@ -66,6 +67,7 @@ sub play
 sub plan
 {
 	my ($self, $g) = @_;
+	return $self->storm($g) if $self->{end} - Time::HiRes::time() < $self->{storm};
 	my $straggles = $self->{number} <= 2 && $g->percent(40);
 	my %plan = (
 		isolation => $straggles ? $g->weighted('read committed' => 3, 'repeatable read' => 2)
@@ -94,6 +96,17 @@ sub plan
 		push @{ $plan{steps} }, $self->quiet($g), { wait => 1 } if $g->percent(40);
 	}
 	return \%plan;
+}
+
+# At the end of a round: most clients have several entries of a transaction in progress behind many of others, and commit
+# while others look at the same account.
+sub storm
+{
+	my ($self, $g) = @_;
+	my $pay = sub { return { kind => 'pay', key => $self->key, from => 'world', to => 'shop', currency => 'USD', amount => '0.01' } };
+	my %plan = (isolation => 'read committed', declines => 'raise', lock_timeout => 0, pause => 0, end => 'alone');
+	return { %plan, steps => [ $pay->() ] } if $self->{number} > $self->{clients} - 3;
+	return { %plan, end => 'COMMIT', steps => [ (map { $pay->() } 1 .. 2 + $g->int(2)), { wait => 1 }, $g->percent(30) ? $pay->() : () ] };
 }
 
 # A request, or several in a savepoint, which may have savepoints themselves.
@@ -181,6 +194,8 @@ sub change
 	$change{floor} = $g->percent(20) ? '-Infinity' : $g->pick(-200, -100, -20, 0, 5, 50) if $what =~ /floor|both/;
 	$change{ceiling} = $g->percent(20) ? 'Infinity' : $g->pick(60, 100, 300, 1000) if $what =~ /ceiling|both/;
 	$change{closed} = $g->weighted(false => 3, true => 1) if $what eq 'closed';
+	# limits so tight that a payment that goes by the old ones passes them
+	$change{tight} = 1 if $what ne 'closed' && $g->percent(50);
 	return \%change;
 }
 
@@ -257,7 +272,7 @@ sub fail
 	$self->{did}{ $failed->{state} }++;
 	my $rolled_back = $self->command('ROLLBACK');
 	return $self->lost('again') if $rolled_back;
-	return $failed->{state} =~ /^ID/ ? 'refused' : 'again';
+	return $failed->{state} =~ /^(?:ID|22)/ ? 'refused' : 'again';
 }
 
 sub lost
@@ -283,7 +298,7 @@ sub run
 		my $failed = $self->command('SAVEPOINT s');
 		return $failed if $failed;
 		$failed = $self->run($plan, @{ $step->{group} });
-		return $failed if $failed && ($failed->{lost} || $failed->{state} !~ /^(?:ID|55P03|40P01)/);
+		return $failed if $failed && ($failed->{lost} || $failed->{state} !~ /^(?:ID|22|55P03|40P01)/);
 		$self->{did}{ $failed->{state} . ' in a savepoint' }++ if $failed;
 		my $undo = $failed || $step->{savepoint} eq 'rollback';
 		$self->{did}{ $undo ? 'ROLLBACK TO' : 'RELEASE' }++;
@@ -321,7 +336,7 @@ sub wait_for_others
 		return $seq // 0;
 	};
 	my $from = $newest->();
-	$self->{did}{straggled}++ if Client::wait_until(sub { Time::HiRes::usleep(20_000); $newest->() > $from + STRAGGLER }, PATIENCE);
+	$self->{did}{straggled}++ if Client::wait_until(sub { Time::HiRes::usleep(3_000); $newest->() > $from + STRAGGLER }, PATIENCE);
 	return;
 }
 
@@ -346,8 +361,10 @@ sub sql_of
 	my $is = $r->{kind};
 	my $select = 'SELECT r::text AS text, r.key, r.replayed, r.sqlstate FROM';
 	return "SELECT idem_expire($r->{most})" if $is eq 'expire';
-	return 'SELECT FROM idem_account_change(' . join(', ', $q->($r->{name}), "scope => $scope",
-		map { "$_ => " . $q->($r->{$_}) } grep { defined $r->{$_} } qw(floor ceiling closed)) . ')' if $is eq 'change';
+	my %tight = (floor => 'b.available - 1', ceiling => 'b.posted + 1');
+	return 'SELECT FROM idem_balance(' . $q->($r->{name}) . ", scope => $scope) b, LATERAL idem_account_change("
+		. join(', ', $q->($r->{name}), "scope => $scope", map { "$_ => " . ($r->{tight} && $tight{$_} || $q->($r->{$_})) }
+			grep { defined $r->{$_} } qw(floor ceiling closed)) . ')' if $is eq 'change';
 	return "$select idem_$is(" . join(', ', $q->($r->{key}), $r->{amount}, $q->($r->{currency}), $q->($r->{from}), $q->($r->{to}),
 		"scope => $scope", $is eq 'authorize' ? 'expires_in => ' . $q->($r->{expires_in}) : ()) . ') r' if $is =~ /^(?:pay|authorize)\z/;
 	return "$select idem_cancel(" . $q->($r->{of}) . ", $scope) r" if $is eq 'cancel';
@@ -377,8 +394,9 @@ sub ask
 	{
 		my $failed = $self->failure;
 		die "$sql: $failed->{state} $failed->{message}\n"
-			unless $failed->{lost} || $failed->{state} =~ /^(?:40001|40P01|55P03|57014|ID402|ID404|ID412)\z/;
-		# one payment of its own waits for what others have in progress, and has nothing that they wait for
+			unless $failed->{lost} || $failed->{state} =~ /^(?:40001|40P01|55P03|57014|ID402|ID404|ID412)\z/
+				|| $kind eq 'change' && $failed->{message} =~ /floor must not be above ceiling/;
+		die "$sql: $failed->{message}\n" if $failed->{state} eq 'ID404' && $failed->{message} =~ /account/;	# all are there
 		$self->{did}{"$kind $failed->{state}"}++ unless $failed->{lost};
 		return $failed;
 	}
