@@ -42,7 +42,7 @@ sub play
 	my ($class, $round, $number, $clients, $end, $storm) = @_;
 	my $self = bless {
 		round => $round, scope => "round $round", number => $number, clients => $clients, end => $end, storm => $storm,
-		count => 0, did => {},
+		count => 0, plans => 0, did => {},
 		made => {},			# key => receipt that a committed transaction was answered with
 		undone => {},		# key => receipt of a payment that was rolled back
 	}, $class;
@@ -76,7 +76,7 @@ sub plan
 		lock_timeout => $g->percent(15) ? 5 + $g->int(50) : 0,
 		# a client prepares under names of its own; one that prepares leaves the transaction for a while
 		end => $g->weighted(COMMIT => 70, ROLLBACK => 12, PREPARE => 6, alone => 30),
-		name => "$self->{round} $self->{number} $self->{count}",
+		name => "$self->{round} $self->{number} " . $self->{plans}++,
 		keep_prepared => $g->percent(30),
 		pause => $g->percent(25) ? $g->int(12) : 0);
 	$plan{end} = 'COMMIT' if $straggles && $plan{end} eq 'alone';
