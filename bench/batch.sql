@@ -25,9 +25,9 @@ CREATE TEMP TABLE reading (round integer, way integer, cpu bigint, clock timesta
 CREATE TEMP TABLE way (way integer, statement text);
 INSERT INTO way VALUES
 	(0, $$SELECT count(*) FROM batch, idem_pay_batch(keys, amounts) WHERE outcome = 'new'$$),
-	(1, $$INSERT INTO by_insert
-		SELECT uuid7(), clock_timestamp(), 1, false, NULL, NULL, NULL, '', key, 'pay', amount, 'USD', amount, amount, 0.00, 0.00,
-			NULL, NULL, NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
+	(1, $$INSERT INTO by_insert (payment_id, created_at, seq, whole, scope, key, kind, amount, currency,
+			authorized, captured, released, refunded, role)
+		SELECT uuid7(), clock_timestamp(), 1, false, '', key, 'pay', amount, 'USD', amount, amount, 0.00, 0.00, current_user
 		FROM batch, unnest(keys, amounts) AS u(key, amount) ON CONFLICT DO NOTHING$$),
 	(2, format('COPY by_copy FROM %L', :'file'));
 
@@ -39,7 +39,7 @@ FROM generate_series(0, :rounds) AS round, way,
 		(way = 0, 2, format('INSERT INTO batch SELECT array_agg(pg_temp.key(%1$L, g) ORDER BY g), array_agg(50.00)
 			FROM generate_series(%2$s + 1, %2$s + 8192) g', :'pattern', :rows + round * 8192)),
 		(way = 0, 3, format('COPY (SELECT uuid7(), clock_timestamp(), 1, false, NULL, NULL, NULL, '''', key, ''pay'', amount, ''USD'',
-				amount, amount, 0.00, 0.00, NULL, NULL, NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
+				amount, amount, 0.00, 0.00, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
 			FROM batch, unnest(keys, amounts) AS u(key, amount)) TO %L', :'file')),
 		(true, 4 + (way + round) % 3 * 4, 'CHECKPOINT'),
 		(true, 5 + (way + round) % 3 * 4, format('INSERT INTO reading SELECT %s, %s, * FROM meter', round, way)),

@@ -23,17 +23,18 @@ SELECT pg_temp.measure('one by one', 'idempotency.operation', 'SELECT count(idem
 			k text;
 		BEGIN
 			FOR k IN SELECT key FROM item LOOP
-				INSERT INTO bare VALUES (uuid7(), now(), 1, false, NULL, NULL, NULL, '', k, 'pay', 50.00, 'USD', 50.00, 50.00, 0.00, 0.00,
-					NULL, NULL, NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL);
+				INSERT INTO bare (payment_id, created_at, seq, whole, scope, key, kind, amount, currency,
+					authorized, captured, released, refunded, role)
+				VALUES (uuid7(), now(), 1, false, '', k, 'pay', 50.00, 'USD', 50.00, 50.00, 0.00, 0.00, current_user);
 			END LOOP;
 		END
 		$do$ $$),
 	pg_temp.measure('batches', 'idempotency.operation', 'SELECT count(b) FROM (
 			SELECT array_agg(key) AS keys, array_agg(50.00) AS amounts FROM item GROUP BY batch) s,
 		LATERAL idem_pay_batch(keys, amounts) b'),
-	pg_temp.measure('batches', 'bare', $$INSERT INTO bare
-		SELECT uuid7(), now(), 1, false, NULL, NULL, NULL, '', key, 'pay', 50.00, 'USD', 50.00, 50.00, 0.00, 0.00,
-			NULL, NULL, NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
+	pg_temp.measure('batches', 'bare', $$INSERT INTO bare (payment_id, created_at, seq, whole, scope, key, kind, amount, currency,
+			authorized, captured, released, refunded, role)
+		SELECT uuid7(), now(), 1, false, '', key, 'pay', 50.00, 'USD', 50.00, 50.00, 0.00, 0.00, current_user
 		FROM item ORDER BY batch, key$$) \g /dev/null
 SELECT replace(o.what || ', ' || o.way, ' ', '_'), round(o.bytes / 20000, 1), round(b.bytes / 20000, 1), round(o.bytes / b.bytes, 3)
 FROM bytes o JOIN bytes b USING (way, what) WHERE o.tab <> 'bare'::regclass AND b.tab = 'bare'::regclass
