@@ -151,17 +151,24 @@ account_lock_tag(LOCKTAG *tag, const Store *store, const Key *name)
  * queue of a busy account would never get empty.  So before we queue, we try for about
  * two milliseconds.
  */
-void
-account_lock(const LOCKTAG *tag)
+bool
+account_lock_if_free(const LOCKTAG *tag)
 {
 	for (int i = 0; i < ACCOUNT_LOCK_TRIES; i++)
 	{
 		if (xactlock_acquire(tag, ExclusiveLock, true) != LOCKACQUIRE_NOT_AVAIL)
-			return;
+			return true;
 		CHECK_FOR_INTERRUPTS();
 		pg_usleep(ACCOUNT_LOCK_SLEEP);
 	}
-	xactlock_acquire(tag, ExclusiveLock, false);
+	return false;
+}
+
+void
+account_lock(const LOCKTAG *tag)
+{
+	if (!account_lock_if_free(tag))
+		xactlock_acquire(tag, ExclusiveLock, false);
 }
 
 void

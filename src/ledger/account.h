@@ -76,6 +76,9 @@ extern void account_lock_tag(LOCKTAG *tag, const Store *store, const Key *name);
  * Errors: 55P03, 40P01 and 57014 from waiting.
  */
 extern void account_lock(const LOCKTAG *tag);
+
+/* The same, but wait only for as long as an insert takes.  False: it is not taken. */
+extern bool account_lock_if_free(const LOCKTAG *tag);
 extern void account_unlock(const LOCKTAG *tag);
 
 /* The row of an account: values and nulls, with an entry for each column. */

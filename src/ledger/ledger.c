@@ -28,6 +28,10 @@
  * for each other in step 3.  That is a deadlock, which is detected: all waits are for
  * heavyweight locks.
  *
+ * Whoever changes an account keeps its lock to his commit.  So a leg of step 5 may wait for
+ * that, with the entries of other legs inserted.  If the one who changes it then pays from
+ * such an account, and depends on us, that is a deadlock, too.
+ *
  * In step 5, an account may have got a limit since step 1.  Then the leg would have to
  * decide, but others are inserted.  The transaction fails with 40001, and can be run
  * again.
@@ -115,6 +119,7 @@ ledger_begin(Ledger *ledger)
 	MemoryContextReset(ledger->context);
 	ledger->wait_for = InvalidTransactionId;
 	ledger->wait_turnstile = false;
+	ledger->gave_up = false;
 }
 
 bool
@@ -315,7 +320,14 @@ insert_others(Ledger *ledger, const Posting *posting, bool inserted, Refusal **r
 		if (leg->seq != 0 || leg_is_empty(leg))
 			continue;
 		PAUSE("leg", i + 1);
-		account_lock(&leg->lock);
+		if (ledger->dont_wait && !account_lock_if_free(&leg->lock))
+		{
+			Assert(!inserted);
+			ledger->gave_up = true;
+			return true;
+		}
+		if (!ledger->dont_wait)
+			account_lock(&leg->lock);
 		*refusal = check_leg(ledger, posting, leg);
 		if (*refusal || leg_decides(leg))
 		{

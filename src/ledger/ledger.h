@@ -58,6 +58,9 @@ typedef struct Ledger
 	Store		accounts;
 	Store		entries;
 	MemoryContext context;		/* of an attempt */
+	bool		dont_wait;		/* the caller's, who has one leg: give up if
+								 * the account is being changed */
+	bool		gave_up;		/* then this is set, and nothing was inserted */
 
 	/* only wait.c and the deciding use these: */
 	TransactionId wait_for;		/* or InvalidTransactionId */

@@ -101,7 +101,7 @@ check_floor(const Leg *leg, const ScanRange *available, bool *depends)
 	}
 	return refusal_make(ERRCODE_IDEM_NOT_ENOUGH,
 						"not enough is available in the account",
-						psprintf("The request takes %s from account %s, but only %s is available, and the floor is %s.",
+						psprintf("The request takes %s from account %s, but at most %s is available, and the floor is %s.",
 								 money_text(money_subtract(money_zero(0), taken), leg->currency),
 								 account_text(leg->account),
 								 money_text(available->most ? available->most : money_zero(0),

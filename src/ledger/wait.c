@@ -72,7 +72,7 @@ static LOCKTAG turnstile_of(const LOCKTAG *account);
 static void release_turnstile(Ledger *ledger);
 static void pass_turnstile(const LOCKTAG *turnstile);
 static void wait_a_slice(Ledger *ledger);
-static void watch_for_cancel(int signal, siginfo_t *info, void *context);
+static void watch_for_cancel(int signal, siginfo_t * info, void *context);
 static int	milliseconds_since(TimestampTz begin);
 static void wait_for_transaction(void *arg);
 pg_noreturn static void raise_lock_timeout(void);
@@ -172,7 +172,7 @@ wait_a_slice(Ledger *ledger)
 	int			timeout = LockTimeout;
 	int			slice = Min(WAIT_FIRST << Min(ledger->waits, 8), WAIT_LONGEST);
 	bool		statement_timeout = get_timeout_active(STATEMENT_TIMEOUT);
-	struct sigaction watch = {.sa_sigaction = watch_for_cancel,.sa_flags = SA_SIGINFO | SA_RESTART};
+	struct sigaction watch = {.sa_sigaction = watch_for_cancel, .sa_flags = SA_SIGINFO | SA_RESTART};
 	ErrorData  *error;
 
 	if (ledger->waits++ == 0)
@@ -215,7 +215,7 @@ wait_a_slice(Ledger *ledger)
  * Handler of SIGINT: note whether somebody else has sent it, and do what is usual.
  */
 static void
-watch_for_cancel(int signal, siginfo_t *info, void *context)
+watch_for_cancel(int signal, siginfo_t * info, void *context)
 {
 	if (info->si_pid != MyProcPid)
 		canceled = true;

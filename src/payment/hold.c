@@ -23,8 +23,8 @@
  * its row is deleted, and inserted again with a later due_at.  So each sweep
  * gets further, however many holds it cannot release.  A hold is put off
  *
- * - while another transaction works on the payment, since a sweep waits for no
- *   transaction to end;
+ * - while another transaction works on the payment, or changes its account, since a
+ *   sweep waits for no transaction to end;
  * - if its release fails, because a trigger refuses it or somebody has changed
  *   rows by hand;
  * - if the payment expires later than the list says.  Its newest operation counts.
@@ -331,7 +331,7 @@ release_hold(void *arg)
 	HoldState	state = HOLD_STUCK;
 	TimestampTz expires_at = hold->expires_at;
 	Store		store;
-	Ledger		ledger = {0};
+	Ledger		ledger = {.dont_wait = true};
 	Claim		claim;
 
 	store_open(&store, TABLE_OPERATION);
@@ -353,7 +353,10 @@ release_hold(void *arg)
 				/* no limit can forbid it, so there is nothing to wait for */
 				refusal_raise(movement_make(&ledger, &op, &newest));
 				Assert(!ledger_must_wait(&ledger));
-				claim_insert(&claim, op.values, op.nulls);
+				if (ledger.gave_up)
+					state = HOLD_STUCK;
+				else
+					claim_insert(&claim, op.values, op.nulls);
 			}
 			else if (!money_is_zero(operation_capturable(&op)) &&
 					 !operation_is_null(&op, expires_at))
