@@ -195,8 +195,8 @@ sub show_step {
 	printf "  %-14s  %s\n", $who, $what;
 }
 
-# Prints counts of both ways, from a query that returns a row for each: ours, and the other one. The names of its columns
-# are printed as they are. Those that match $bad are red if the other way has more.
+# Prints counts of both ways. The query returns a row for each: ours, and the other one. The names of its columns are
+# printed as they are. Those that match $bad are red if the other way has more.
 sub show_counts {
 	my ($query, $other, $bad) = @_;
 	my $counts = auditor()->prepare($query);
@@ -213,14 +213,15 @@ sub show_counts {
 	print "\n";
 }
 
-# Prints sums: a query returns what they are of, what is due, and what it is in both ways, and how the other one differs.
+# Prints sums. The query returns for each of them: what it is of, what is due, what it is in both ways, and the
+# difference of the other one.
 sub show_money {
 	my ($query, $other, $difference) = @_;
 	printf "$BOLD%-13s %17s %17s %17s %17s$END\n", 'Money', 'due', 'idem_pay', $other, $difference;
 	for (@{ auditor()->selectall_arrayref($query) }) {
 		my ($what, @amounts) = map { commas($_) } @$_;
-		my $red = $amounts[-1] =~ /[1-9]/;
-		printf "%-13s %17s %17s %17s %s%17s%s\n", $what, @amounts[0 .. 2], $red ? $RED : '', $amounts[3], $red ? $END : '';
+		my ($on, $off) = $amounts[-1] =~ /[1-9]/ ? ($RED, $END) : ('', '');
+		printf "%-13s %17s %17s %17s %s%17s%s\n", $what, @amounts[0 .. 2], $on, $amounts[-1], $off;
 	}
 	print "\n";
 }

@@ -33,7 +33,8 @@ CREATE TABLE hand_entry (
 	amount			numeric NOT NULL
 );
 
--- What the clients saw: one row for each call that was sent.
+-- What the clients saw: one row for each call that was sent. The outcome is done or declined; or there was no answer, as
+-- the connection was lost before or after COMMIT was sent, or in the crash.
 CREATE TABLE sent (
 	id				bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	way				text NOT NULL,		-- idem_pay, or hand for by hand
@@ -42,7 +43,7 @@ CREATE TABLE sent (
 	connection		integer NOT NULL,
 	key				text NOT NULL,
 	again			boolean NOT NULL,	-- sent again, as there was no answer
-	outcome			text NOT NULL,		-- done or declined; or no answer: lost before or after COMMIT was sent, or in the crash
+	outcome			text NOT NULL,		-- done, declined, before, after or crash
 	detail			text,				-- of what was declined
 	payment_id		uuid,
 	replayed		boolean NOT NULL
