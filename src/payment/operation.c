@@ -609,7 +609,7 @@ check_expires_in(const Operation *op, int64 asked)
 		: operation_is(op, OPERATION_AUTHORIZE);
 	int64		stored = 0;
 
-	if (operation_is_declined(op))
+	if (operation_is_declined(op) && operation_is(op, OPERATION_INCREASE))
 		return given == (asked != 0) ? NULL : refusal_different("expires_in", NULL, NULL);
 	if (given && !operation_is_null(op, expires_at))
 		stored = DatumGetTimestampTz(operation_value(op, expires_at)) -

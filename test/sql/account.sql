@@ -27,6 +27,9 @@ SELECT pg_temp.error($$SELECT idem_pay('pay 2', 70.01, 'USD', 'alice', 'shop')$$
 SELECT kind, status, amount, captured, sqlstate, message FROM idem_pay('pay 2', 70.01, 'USD', 'alice', 'shop', declines => 'record');
 SELECT kind, status, amount, captured, sqlstate, message, replayed FROM idem_pay('pay 2', 70.01, 'USD', 'alice', 'shop');
 SELECT left(pg_temp.error($$SELECT idem_payment((SELECT payment_id FROM idem_lookup('pay 2')))$$), 5);
+SELECT status FROM idem_authorize('hold 0', 80, 'USD', 'alice', 'shop', '1 hour', declines => 'record');
+SELECT status, replayed FROM idem_authorize('hold 0', 80, 'USD', 'alice', 'shop', '1 hour');
+SELECT pg_temp.error($$SELECT idem_authorize('hold 0', 80, 'USD', 'alice', 'shop', '2 hours')$$);
 
 -- A hold, a capture that releases the rest, a refund that did not arrive, and a cancellation.
 SELECT status, from_seq, to_seq FROM idem_authorize('hold 1', 60, 'USD', 'alice', 'shop');
