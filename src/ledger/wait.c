@@ -191,9 +191,16 @@ wait_a_slice(Ledger *ledger)
 	canceled = false;
 	sigaction(SIGINT, &watch, &usual);
 	LockTimeout = slice;
-	error = subtransaction_try(wait_for_transaction, &ledger->wait_for);
-	LockTimeout = timeout;
-	sigaction(SIGINT, &usual, NULL);
+	PG_TRY();
+	{
+		error = subtransaction_try(wait_for_transaction, &ledger->wait_for);
+	}
+	PG_FINALLY();
+	{
+		LockTimeout = timeout;
+		sigaction(SIGINT, &usual, NULL);
+	}
+	PG_END_TRY();
 	if (error && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 		ReThrowError(error);
 	if (error && canceled)
