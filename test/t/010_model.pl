@@ -53,10 +53,19 @@ $node->safe_psql('postgres', 'CREATE EXTENSION idempotency');
 	$node->safe_psql('postgres', "INSERT INTO idempotency.currency VALUES ('$_', $own{$_})") for sort keys %own;
 }
 my $control = Client->new($node);
+for my $account (Model::accounts())
+{
+	for my $scope (Model::scopes())
+	{
+		$control->row('SELECT name FROM idem_account_open($1, $2, $3, $4, scope => $5)', @$account{qw(name currency floor ceiling)}, $scope);
+		$control->row('SELECT name FROM idem_account_change($1, closed => true, scope => $2)', $account->{name}, $scope) if $account->{closed};
+	}
+}
 my $role = $control->value('SELECT current_user');
 
 # What becomes of payments: see note_paths().
-my @paths = ('captured after the first expiry', 'expired after it was prolonged', 'free', 'free and cancelled', 'increased',
+my @paths = ('account is closed', 'account would be above its ceiling', 'capture declined by a limit', 'moved between accounts',
+	'not enough is available in the account', 'captured after the first expiry', 'expired after it was prolonged', 'free', 'free and cancelled', 'increased',
 	'increased after a capture', 'increase cancelled', 'increase cancelled in part', 'increase declined', 'refunded after a reversal',
 	'reversal of a cancellation', 'reversal of a free one', 'reversal of a refund', 'reversal of a reversal refused',
 	'time alone', 'time declined');
@@ -86,7 +95,11 @@ if (!$wrong)
 		my $failed = $control->{dbh}->selectall_arrayref('SELECT * FROM idem_check() c WHERE c.ok IS NOT TRUE');
 		is(scalar @$failed, 0, 'idem_check() finds nothing wrong') or diag(explain($failed));
 	}
-	my @missed = grep { !$did{$_} } '40001', '55P03', '57014', 'ID404', 'ID409', 'ID412', 'ID422', 'declined', 'lost',
+	is($control->value(q(SELECT count(*) FROM idempotency.account a, idem_balance(a.name, scope => a.scope) b,
+			(SELECT account, sum(amount) AS posted, coalesce(sum(held), 0) AS held, count(*) AS n FROM idempotency.entry GROUP BY account) e
+			WHERE e.account = a.id AND (b.posted, b.held, b.entries) IS DISTINCT FROM (e.posted, e.held, e.n))),
+		0, 'every balance is the sum of its entries');
+	my @missed = grep { !$did{$_} } '40001', '55P03', '57014', 'ID402', 'ID404', 'ID409', 'ID412', 'ID422', 'declined', 'lost',
 		'lost COMMIT done', 'holds released', 'new', 'nothing to undo', 'pg_terminate_backend', 'replayed', 'rolled back', 'server stopped',
 		'sweep rolled back', 'swept by a client', 'wrong currency', @paths;
 	is("@missed", '', 'there was all that is to be tried') if $rounds > 3;
@@ -233,7 +246,7 @@ sub check_round
 		Caller::about($row, sub {
 			Model::operation($row);
 			die "its key is there twice\n" if $row{$id};
-			Model::expect($row, role => $role, owner => undef, from_account => undef, to_account => undef);
+			Model::expect($row, role => $role, owner => undef);
 			if ($row->{kind} ne 'expire')
 			{
 				die "nobody asked for it\n" unless asked_for($row, \%sent);
@@ -338,6 +351,12 @@ sub note_paths
 	my ($first, @rows) = @_;
 	my %has;
 	my $note = sub { $did{ $_[0] }++ };
+	if (defined $first->{sqlstate})
+	{
+		$note->($first->{message});
+		return;
+	}
+	$note->('moved between accounts') if grep { defined $_->{to_seq} } $first, @rows;
 	my $free = $first->{kind} eq 'pay' && $first->{authorized} == 0;
 	$note->('free') if $free;
 	my %by_key = map { $_->{key} => $_ } $first, @rows;
@@ -348,6 +367,7 @@ sub note_paths
 		if (defined $row->{sqlstate})
 		{
 			$note->('increase declined') if $is eq 'increase';
+			$note->("$is declined by a limit") if $row->{message} =~ /account/;
 			$note->('time declined') if $row->{message} eq 'hold expires later already';
 			next;
 		}
@@ -407,7 +427,8 @@ sub asked_for
 sub check_payments
 {
 	my ($range, $chain) = @_;
-	my $distinct = "(SELECT DISTINCT o.scope, o.payment_id FROM idempotency.operation o WHERE $range) o";
+	# what was declined started no payment
+	my $distinct = "(SELECT DISTINCT o.scope, o.payment_id FROM idempotency.operation o WHERE $range AND (o.seq > 1 OR o.sqlstate IS NULL)) o";
 	my $before = Caller::now();
 	my $payments = $control->{dbh}->selectall_arrayref(
 		'SELECT o.scope AS scope, ' . Caller::COLUMNS . " FROM $distinct, idem_payment(o.payment_id, o.scope) r", { Slice => {} });
@@ -488,7 +509,7 @@ sub check_view
 	Model::expect($v,
 		(map { $_ => $first->{$_} } qw(key reference created_at)),
 		(map { $_ => $newest->{$_} } qw(currency authorized captured released refunded expires_at)),
-		from_account => undef, to_account => undef, changed_at => $newest->{created_at}, owner => $newest->{role},
+		from_account => $first->{from_account}, to_account => $first->{to_account}, changed_at => $newest->{created_at}, owner => $newest->{role},
 		refundable => $newest->{captured} - $newest->{refunded},
 		capturable => Model::expired($newest, $at) ? 0 : Model::left($newest),
 		status => Model::status($newest, $at));
@@ -515,8 +536,8 @@ sub check_refused
 		{
 			for my $at ($refused->{sent}, $refused->{got})
 			{
-				next unless $original ? (Model::undoing($original, $state)->{refusal} // '') eq $refused->{message}
-					: refused_so($refused, Model::outcome($state, $request, $at));
+				next unless $original ? undo_refused_so($refused, $original, $state, $at)
+					: refused_so($refused, $state, $request, $at);
 				$did{'reversal of a reversal refused'}++ if $original && $original->{kind} eq 'reversal';
 				return;
 			}
@@ -529,9 +550,20 @@ sub check_refused
 
 sub refused_so
 {
-	my ($refused, $outcome) = @_;
-	return ($outcome->{refusal} // '') eq $refused->{message}
+	my ($refused, $state, $request, $at) = @_;
+	my $outcome = Model::outcome($state, $request, $at);
+	return 1 if Caller::same_limit(Model::limit_of_outcome($state, $request->{kind}, $outcome), $refused);
+	return $refused->{state} eq 'ID412' && ($outcome->{refusal} // '') eq $refused->{message}
 		&& substr($refused->{detail}, 0, length $outcome->{detail}) eq $outcome->{detail};
+}
+
+sub undo_refused_so
+{
+	my ($refused, $original, $state, $at) = @_;
+	my $undoing = Model::undoing($original, $state);
+	return $undoing->{refusal} eq $refused->{message} if defined $undoing->{refusal};
+	my $request = $undoing->{request};
+	return Caller::same_limit(Model::limit_of_outcome($state, $request->{kind}, Model::outcome($state, $request, $at)), $refused);
 }
 
 # The states that a payment may have had for a client: after each of its committed operations, or after the

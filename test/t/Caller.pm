@@ -162,8 +162,10 @@ sub sql_of
 	{
 		my $names = $request->{names} // ($g->percent(25) ? $request->{currency} : undef);
 		push @arguments, 'currency => ' . $self->quote($names) if defined $names;
-		push @arguments, "declines => '$request->{declines}'" if $request->{declines};
 	}
+	push @arguments, "declines => '$request->{declines}'" if $request->{declines} && $is ne 'cancel';
+	push @arguments, map { "$_ => " . $self->quote($request->{$_}) } grep { defined $request->{$_} } qw(from_account to_account)
+		if $is =~ /^(?:pay|authorize)\z/;
 	push @arguments, 'expires_in => ' . (defined $request->{expires_in} ? "interval '$request->{expires_in} microseconds'" : 'NULL')
 		if $is eq 'authorize' && ($request->{expires_in} != Model::WEEK || $g->percent(50))
 		|| $is eq 'increase' && (defined $request->{expires_in} || $g->percent(30));
@@ -181,7 +183,7 @@ sub sql_of
 sub declines
 {
 	my ($self, $request) = @_;
-	return 'raise' unless Model::is_follow_up($request);
+	return 'raise' if $request->{kind} eq 'cancel';
 	return $request->{declines} || $self->{mode}{declines};
 }
 
@@ -342,7 +344,8 @@ sub check_error
 	if (@requests > 1)
 	{
 		return $answer if $state eq 'ID422'
-			|| $state eq 'ID412' && grep { $_->{kind} eq 'cancel' || Model::is_follow_up($_) && $self->declines($_) eq 'raise' } @requests;
+			|| $state =~ /^ID4[01]2\z/ && grep { $_->{kind} eq 'cancel'
+				|| (Model::is_follow_up($_) || Model::limit_of_start($_)) && $self->declines($_) eq 'raise' } @requests;
 		return $answer if $state eq 'ID404' && grep { $_->{absent} } @requests;
 		return $answer if $state eq 'ID400' && grep { of_cancelled($_) } @requests;
 		return $answer if $state eq '22023' && grep { Model::is_misnamed($_) } @follow_ups;
@@ -352,7 +355,9 @@ sub check_error
 	{
 		my $stored = $self->stored(id($request));
 		return $self->check_refusal($request, $stored, $answer)
-			if $state eq 'ID412' && (@follow_ups && $self->declines($request) eq 'raise' || $request->{kind} eq 'cancel');
+			if $state =~ /^ID4[01]2\z/ && (@follow_ups && $self->declines($request) eq 'raise' || $request->{kind} eq 'cancel');
+		return $answer if $state =~ /^ID4[01]2\z/ && !@follow_ups && !$stored && $self->declines($request) eq 'raise'
+			&& same_limit(Model::limit_of_start($request), $answer);
 		return $self->check_differs($request, $stored, $answer) if $state eq 'ID422' && $request->{kind} ne 'cancel';
 		return $answer if $state eq 'ID404' && $request->{absent} && !$stored;
 		return $answer if $state eq 'ID400' && of_cancelled($request) && !$stored;
@@ -363,6 +368,13 @@ sub check_error
 		}
 	}
 	die "the answer is $state $answer->{message} $answer->{detail}\n";
+}
+
+# Is an error the refusal by the limits of accounts?
+sub same_limit
+{
+	my ($limit, $answer) = @_;
+	return $limit && $limit->{message} eq $answer->{message} && $limit->{state} eq $answer->{state};
 }
 
 # Is the key that a cancellation names one that only a cancellation makes?
@@ -396,7 +408,7 @@ sub check_refusal
 	my $payment = $cancel ? ($stored ? payment($stored) : undef) : payment($request);
 	my $top = defined $payment ? $self->{top}{$payment} : undef;
 	push @{ $self->{refused} }, {
-		request => $request, payment => $payment, message => $answer->{message}, detail => $answer->{detail},
+		request => $request, payment => $payment, state => $answer->{state}, message => $answer->{message}, detail => $answer->{detail},
 		sent => $answer->{sent}, got => $answer->{got}, least => $top ? $top->{seq} : 0, own => [ @{ $self->{own} // [] } ] };
 	return $answer;
 }

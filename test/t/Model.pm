@@ -9,7 +9,7 @@
 # prolonged and expired. A receipt also has status, capturable, refundable, replayed and text, but not released.
 #
 # A request is a hash: kind, scope, key, amount (undef: all that is left), currency, reference, metadata. An
-# authorize also has expires_in. A follow-up has payment_id, and a capture also final. An increase may have
+# authorize also has expires_in. Both may have from_account and to_account. A follow-up has payment_id, and a capture also final. An increase may have
 # expires_in. The currency of a follow-up is the payment's. It may name another one (names), which is an error.
 package Model;
 
@@ -32,6 +32,20 @@ use constant WEEK => 7 * 86400 * 1_000_000;
 sub own_currencies { return (BTC => 8, POINTS => 0) }
 
 sub scopes { return @scopes }
+
+# The accounts that payments use: there is one of each in each scope and currency. Nothing is ever paid to "empty". So the
+# limits of "empty" and "full" always forbid, and that of "purse" may.
+my %accounts = (world => {}, shop => {}, purse => { floor => 0 }, empty => { floor => 0 }, full => { ceiling => 0 }, closed => { closed => 1 });
+
+sub accounts
+{
+	my @list;
+	for my $currency (sort keys %exponent)
+	{
+		push @list, map { { name => "$_ $currency", currency => $currency, %{ $accounts{$_} } } } sort keys %accounts;
+	}
+	return @list;
+}
 
 #-----------------------------------------------------------------------------------------------------
 # Random numbers that depend on nothing but the names given here.
@@ -139,6 +153,7 @@ sub planned
 		$request{expires_in} = $g->weighted(WEEK() * 7 => 1, 30_000 => 1, 100_000 => 2, 300_000 => 2, 1_000_000 => 2, '' => 4)
 			|| WEEK
 			if $request{kind} eq 'authorize';
+		plan_accounts(\%request, generator($seed, 'accounts', $round, $i)) unless $i % (2 * GROUP);
 	}
 	else
 	{
@@ -154,6 +169,17 @@ sub planned
 	$request{reference} = $g->pick('', "order $i", 'a\'b"c\\d') if $g->percent(30);
 	$request{metadata} = $g->pick('{"n": 1}', '[1, "x, (y)"]', '{}') if $g->percent(30);
 	return \%request;
+}
+
+# The accounts of a payment. Some always refuse it.
+sub plan_accounts
+{
+	my ($request, $g) = @_;
+	my $from = $g->weighted(world => 10, purse => 4, empty => 2, closed => 1);
+	# from "world" only: of two limits, either may be the one that forbids
+	my $to = $from ne 'world' ? 'shop' : $g->weighted(shop => 6, purse => 8, full => 5, closed => 2);
+	@$request{qw(from_account to_account)} = map { "$_ $request->{currency}" } $from, $to;
+	return;
 }
 
 # The kind of a request that starts a payment, which its generator draws first.
@@ -264,6 +290,8 @@ sub story
 		kind => $of =~ /^(?:came back|free)\z/ ? 'pay' : 'authorize',
 		amount => number($of eq 'free' ? 0 : 10 + $g->int(1000)));
 	$start{expires_in} = $of eq 'captured' ? WEEK : 1000 * $ends if $start{kind} eq 'authorize';
+	@start{qw(from_account to_account)} = ("world $start{currency}", "shop $start{currency}")
+		if generator($seed, 'accounts of story', $round, $n)->percent(50);
 
 	my $number = 0;
 	my $follow = sub {
@@ -366,6 +394,7 @@ sub altered
 	push @fields, 'expires_in' if $request->{kind} eq 'authorize';
 	push @fields, ('expires_in') x 4 if $request->{kind} eq 'increase';
 	push @fields, 'final' if $request->{kind} eq 'capture';
+	push @fields, 'from_account', 'to_account' if defined $request->{from_account};
 	push @fields, 'payment_id', 'payment_id' if is_follow_up($request) && @others;
 	my $field = $g->pick(@fields);
 
@@ -388,7 +417,16 @@ sub altered
 	{
 		$other{names} = $g->pick(grep { $_ ne ($request->{currency} // '') } sort keys %exponent);
 	}
-	elsif ($field eq 'currency') { $other{currency} = $g->pick(others_for($request)) }
+	elsif ($field eq 'currency')
+	{
+		my $currency = $other{currency} = $g->pick(others_for($request));
+		s/\w+\z/$currency/ for grep { defined } @other{qw(from_account to_account)};
+	}
+	elsif ($field =~ /_account\z/)
+	{
+		$other{$field} = $g->pick(grep { $_ ne $request->{from_account} && $_ ne $request->{to_account} }
+			map { "$_ $request->{currency}" } qw(world shop), $request->{to_account} =~ /^full/ ? () : 'purse');
+	}
 	elsif ($field eq 'expires_in')
 	{
 		# an increase may do without, if it has an amount
@@ -422,7 +460,7 @@ sub spec
 		$r->{kind} eq 'capture' ? ($r->{final} ? 1 : 0) : '',
 		$r->{kind} =~ /^(?:authorize|increase)\z/ ? $r->{expires_in} // '' : '',
 		$follow && is_misnamed($r) ? 'misnamed' : '',
-		map { defined $r->{$_} ? "=$r->{$_}" : '' } qw(reference metadata));
+		map { defined $r->{$_} ? "=$r->{$_}" : '' } qw(reference metadata), $follow ? () : qw(from_account to_account));
 }
 
 # Such texts for a request: one, or a second one that fits the row if it was declined.
@@ -447,7 +485,7 @@ sub request_of
 	my ($row) = @_;
 	my %request = %$row;
 	$request{amount} = undef if $row->{whole};
-	$request{expires_in} //= !defined $row->{sqlstate} ? $row->{expires} - $row->{created} : 1
+	$request{expires_in} //= $row->{kind} eq 'authorize' || !defined $row->{sqlstate} ? $row->{expires} - $row->{created} : 1
 		if $row->{kind} eq 'authorize' || $row->{prolonged};
 	return \%request;
 }
@@ -472,6 +510,10 @@ sub difference
 	return 'final' if defined $op->{final} && !!$op->{final} ne !!$request->{final};
 	return 'expires_in' if $op->{kind} eq 'authorize' && $op->{expires} - $op->{created} != $request->{expires_in};
 	return 'expires_in' if $op->{kind} eq 'increase' && differs_in_time($op, $request->{expires_in});
+	for (is_follow_up($request) ? () : qw(from_account to_account))
+	{
+		return $_ unless $same->($op->{$_}, $request->{$_});
+	}
 	return 'reference' unless $same->($op->{reference}, $request->{reference});
 	return 'metadata' unless $same->($op->{metadata}, $request->{metadata});
 	return;
@@ -572,6 +614,63 @@ sub outcome
 	return { amount => $amount, %totals };
 }
 
+# What an operation changes in its accounts, after the one before it: what is posted in to_account, and what is held in
+# from_account.
+sub moved
+{
+	my ($previous, $op) = @_;
+	my $net = sub { return $_[0]{captured} - $_[0]{refunded} };
+	my @moved = ($net->($op), left($op));
+	return $previous ? ($moved[0] - $net->($previous), $moved[1] - left($previous)) : @moved;
+}
+
+# The refusal by the limits of the accounts, of a request of this kind that changes so much: its state and message, and
+# whether it is certain. Nothing: there can be none.
+sub limit
+{
+	my ($payment, $kind, $net, $hold) = @_;
+	return unless defined $payment->{from_account};
+	my ($from, $to) = map { (split / /, $payment->{$_})[0] } qw(from_account to_account);
+	my $refuse = sub { return { state => $_[0], message => $_[1], certain => $_[2] } };
+	my ($few, $much) = ('not enough is available in the account', 'account would be above its ceiling');
+
+	return $refuse->('ID412', 'account is closed', 1)
+		if $kind =~ /^(?:pay|authorize|increase)\z/ && grep { $accounts{$_}{closed} } $from, $to;
+	return $refuse->('ID402', $few, $from eq 'empty') if $net + $hold > 0 && defined $accounts{$from}{floor};
+	return $refuse->('ID402', $few, 0) if $net < 0 && defined $accounts{$to}{floor};
+	return $refuse->('ID412', $much, 1) if $net > 0 && defined $accounts{$to}{ceiling};
+	return;
+}
+
+# The same for a request that starts a payment, or for its row.
+sub limit_of_start
+{
+	my ($start) = @_;
+	return limit($start, $start->{kind}, $start->{kind} eq 'pay' ? ($start->{amount}, 0) : (0, $start->{amount}));
+}
+
+# The same for a request with this outcome, after an operation.
+sub limit_of_outcome
+{
+	my ($op, $kind, $outcome) = @_;
+	return if defined $outcome->{refusal};
+	return limit($op, $kind, moved($op, $outcome));
+}
+
+# Dies unless an operation has the entries that it should have.
+sub check_entries
+{
+	my ($row, $previous) = @_;
+	my ($net, $hold) = defined $row->{from_account} ? moved($previous, $row) : (0, 0);
+	for ([ from_seq => $net != 0 || $hold != 0 ], [ to_seq => $net != 0 ])
+	{
+		my ($seq, $has) = @$_;
+		die "$seq is " . ($row->{$seq} // 'null') . "\n" if defined $row->{$seq} != $has;
+	}
+	expect($row, map { $_ => $previous->{$_} } qw(from_account to_account)) if $previous;
+	return;
+}
+
 # What cancelling the key of an operation has to do, if another one is the newest: a request, or a refusal. Unlike
 # other requests, this one may have an amount of zero.
 sub undoing
@@ -627,9 +726,13 @@ sub check_first
 	my $is = $row->{kind};
 	my $amount = $row->{amount};
 	die "$is starts no payment\n" unless $is =~ /^(?:pay|authorize|cancel)\z/;
+	my $limit = $is eq 'cancel' ? undef : limit_of_start($row);
+	my $refused = $limit && ($limit->{certain} || defined $row->{sqlstate});
 	expect($row,
-		whole => 0, final => undef, prolonged => undef, expired => undef, sqlstate => undef, message => undef,
-		authorized => $amount, captured => $is eq 'pay' ? $amount : 0, released => 0, refunded => 0);
+		whole => 0, final => undef, prolonged => undef, expired => undef,
+		sqlstate => $refused ? $limit->{state} : undef, message => $refused ? $limit->{message} : undef,
+		authorized => $refused ? 0 : $amount, captured => $is eq 'pay' && !$refused ? $amount : 0, released => 0, refunded => 0);
+	check_entries($row);
 	expect($row, currency => undef, amount => 0, reference => undef, metadata => undef) if $is eq 'cancel';
 	die "an amount of zero\n" if $is eq 'authorize' && $amount == 0;
 	die $is eq 'authorize' ? "no end of the hold\n" : "an end of no hold\n" if ($is eq 'authorize') != defined $row->{expires};
@@ -665,15 +768,23 @@ sub check_next
 	}
 	my $outcome = outcome($previous, $request, $row->{created});
 	my $refusal = $outcome->{refusal};
+	my $state = 'ID412';
 	if (defined $refusal && $row->{key} =~ /^idem_cancel:/)
 	{
 		$refusal = undef;
 		$outcome = { %$previous, amount => 0 };
 	}
+	my $limit = limit_of_outcome($previous, $request->{kind}, $outcome);
+	if ($limit && ($limit->{certain} || defined $row->{sqlstate}))
+	{
+		die "its account forbids it\n" if $row->{key} =~ /^idem_cancel:/;
+		($state, $refusal) = @$limit{qw(state message)};
+	}
 	expect($row, currency => $previous->{currency}, amount => $outcome->{amount},
-		sqlstate => defined $refusal ? 'ID412' : undef, message => $refusal,
+		sqlstate => defined $refusal ? $state : undef, message => $refusal,
 		map { $_ => $refusal ? $previous->{$_} : $outcome->{$_} } qw(authorized captured released refunded expires));
 	expect($row, expired => $previous->{expired});
+	check_entries($row, $previous);
 	die "final is " . ($row->{final} // 'null') . "\n" if defined $row->{final} != ($row->{kind} eq 'capture');
 	die "prolonged is " . ($row->{prolonged} // 'null') . "\n" if defined $row->{prolonged} != ($row->{kind} eq 'increase');
 	return;
@@ -689,6 +800,7 @@ sub check_expire
 	expect($row, key => "idem_expire:$before[0]{key}", whole => 1, final => undef, prolonged => undef, expired => 1, sqlstate => undef,
 		reference => undef, metadata => undef, amount => $left, released => $previous->{released} + $left,
 		map { $_ => $previous->{$_} } qw(currency expires authorized captured refunded));
+	check_entries($row, $previous);
 	return;
 }
 
@@ -715,7 +827,8 @@ sub check_receipt
 	expect($r, capturable => 0) if $expired;
 	if (defined $r->{sqlstate})
 	{
-		expect($r, status => 'declined', sqlstate => 'ID412');
+		expect($r, status => 'declined');
+		die "it cannot be declined with $r->{sqlstate}\n" unless $r->{sqlstate} =~ /^ID4(?:02|12)\z/;
 		die "no message\n" unless length($r->{message} // '');
 	}
 	else
@@ -739,8 +852,7 @@ sub check_receipt_of_row
 	my $at = $now // $row->{created};
 	expect($r,
 		(map { $_ => $row->{$_} } qw(key payment_id seq kind amount currency authorized captured refunded
-			reference metadata created expires sqlstate message)),
-		from_account => undef, to_account => undef,
+			from_account to_account from_seq to_seq reference metadata created expires sqlstate message)),
 		status => defined $row->{sqlstate} && !defined $now ? 'declined' : status($row, $at),
 		capturable => expired($row, $at) ? 0 : left($row),
 		refundable => $row->{captured} - $row->{refunded});
@@ -766,7 +878,7 @@ sub describe
 	my ($op) = @_;
 	my $line = join(' ', map { "$_=" . ($op->{$_} // 'null') }
 		grep { exists $op->{$_} }
-		qw(scope key payment_id seq kind status whole final prolonged amount currency names authorized captured released refunded
+		qw(scope key payment_id seq kind status from_account to_account from_seq to_seq whole final prolonged amount currency names authorized captured released refunded
 		capturable refundable percent expires_in created expires reference metadata declines sqlstate message replayed));
 	return Encode::encode('UTF-8', $line);
 }

@@ -186,12 +186,13 @@ sub request
 		return (undef, $failed) if $failed;
 		my $stored = $self->stored(id($start));
 		$request = Model::resolve($request, $stored);
-		$request->{absent} = 1 if $stored->{kind} eq 'cancel';
+		$request->{absent} = 1 if $stored->{kind} eq 'cancel' || defined $stored->{sqlstate};
 	}
 	if ($item->{wrong} && !$request->{absent})
 	{
 		my @others = map { $_->{payment_id} }
 			grep { defined $request->{payment_id} && $_->{payment_id} ne $request->{payment_id}
+				&& !($_->{seq} == 1 && defined $_->{sqlstate})
 				&& $_->{scope} eq $request->{scope} && ($_->{currency} // '') eq $request->{currency} }
 			map { $self->{top}{$_} } sort keys %{ $self->{top} };
 		$request = Model::altered($request, Model::generator($item->{name}), @others);
@@ -286,7 +287,7 @@ sub batch
 			my $common = 8 * CORE::int($step / 4) + $g->int(12);
 			push @requests, { %{ private_payment("R$self->{round} common $common", $scope) }, private => 0 };
 		}
-		elsif ($planned && $planned->{scope} eq $scope && ($planned->{kind} eq 'pay' || $g->percent(20)))
+		elsif ($planned && $planned->{scope} eq $scope && !defined $planned->{from_account} && ($planned->{kind} eq 'pay' || $g->percent(20)))
 		{
 			push @requests, { kind => 'pay', map { $_ => $planned->{$_} } qw(scope key amount currency reference metadata) };
 		}
@@ -639,7 +640,7 @@ sub look_at_payment
 	my $planned = Model::planned($seed, $self->{round}, $item->{i});
 	my $first = $planned->{start} // $item->{i} - $item->{i} % Model::GROUP;
 	my $start = $self->{known}{ id(Model::planned($seed, $self->{round}, $first)) };
-	return unless $start;
+	return if !$start || defined $start->{sqlstate};		# what was declined started no payment
 	my $where = join(', ', $self->quote($start->{payment_id}), $self->quote($start->{scope}));
 	my %query = (
 		history => 'SELECT ' . COLUMNS . " FROM idem_history($where) r",
@@ -751,6 +752,8 @@ sub malformed
 		[ "idem_pay($key, 1, 'USD', from_account => 'a')", '22023' ],
 		[ "idem_pay($key, 1, 'USD', from_account => 'a', to_account => 'a')", '22023' ],
 		[ "idem_authorize($key, 1, 'USD', from_account => 'a', to_account => 'b')", 'ID404' ],
+		[ "idem_pay($key, 1, 'USD', 'nowhere', 'world USD')", 'ID404' ],
+		[ "idem_pay($key, 1, 'USD', 'world USD', 'world EUR')", '22023' ],
 		[ "idem_pay('', 1, 'USD')", 'ID400' ],
 		[ "idem_pay(NULL, 1, 'USD')", 'ID400' ],
 		[ "idem_pay(repeat('k', 256), 1, 'USD')", 'ID400' ],
