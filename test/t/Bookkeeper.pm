@@ -169,6 +169,7 @@ sub request
 	{
 		$request{amount} //= $kind eq 'pay' && $g->percent(10) ? 0 : amount($g);
 		@request{qw(from to currency)} = $self->accounts($g);
+		$request{look} = $g->percent(40);	# at what is left
 		$request{expires_in} = $g->pick('30 milliseconds', '200 milliseconds', '7 days') if $kind eq 'authorize';
 	}
 	$request{final} = $g->pick('true', 'false') if $kind eq 'capture';
@@ -348,6 +349,7 @@ sub call
 	my $failed = $kind eq 'look' ? $self->look($request) : $self->ask($self->sql_of($request), $kind);
 	return $failed if $failed;
 	$self->{did}{$kind}++;
+	return $self->look({ accounts => [ $request->{from} ] }) if $request->{look};
 	return;
 }
 
