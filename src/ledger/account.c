@@ -28,6 +28,7 @@
 #include "utils/rel.h"
 
 #include "access.h"
+#include "bytes.h"
 #include "compat.h"
 #include "errors.h"
 #include "ledger/account.h"
@@ -60,6 +61,7 @@ account_from_slot(Account *account, TupleTableSlot *slot)
 	account->ceiling = if_any(DatumGetNumeric, ceiling);
 	account->owner = DatumGetTextPP(value(owner));
 	account->metadata = if_any(DatumGetJsonbP, metadata);
+	account->place = slot->tts_tid;
 #undef value
 #undef if_any
 }
@@ -97,6 +99,27 @@ account_find(Account *account, Store *store, const Key *name)
 	if (state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
 		account_raise_changed();
 	account_from_slot(account, store->slot);
+	return true;
+}
+
+bool
+account_find_again(Account *account, Store *store, const Key *name,
+				   const ItemPointerData *place)
+{
+	RowState	state;
+
+	if (IsolationIsSerializable())
+		return account_find(account, store, name);
+
+	state = store_probe_place(store, place);
+	if (state != ROW_VISIBLE && state != ROW_CONCURRENT && state != ROW_OWN)
+		return account_find(account, store, name);
+	store_let_go(store);
+	account_from_slot(account, store->slot);
+	if (!bytes_equal(account->name, name->key) || !bytes_equal(account->scope, name->scope))
+		return account_find(account, store, name);
+	if (state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
+		account_raise_changed();
 	return true;
 }
 

@@ -31,6 +31,7 @@ typedef struct Account
 	Numeric		ceiling;		/* of what is posted; NULL: no limit */
 	text	   *owner;			/* the role that opened it */
 	Jsonb	   *metadata;		/* may be NULL */
+	ItemPointerData place;		/* of the row */
 } Account;
 
 /* Read the row in a slot.  The values live as long as the slot's. */
@@ -47,6 +48,13 @@ extern void account_from_slot(Account *account, TupleTableSlot *slot);
  * changed after the transaction's snapshot; those of store_probe_key().
  */
 extern bool account_find(Account *account, Store *store, const Key *name);
+
+/*
+ * The same for an account that this transaction has found at this place: it looks there
+ * first.
+ */
+extern bool account_find_again(Account *account, Store *store, const Key *name,
+							   const ItemPointerData *place);
 
 /*
  * May the current role take money from the account, change it and see what is in it?

@@ -219,7 +219,9 @@ check_leg(Ledger *ledger, const Posting *posting, Leg *leg)
 	Key			name = {.scope = posting->scope, .key = leg->account};
 	Account		account;
 
-	if (!account_find(&account, &ledger->accounts, &name))
+	if (ItemPointerIsValid(&leg->place)
+		? !account_find_again(&account, &ledger->accounts, &name, &leg->place)
+		: !account_find(&account, &ledger->accounts, &name))
 		return account_not_found(&name);
 	return leg_check(leg, &account, posting->begins);
 }

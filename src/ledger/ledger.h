@@ -8,6 +8,7 @@
 #ifndef IDEM_LEDGER_H
 #define IDEM_LEDGER_H
 
+#include "storage/itemptr.h"
 #include "storage/lock.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
@@ -30,6 +31,7 @@ typedef struct Leg
 
 	/* only ledger.c uses these: */
 	int64		id;				/* the account's */
+	ItemPointerData place;		/* of its row, once it was found */
 	Numeric		floor;			/* that the change could hurt, or NULL */
 	Numeric		ceiling;		/* that the change could hurt, or NULL */
 	LOCKTAG		lock;

@@ -193,6 +193,23 @@ store_probe_before(Store *store)
 	return state;
 }
 
+/*
+ * The lock on the table is kept to the end of the transaction.  So the table has not
+ * become shorter, and the place exists.
+ */
+RowState
+store_probe_place(Store *store, const ItemPointerData *place)
+{
+	ItemPointerData tid = *place;
+
+	Assert(store_readers_lock(store) == NoLock);
+	InitDirtySnapshot(store->dirty);
+	if (table_tuple_fetch_row_version(store->heap, &tid, &store->dirty, store->slot))
+		return store_row_state(store);
+	ExecClearTuple(store->slot);
+	return ROW_ABSENT;
+}
+
 bool
 store_is_being_inserted(Store *store)
 {

@@ -186,6 +186,12 @@ extern RowState store_probe_entries(Store *store, int64 account, int64 from,
 /* The row before the one that the last of these probes, or this, has found. */
 extern RowState store_probe_before(Store *store);
 
+/*
+ * The row in this place, which this transaction has found there before.  It may be gone
+ * since, and another row be there.
+ */
+extern RowState store_probe_place(Store *store, const ItemPointerData *place);
+
 /* Is the row ROW_IN_PROGRESS since it is being inserted?  If not, it is being deleted. */
 extern bool store_is_being_inserted(Store *store);
 
