@@ -173,7 +173,7 @@ wait_a_slice(Ledger *ledger)
 	int			slice = Min(WAIT_FIRST << Min(ledger->waits, 8), WAIT_LONGEST);
 	bool		statement_timeout = get_timeout_active(STATEMENT_TIMEOUT);
 	struct sigaction watch = {.sa_sigaction = watch_for_cancel, .sa_flags = SA_SIGINFO | SA_RESTART};
-	ErrorData  *error;
+	ErrorData  *error = NULL;
 
 	if (ledger->waits++ == 0)
 		ledger->waiting_since = GetCurrentTimestamp();
