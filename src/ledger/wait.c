@@ -29,8 +29,8 @@
  * decision passes, too.
  *
  * Who has a turnstile waits for nobody else's, and for no other account.  If another has
- * the turnstile already, we go on with slices.  So a payment that is alone in its
- * transaction is part of no deadlock.
+ * the turnstile already, we go on with slices.  So turnstiles bring no payment that is
+ * alone in its transaction into a deadlock.
  *
  *-------------------------------------------------------------------------
  */
@@ -88,6 +88,7 @@ ledger_wait(Ledger *ledger)
 	if (ledger->wait_turnstile)
 	{
 		pass_turnstile(&turnstile);
+		ledger->wait_turnstile = false; /* as wait_for, in wait_a_slice() */
 		return;
 	}
 	if (ledger->waits >= WAIT_STARVING && !ledger->has_turnstile)
