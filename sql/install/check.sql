@@ -89,7 +89,7 @@ AS $$
 			e.cum_entries, coalesce(e.cum, e.amount) AS cum,
 			CASE WHEN e.cum IS NULL THEN coalesce(e.held, 0) ELSE coalesce(e.cum_held, 0) END AS cum_held,
 			(e.cum IS NULL) = (e.cum_entries IS NULL) AND (e.cum IS NOT NULL OR e.cum_held IS NULL) AS cum_is_whole,
-			a.id IS NOT NULL AS has_account, a.scope, a.name, a.currency
+			a.id IS NOT NULL AS has_account, a.scope, a.name, a.currency, a.floor, a.floor_from, a.ceiling, a.ceiling_from
 		FROM idempotency.entry e
 		LEFT JOIN idempotency.account a ON a.id = e.account
 	), opened AS (
@@ -245,8 +245,8 @@ AS $$
 				a.uses = 1 AND a.ids = 1 AND a.id >= 0 AND octet_length(a.name) BETWEEN 1 AND 255 AND octet_length(a.scope) <= 255
 					AND a.name !~ '[[:cntrl:]]' AND a.scope !~ '[[:cntrl:]]' AND isfinite(a.created_at)
 					AND coalesce(a.floor <= a.ceiling, true)
+					AND (a.floor IS NULL) = (a.floor_from IS NULL) AND (a.ceiling IS NULL) = (a.ceiling_from IS NULL)
 					AND coalesce(abs(a.floor) < 1e18, true) AND coalesce(abs(a.ceiling) < 1e18, true)),
-			-- There is no record of when a limit was set. So only what an account has now is compared with it.
 			(22, 'no account is below its floor or above its ceiling',
 				coalesce(a.posted - a.held >= a.floor, true) AND coalesce(a.posted <= a.ceiling, true))
 		) AS u(number, invariant, holds)
@@ -275,7 +275,11 @@ AS $$
 			(25, 'an entry stores what those of its transaction add up to, if it is not the first',
 				NOT c.is_own OR c.cum_is_whole AND coalesce(c.cum_entries BETWEEN 2 AND c.sum_entries, true)),
 			(26, 'an entry is in an account',
-				NOT c.is_own OR c.has_account)
+				NOT c.is_own OR c.has_account),
+			-- Balances here are in the order of the numbers. Limits hold in this order as well as in that of the commits.
+			(27, 'no entry passes a limit that was set before it',
+				NOT c.is_own OR coalesce(c.seq < c.floor_from OR c.sum_amount - c.sum_held >= c.floor, true)
+					AND coalesce(c.seq < c.ceiling_from OR c.sum_amount <= c.ceiling, true))
 		) AS u(number, invariant, holds)
 	WHERE c.seq IS NULL OR u.holds IS NOT TRUE
 	GROUP BY u.number, u.invariant
@@ -292,10 +296,10 @@ AS $$
 		FROM leg l FULL JOIN entry e ON e.account = l.account AND e.seq = l.seq) m
 		FULL JOIN (SELECT) AS nothing ON false,
 		LATERAL (VALUES
-			(27, 'an operation with accounts has two, in its scope and its currency',
+			(28, 'an operation with accounts has two, in its scope and its currency',
 				m.key IS NULL OR m.leg_name IS NOT NULL AND m.leg_account IS NOT NULL
 					AND (m.account_currency = m.currency OR m.currency IS NULL AND m.leg_amount = 0)),
-			(28, 'each operation has the entries that its totals ask for, and each entry is that of one',
+			(29, 'each operation has the entries that its totals ask for, and each entry is that of one',
 				CASE WHEN m.seq IS NULL THEN m.leg_seq IS NULL AND m.leg_amount = 0 AND m.leg_held = 0
 					ELSE m.is_same AND (m.leg_amount <> 0 OR m.leg_held <> 0) END)
 		) AS u(number, invariant, holds)
@@ -303,7 +307,7 @@ AS $$
 	GROUP BY u.number, u.invariant
 
 	UNION ALL
-	SELECT 29, 'the entries of an operation add up to zero in each currency', count(*) = 0,
+	SELECT 30, 'the entries of an operation add up to zero in each currency', count(*) = 0,
 		CASE WHEN count(*) > 0 THEN format('broken in %s of the operations, such as that of %s', count(*), min(o.place)) END
 	FROM (SELECT min(format('entry %s of account %L of scope %L', e.seq, coalesce(e.name, e.account::text), e.scope)) AS place FROM entry e
 		GROUP BY e.payment_id, e.operation, e.scope, e.currency HAVING sum(e.amount) IS DISTINCT FROM 0) o

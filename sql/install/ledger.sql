@@ -5,6 +5,8 @@
 CREATE TABLE idempotency.account (
 	id				bigint PRIMARY KEY,
 	created_at		timestamptz NOT NULL,
+	floor_from		bigint,
+	ceiling_from	bigint,
 	closed			boolean NOT NULL DEFAULT false,
 	scope			text COLLATE "C" NOT NULL,
 	name			text COLLATE "C" NOT NULL,
@@ -21,6 +23,10 @@ COMMENT ON COLUMN idempotency.account.id IS
 	'ID of the account, a random number';
 COMMENT ON COLUMN idempotency.account.created_at IS
 	'when the account was opened';
+COMMENT ON COLUMN idempotency.account.floor_from IS
+	'number of the first entry that the floor applies to, or null if there is no floor';
+COMMENT ON COLUMN idempotency.account.ceiling_from IS
+	'number of the first entry that the ceiling applies to, or null if there is no ceiling';
 COMMENT ON COLUMN idempotency.account.closed IS
 	'true while the account is closed';
 COMMENT ON COLUMN idempotency.account.scope IS

@@ -48,7 +48,7 @@ account_from_slot(Account *account, TupleTableSlot *slot)
 {
 #define value(column)	slot->tts_values[Anum_account_##column - 1]
 #define if_any(get, column) \
-	(slot->tts_isnull[Anum_account_##column - 1] ? NULL : get(value(column)))
+	(slot->tts_isnull[Anum_account_##column - 1] ? 0 : get(value(column)))
 
 	slot_getallattrs(slot);
 	account->id = DatumGetInt64(value(id));
@@ -59,6 +59,8 @@ account_from_slot(Account *account, TupleTableSlot *slot)
 	account->currency = DatumGetTextPP(value(currency));
 	account->floor = if_any(DatumGetNumeric, floor);
 	account->ceiling = if_any(DatumGetNumeric, ceiling);
+	account->floor_from = if_any(DatumGetInt64, floor_from);
+	account->ceiling_from = if_any(DatumGetInt64, ceiling_from);
 	account->owner = DatumGetTextPP(value(owner));
 	account->metadata = if_any(DatumGetJsonbP, metadata);
 	account->place = slot->tts_tid;
@@ -204,8 +206,8 @@ void
 account_to_row(const Account *account, Datum *values, bool *nulls)
 {
 #define set(column, value) values[Anum_account_##column - 1] = (value)
-#define set_if_any(column, datum, pointer) \
-	(nulls[Anum_account_##column - 1] = (pointer) == NULL, set(column, datum(pointer)))
+#define set_if_any(column, get_datum, value) \
+	(nulls[Anum_account_##column - 1] = (value) == 0, set(column, get_datum(value)))
 
 	memset(nulls, false, sizeof(bool) * Natts_account);
 	set(id, Int64GetDatum(account->id));
@@ -216,6 +218,8 @@ account_to_row(const Account *account, Datum *values, bool *nulls)
 	set(currency, PointerGetDatum(account->currency));
 	set_if_any(floor, NumericGetDatum, account->floor);
 	set_if_any(ceiling, NumericGetDatum, account->ceiling);
+	set_if_any(floor_from, Int64GetDatum, account->floor ? account->floor_from : 0);
+	set_if_any(ceiling_from, Int64GetDatum, account->ceiling ? account->ceiling_from : 0);
 	set(owner, PointerGetDatum(account->owner));
 	set_if_any(metadata, JsonbPGetDatum, account->metadata);
 #undef set

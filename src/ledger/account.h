@@ -29,6 +29,9 @@ typedef struct Account
 	text	   *currency;
 	Numeric		floor;			/* of what is available; NULL: no limit */
 	Numeric		ceiling;		/* of what is posted; NULL: no limit */
+	int64		floor_from;		/* the first entry that it applies to; 0: no
+								 * limit */
+	int64		ceiling_from;
 	text	   *owner;			/* the role that opened it */
 	Jsonb	   *metadata;		/* may be NULL */
 	ItemPointerData place;		/* of the row */

@@ -49,7 +49,7 @@ static void change_account(Account *account, Ledger *ledger, const Key *name,
 static void apply(Account *account, const AccountChange *change);
 static Refusal *set_decimals(Account *account, const AccountChange *change);
 static Refusal *decide(Ledger *ledger, const LOCKTAG *lock, const Account *old,
-					   const Account *account);
+					   Account *account);
 static Refusal *check_within(const Account *account, const AccountScan *scan, bool *depends);
 static void replace_row(Store *accounts, const Account *account);
 
@@ -165,11 +165,12 @@ set_decimals(Account *account, const AccountChange *change)
 }
 
 /*
- * Is what the account has within its new limits?  A limit that allows more than before
- * needs no look.
+ * Is what the account has within its new limits?  If so, they apply from the next entry
+ * on.  A limit that allows more than before needs no look, and applies since the old one
+ * did.
  */
 static Refusal *
-decide(Ledger *ledger, const LOCKTAG *lock, const Account *old, const Account *account)
+decide(Ledger *ledger, const LOCKTAG *lock, const Account *old, Account *account)
 {
 	bool		raised = account->floor &&
 		(old->floor == NULL || money_compare(account->floor, old->floor) > 0);
@@ -194,6 +195,10 @@ decide(Ledger *ledger, const LOCKTAG *lock, const Account *old, const Account *a
 		scan_predicate_lock(&scan, &ledger->entries);
 	else if (depends)
 		ledger_wait_for_largest(ledger, lock, &scan);
+	if (raised)
+		account->floor_from = scan.top + 1;
+	if (lowered)
+		account->ceiling_from = scan.top + 1;
 	return refusal;
 }
 

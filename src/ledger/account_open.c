@@ -119,6 +119,8 @@ open_account(Account *account, Claim *claim)
 	account->id &= PG_INT64_MAX;
 	account->created_at = GetCurrentTimestamp();
 	account->closed = false;
+	account->floor_from = account->floor ? 1 : 0;
+	account->ceiling_from = account->ceiling ? 1 : 0;
 	account->owner = access_current_role();
 	account_to_row(account, values, nulls);
 	claim_insert(claim, values, nulls);

@@ -55,15 +55,17 @@
 /* idempotency.account */
 #define Anum_account_id				1
 #define Anum_account_created_at		2
-#define Anum_account_closed			3
-#define Anum_account_scope			4
-#define Anum_account_name			5
-#define Anum_account_currency		6
-#define Anum_account_floor			7
-#define Anum_account_ceiling		8
-#define Anum_account_owner			9
-#define Anum_account_metadata		10
-#define Natts_account				10
+#define Anum_account_floor_from		3
+#define Anum_account_ceiling_from	4
+#define Anum_account_closed			5
+#define Anum_account_scope			6
+#define Anum_account_name			7
+#define Anum_account_currency		8
+#define Anum_account_floor			9
+#define Anum_account_ceiling		10
+#define Anum_account_owner			11
+#define Anum_account_metadata		12
+#define Natts_account				12
 
 /* idempotency.entry */
 #define Anum_entry_account			1

@@ -85,6 +85,8 @@ static const ColumnShape hold_columns[Natts_hold] = {
 static const ColumnShape account_columns[Natts_account] = {
 	NOT_NULL(account, id, INT8OID),
 	NOT_NULL(account, created_at, TIMESTAMPTZOID),
+	NULLABLE(account, floor_from, INT8OID),
+	NULLABLE(account, ceiling_from, INT8OID),
 	NOT_NULL(account, closed, BOOLOID),
 	NOT_NULL(account, scope, TEXTOID),
 	NOT_NULL(account, name, TEXTOID),

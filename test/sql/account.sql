@@ -63,6 +63,22 @@ SELECT name, floor, ceiling, closed FROM idem_account_change('alice', closed => 
 SELECT pg_temp.error($$SELECT idem_pay('pay 3', 44, 'USD', 'alice', 'shop')$$);
 SELECT pg_temp.error($$SELECT idem_account_change('alice', floor => 1000)$$);
 
+-- The entry from which on a limit applies. A looser one applies since the one before it did.
+CREATE FUNCTION pg_temp.since(floor numeric DEFAULT NULL, ceiling numeric DEFAULT NULL) RETURNS SETOF record LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM idem_account_change('alice', floor, ceiling);
+	RETURN QUERY SELECT a.floor, a.floor_from, a.ceiling, a.ceiling_from, (SELECT max(seq) FROM idempotency.entry WHERE account = a.id)
+		FROM idempotency.account a WHERE (scope, name) = ('account', 'alice');
+END $$;
+SELECT * FROM pg_temp.since() s (floor numeric, floor_from bigint, ceiling numeric, ceiling_from bigint, newest bigint);
+SELECT * FROM pg_temp.since(ceiling => 900) s (floor numeric, floor_from bigint, ceiling numeric, ceiling_from bigint, newest bigint);
+SELECT status, to_seq FROM idem_pay('limits 1', 1, 'USD', 'world', 'alice');
+SELECT * FROM pg_temp.since(-5, 1000) s (floor numeric, floor_from bigint, ceiling numeric, ceiling_from bigint, newest bigint);
+SELECT * FROM pg_temp.since(0, 900) s (floor numeric, floor_from bigint, ceiling numeric, ceiling_from bigint, newest bigint);
+SELECT * FROM pg_temp.since('-Infinity', 'Infinity') s (floor numeric, floor_from bigint, ceiling numeric, ceiling_from bigint, newest bigint);
+SELECT * FROM pg_temp.since(0) s (floor numeric, floor_from bigint, ceiling numeric, ceiling_from bigint, newest bigint);
+SELECT bool_and(ok) FROM idem_check();
+
 -- A balance at a time is what the entries up to then add up to.
 SELECT count(*), count(*) FILTER (WHERE (b.posted, b.held, b.entries) = (e.posted, e.held, e.n)) AS same
 FROM (SELECT created_at, sum(amount) OVER w AS posted, coalesce(sum(held) OVER w, 0) AS held, count(*) OVER w AS n FROM idempotency.entry

@@ -157,16 +157,23 @@ SELECT pg_temp.broken(format($$DELETE FROM idempotency.account WHERE id = %s$$, 
 SELECT pg_temp.broken(format($$UPDATE idempotency.account SET currency = 'EUR' WHERE id = %s$$, :'a_else'));
 SELECT pg_temp.broken(format($$UPDATE idempotency.account SET scope = 'nowhere' WHERE id = %s$$, :'a_else'));
 SELECT pg_temp.broken(format($$UPDATE idempotency.account SET name = '' WHERE id = %s$$, :'a_else'));
-SELECT pg_temp.broken(format($$UPDATE idempotency.account SET floor = 100 WHERE id = %s$$, :'a'));
-SELECT pg_temp.broken(format($$UPDATE idempotency.account SET ceiling = 1 WHERE id = %s$$, :'b'));
-SELECT pg_temp.broken(format($$UPDATE idempotency.account SET ceiling = -1 WHERE id = %s$$, :'a'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.account SET floor = 100, floor_from = 100 WHERE id = %s$$, :'a'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.account SET ceiling = 1, ceiling_from = 100 WHERE id = %s$$, :'b'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.account SET ceiling = -1, ceiling_from = 100 WHERE id = %s$$, :'a'));
+-- a limit applies from the entry on that it was set at: of the account's balances, the fourth and the fifth are 40, and the first is 100
+SELECT pg_temp.broken(format($$UPDATE idempotency.account SET floor = 50, floor_from = 6 WHERE id = %s$$, :'a'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.account SET floor = 50, floor_from = 5 WHERE id = %s$$, :'a'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.account SET ceiling = 90, ceiling_from = 2 WHERE id = %s$$, :'a'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.account SET ceiling = 90, ceiling_from = 1 WHERE id = %s$$, :'a'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.account SET floor_from = NULL WHERE id = %s$$, :'a'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.account SET floor = NULL WHERE id = %s$$, :'a'));
 -- what is held counts, too
-SELECT pg_temp.broken($$SELECT idem_authorize('check-held', 20, 'USD', 'check-a', 'check-b'); UPDATE idempotency.account SET floor = 41 WHERE (name, scope) = ('check-a', '')$$);
+SELECT pg_temp.broken($$SELECT idem_authorize('check-held', 20, 'USD', 'check-a', 'check-b'); UPDATE idempotency.account SET floor = 41, floor_from = 100 WHERE (name, scope) = ('check-a', '')$$);
 
 BEGIN;
 ALTER TABLE idempotency.account DROP CONSTRAINT account_name_scope_key;
 ALTER TABLE idempotency.entry DROP CONSTRAINT entry_pkey;
-SELECT pg_temp.broken(format($$INSERT INTO idempotency.account SELECT 5, created_at, closed, scope, name, currency, floor, ceiling, owner, metadata
+SELECT pg_temp.broken(format($$INSERT INTO idempotency.account SELECT 5, created_at, floor_from, ceiling_from, closed, scope, name, currency, floor, ceiling, owner, metadata
 	FROM idempotency.account WHERE id = %s$$, :'a_else'));
 SELECT pg_temp.broken(format($$INSERT INTO idempotency.entry SELECT * FROM idempotency.entry WHERE account = %s AND seq = 3$$, :'a'));
 ROLLBACK;
