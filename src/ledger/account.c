@@ -43,6 +43,21 @@
 #define ACCOUNT_LOCK_TRIES	20
 #define ACCOUNT_LOCK_SLEEP	50
 
+/* Where an account was when this session found it last. */
+typedef struct Place
+{
+	uint64		hash;			/* of its name and the table */
+	ItemPointerData tid;		/* invalid: this is not known */
+} Place;
+
+/* What this session remembers.  It may be out of date: it saves work, no more. */
+static Place places[4096];
+
+static Place *place_of(const Store *store, const Key *name);
+static bool find_at(Account *account, Store *store, const Key *name, const Place *place);
+static RowState probe(Store *store, const Key *name);
+static void check_snapshot(RowState state);
+
 void
 account_from_slot(Account *account, TupleTableSlot *slot)
 {
@@ -63,7 +78,6 @@ account_from_slot(Account *account, TupleTableSlot *slot)
 	account->ceiling_from = if_any(DatumGetInt64, ceiling_from);
 	account->owner = DatumGetTextPP(value(owner));
 	account->metadata = if_any(DatumGetJsonbP, metadata);
-	account->place = slot->tts_tid;
 #undef value
 #undef if_any
 }
@@ -71,7 +85,7 @@ account_from_slot(Account *account, TupleTableSlot *slot)
 bool
 account_find(Account *account, Store *store, const Key *name)
 {
-	TransactionId writer;
+	Place	   *place = place_of(store, name);
 	RowState	state;
 
 	/* a predicate lock: a change may make what we decide untrue */
@@ -80,6 +94,65 @@ account_find(Account *account, Store *store, const Key *name)
 		(void) store_find_key(store, name);
 		store_let_go(store);
 	}
+	else if (find_at(account, store, name, place))
+		return true;
+
+	state = probe(store, name);
+	store_let_go(store);
+	if (state == ROW_ABSENT)
+		return false;
+	check_snapshot(state);
+	account_from_slot(account, store->slot);
+	place->tid = store->slot->tts_tid;
+	return true;
+}
+
+/*
+ * Where this session may have found the account.
+ */
+static Place *
+place_of(const Store *store, const Key *name)
+{
+	uint64		hash = key_hash(name, RelationGetRelid(store->heap));
+	Place	   *place = &places[hash % lengthof(places)];
+
+	if (place->hash != hash)
+	{
+		place->hash = hash;
+		ItemPointerSetInvalid(&place->tid);
+	}
+	return place;
+}
+
+/*
+ * Find the account in this place.  False: it is not there, or may be changed.
+ */
+static bool
+find_at(Account *account, Store *store, const Key *name, const Place *place)
+{
+	RowState	state;
+
+	if (!ItemPointerIsValid(&place->tid))
+		return false;
+	state = store_probe_place(store, &place->tid);
+	store_let_go(store);
+	if (state == ROW_ABSENT || state == ROW_IN_PROGRESS)
+		return false;
+	account_from_slot(account, store->slot);
+	if (!bytes_equal(account->name, name->key) || !bytes_equal(account->scope, name->scope))
+		return false;
+	check_snapshot(state);
+	return true;
+}
+
+/*
+ * Find the account's row by the index.
+ */
+static RowState
+probe(Store *store, const Key *name)
+{
+	TransactionId writer;
+	RowState	state;
 
 	do
 	{
@@ -95,34 +168,17 @@ account_find(Account *account, Store *store, const Key *name)
 		/* it may commit before we see the row that it replaces: look again */
 	} while (state == ROW_ABSENT && TransactionIdIsValid(writer) &&
 			 !TransactionIdIsInProgress(writer));
-	store_let_go(store);
-	if (state == ROW_ABSENT)
-		return false;
-	if (state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
-		account_raise_changed();
-	account_from_slot(account, store->slot);
-	return true;
+	return state;
 }
 
-bool
-account_find_again(Account *account, Store *store, const Key *name,
-				   const ItemPointerData *place)
+/*
+ * Raise 40001 if the row that was found is newer than the transaction's snapshot.
+ */
+static void
+check_snapshot(RowState state)
 {
-	RowState	state;
-
-	if (IsolationIsSerializable())
-		return account_find(account, store, name);
-
-	state = store_probe_place(store, place);
-	if (state != ROW_VISIBLE && state != ROW_CONCURRENT && state != ROW_OWN)
-		return account_find(account, store, name);
-	store_let_go(store);
-	account_from_slot(account, store->slot);
-	if (!bytes_equal(account->name, name->key) || !bytes_equal(account->scope, name->scope))
-		return account_find(account, store, name);
 	if (state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
 		account_raise_changed();
-	return true;
 }
 
 Refusal *

@@ -34,7 +34,6 @@ typedef struct Account
 	int64		ceiling_from;
 	text	   *owner;			/* the role that opened it */
 	Jsonb	   *metadata;		/* may be NULL */
-	ItemPointerData place;		/* of the row */
 } Account;
 
 /* Read the row in a slot.  The values live as long as the slot's. */
@@ -51,13 +50,6 @@ extern void account_from_slot(Account *account, TupleTableSlot *slot);
  * changed after the transaction's snapshot; those of store_probe_key().
  */
 extern bool account_find(Account *account, Store *store, const Key *name);
-
-/*
- * The same for an account that this transaction has found at this place: it looks there
- * first.
- */
-extern bool account_find_again(Account *account, Store *store, const Key *name,
-							   const ItemPointerData *place);
 
 /*
  * May the current role take money from the account, change it and see what is in it?

@@ -24,33 +24,30 @@ static void set_numeric(EntryRow *row, AttrNumber column, Numeric value);
 static void set_before(EntryRow *row, const ScanNext *next, Numeric zero);
 static void set_cum(EntryRow *row, const Sums *before, const Sums *change);
 
-int64
-entry_make(EntryRow *row, AccountScan *scan, const EntryOperation *operation,
-		   const Sums *change)
+void
+entry_make(EntryRow *row, ScanNext *next, const AccountScan *scan,
+		   const EntryOperation *operation, const Sums *change)
 {
 	TransactionId xid = GetCurrentTransactionId();
 	const Sums *before = own_find(scan->account, xid);
 	Numeric		zero = money_zero(0);
-	ScanNext	next;
 
 	Assert(change->entries == 1);
-	scan_next(scan, operation->created_at, &next);
+	scan_next(scan, operation->created_at, next);
 
 	memset(row->nulls, true, sizeof(row->nulls));
 	set(row, account, Int64GetDatum(scan->account));
-	set(row, seq, Int64GetDatum(next.seq));
-	set(row, created_at, TimestampTzGetDatum(next.created_at));
+	set(row, seq, Int64GetDatum(next->seq));
+	set(row, created_at, TimestampTzGetDatum(next->created_at));
 	set(row, payment_id, UUIDPGetDatum(&operation->payment_id));
 	set(row, operation, Int32GetDatum(operation->seq));
 	set(row, amount, NumericGetDatum(change->posted ? change->posted : zero));
 	set_numeric(row, Anum_entry_held, change->held);
-	set_before(row, &next, zero);
+	set_before(row, next, zero);
 	if (before)
 		set_cum(row, before, change);
 
 	own_add(scan->account, xid, change);
-	scan_add(scan, &next, xid, change);
-	return next.seq;
 }
 
 /*

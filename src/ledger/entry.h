@@ -31,12 +31,11 @@ typedef struct EntryRow
  * Make the row of an entry, which the caller inserts.  The caller has the account's
  * lock, from before the scan until the row is inserted.
  *
- * scan: the account, not to read only.  It has the entry afterwards.  Should the insert
- * fail, so does the (sub)transaction.
- *
- * Result: the entry's seq.
+ * scan: the account, not to read only.  *next: set to what the entry stores besides the
+ * change.  Who makes another entry by the same scan calls scan_add() first.  Should the
+ * insert fail, so does the (sub)transaction.
  */
-extern int64 entry_make(EntryRow *row, AccountScan *scan, const EntryOperation *operation,
-						const Sums *change);
+extern void entry_make(EntryRow *row, ScanNext *next, const AccountScan *scan,
+					   const EntryOperation *operation, const Sums *change);
 
 #endif							/* IDEM_ENTRY_H */

@@ -219,9 +219,7 @@ check_leg(Ledger *ledger, const Posting *posting, Leg *leg)
 	Key			name = {.scope = posting->scope, .key = leg->account};
 	Account		account;
 
-	if (ItemPointerIsValid(&leg->place)
-		? !account_find_again(&account, &ledger->accounts, &name, &leg->place)
-		: !account_find(&account, &ledger->accounts, &name))
+	if (!account_find(&account, &ledger->accounts, &name))
 		return account_not_found(&name);
 	return leg_check(leg, &account, posting->begins);
 }
@@ -360,10 +358,12 @@ insert(Ledger *ledger, const Posting *posting, Leg *leg)
 	};
 	Sums		change = leg_change(leg);
 	EntryRow	row;
+	ScanNext	next;
 
 	if (!leg_decides(leg))
 		scan_account(leg->scan, &ledger->entries, leg->id, PG_INT64_MAX, SCAN_TO_INSERT);
-	leg->seq = entry_make(&row, leg->scan, &operation, &change);
+	entry_make(&row, &next, leg->scan, &operation, &change);
+	leg->seq = next.seq;
 	PAUSE("insert", 1);
 	store_insert(&ledger->entries, row.values, row.nulls);
 	MemoryContextSwitchTo(old_context);

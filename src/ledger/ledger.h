@@ -8,7 +8,6 @@
 #ifndef IDEM_LEDGER_H
 #define IDEM_LEDGER_H
 
-#include "storage/itemptr.h"
 #include "storage/lock.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
@@ -31,7 +30,6 @@ typedef struct Leg
 
 	/* only ledger.c uses these: */
 	int64		id;				/* the account's */
-	ItemPointerData place;		/* of its row, once it was found */
 	Numeric		floor;			/* that the change could hurt, or NULL */
 	Numeric		ceiling;		/* that the change could hurt, or NULL */
 	LOCKTAG		lock;

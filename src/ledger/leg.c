@@ -47,7 +47,6 @@ leg_check(Leg *leg, const Account *account, bool begins)
 							psprintf("Account %s was closed.", account_text(account->name)), NULL);
 
 	leg->id = account->id;
-	leg->place = account->place;
 	leg->floor = copy_if(takes, account->floor);
 	leg->ceiling = copy_if(gives, account->ceiling);
 	return NULL;

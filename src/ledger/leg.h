@@ -13,8 +13,8 @@
 #include "ledger/scan.h"
 
 /*
- * Check what the account of a leg allows, whatever it has.  Sets the leg's id and
- * place, and its floor and ceiling: the account's limits that the leg could pass, in the
+ * Check what the account of a leg allows, whatever it has.  Sets the leg's id,
+ * and its floor and ceiling: the account's limits that the leg could pass, in the
  * current memory context.
  *
  * begins: see Posting.

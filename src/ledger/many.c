@@ -18,6 +18,8 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+
 #include "claim/lock.h"
 #include "ledger/account.h"
 #include "ledger/entry.h"
@@ -268,6 +270,7 @@ make_entry(LedgerMany *many, const Posting *posting, Leg *leg)
 {
 	ManyEntry  *entry = palloc(sizeof(ManyEntry));
 	Sums		change = leg_change(leg);
+	ScanNext	next;
 
 	entry->operation = (EntryOperation)
 	{
@@ -275,7 +278,9 @@ make_entry(LedgerMany *many, const Posting *posting, Leg *leg)
 			.seq = posting->operation,
 			.created_at = posting->created_at,
 	};
-	leg->seq = entry_make(&entry->row, leg->scan, &entry->operation, &change);
+	entry_make(&entry->row, &next, leg->scan, &entry->operation, &change);
+	scan_add(leg->scan, &next, GetCurrentTransactionId(), &change);
+	leg->seq = next.seq;
 
 	if (many->nrows == many->room)
 	{

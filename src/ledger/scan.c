@@ -585,10 +585,13 @@ add_ranges(AccountScan *scan)
 static void
 add_to_range(ScanRange *range, Numeric change, bool maybe)
 {
-	int			sign = change ? money_compare(change, money_zero(0)) : 0;
+	bool		was_certain = range->least == range->most;
+	int			sign = maybe && change ? money_compare(change, money_zero(0)) : 0;
 
 	if (!maybe || sign < 0)
 		range->least = sums_add_numeric(range->least, change);
-	if (!maybe || sign > 0)
+	if (!maybe && was_certain)	/* the same number, need not be added again */
+		range->most = range->least;
+	else if (!maybe || sign > 0)
 		range->most = sums_add_numeric(range->most, change);
 }

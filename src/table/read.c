@@ -38,6 +38,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
+#include "storage/bufmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -194,8 +195,8 @@ store_probe_before(Store *store)
 }
 
 /*
- * The lock on the table is kept to the end of the transaction.  So the table has not
- * become shorter, and the place exists.
+ * The table may be shorter than it was when the row was found there.  The lock on it is
+ * kept to the end of the transaction, so it does not become shorter now.
  */
 RowState
 store_probe_place(Store *store, const ItemPointerData *place)
@@ -204,7 +205,8 @@ store_probe_place(Store *store, const ItemPointerData *place)
 
 	Assert(store_readers_lock(store) == NoLock);
 	InitDirtySnapshot(store->dirty);
-	if (table_tuple_fetch_row_version(store->heap, &tid, &store->dirty, store->slot))
+	if (ItemPointerGetBlockNumber(&tid) < RelationGetNumberOfBlocks(store->heap) &&
+		table_tuple_fetch_row_version(store->heap, &tid, &store->dirty, store->slot))
 		return store_row_state(store);
 	ExecClearTuple(store->slot);
 	return ROW_ABSENT;

@@ -187,8 +187,8 @@ extern RowState store_probe_entries(Store *store, int64 account, int64 from,
 extern RowState store_probe_before(Store *store);
 
 /*
- * The row in this place, which this transaction has found there before.  It may be gone
- * since, and another row be there.
+ * The row in this place, which was found there before.  It may be gone since, and
+ * another row be there.
  */
 extern RowState store_probe_place(Store *store, const ItemPointerData *place);
 

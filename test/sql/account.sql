@@ -79,6 +79,21 @@ SELECT * FROM pg_temp.since('-Infinity', 'Infinity') s (floor numeric, floor_fro
 SELECT * FROM pg_temp.since(0) s (floor numeric, floor_from bigint, ceiling numeric, ceiling_from bigint, newest bigint);
 SELECT bool_and(ok) FROM idem_check();
 
+-- A session remembers where it found an account. The row may be gone, another account's may be there, or the table be shorter.
+BEGIN;
+SELECT count(idem_account_open('place-' || g, 'USD')) FROM generate_series(1, 300) g;
+SELECT status FROM idem_pay('place 1', 1, 'USD', 'place-1', 'place-300');
+TRUNCATE idempotency.account;
+SELECT count(*) FROM (SELECT pg_temp.error($$SELECT idem_pay('place 2', 1, 'USD', 'place-1', 'place-300')$$) AS e) s WHERE e LIKE 'ID404%';
+SELECT count(idem_account_open('place-' || g, 'USD')) FROM generate_series(300, 300) g;
+SELECT count(*) FROM (SELECT pg_temp.error($$SELECT idem_pay('place 2', 1, 'USD', 'place-1', 'place-300')$$) AS e) s WHERE e LIKE 'ID404%';
+SELECT count(idem_account_open('place-' || g, 'USD', floor => 0)) FROM generate_series(1, 1) g;
+SELECT status FROM idem_pay('place 2', 2, 'USD', 'place-300', 'place-1');
+SELECT floor FROM idem_account_change('place-1', floor => 1);
+SELECT pg_temp.error($$SELECT idem_pay('place 3', 2, 'USD', 'place-1', 'place-300')$$);
+SELECT name, posted, entries FROM unnest('{place-1,place-300}'::text[]) name, idem_balance(name) ORDER BY name;
+ROLLBACK;
+
 -- A balance at a time is what the entries up to then add up to.
 SELECT count(*), count(*) FILTER (WHERE (b.posted, b.held, b.entries) = (e.posted, e.held, e.n)) AS same
 FROM (SELECT created_at, sum(amount) OVER w AS posted, coalesce(sum(held) OVER w, 0) AS held, count(*) OVER w AS n FROM idempotency.entry
