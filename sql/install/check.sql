@@ -25,7 +25,7 @@ AS $$
 		-- The column can be anything that somebody wrote by hand.
 		SELECT o.scope, o.key, o.payment_id, o.seq AS operation, o.created_at, o.currency, o.sqlstate IS NOT NULL AS declined,
 			CASE jsonb_typeof(l -> 'account') WHEN 'string' THEN l ->> 'account' END AS name,
-			CASE jsonb_typeof(l -> 'amount') WHEN 'number' THEN (l ->> 'amount')::numeric END AS amount,
+			CASE WHEN jsonb_typeof(l -> 'amount') = 'string' AND l ->> 'amount' ~ '^-?[0-9]+([.][0-9]+)?$' THEN (l ->> 'amount')::numeric END AS amount,
 			CASE jsonb_typeof(l -> 'seq') WHEN 'number' THEN (l ->> 'seq')::numeric END AS seq
 		FROM idempotency.operation o, LATERAL jsonb_path_query(o.legs, '$[*]') AS l
 		WHERE o.kind = 'post'

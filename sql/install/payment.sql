@@ -84,7 +84,7 @@ COMMENT ON COLUMN idempotency.operation.from_seq IS
 COMMENT ON COLUMN idempotency.operation.to_seq IS
 	'number of the entry in to_account that the operation made, or null';
 COMMENT ON COLUMN idempotency.operation.legs IS
-	'of a post: its entries in the order given, each with account, amount and, unless it was declined, seq; or null';
+	'of a post: its entries in the order given, each with account, amount as a string and, unless it was declined, seq; or null';
 COMMENT ON COLUMN idempotency.operation.reference IS
 	'text that the caller gave, such as an order number';
 COMMENT ON COLUMN idempotency.operation.metadata IS

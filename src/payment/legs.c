@@ -5,8 +5,10 @@
  *
  * They are stored as JSON:
  *
- *		[{"account": "alice", "amount": -5.00, "seq": 12},
- *		 {"account": "shop", "amount": 5.00, "seq": 7}]
+ *		[{"account": "alice", "amount": "-5.00", "seq": 12},
+ *		 {"account": "shop", "amount": "5.00", "seq": 7}]
+ *
+ * An amount is a string, since many clients read numbers of JSON as floats.
  *
  * So a replay can compare them with what is asked for, and a receipt can show them.
  * The entries themselves have no index by payment.
@@ -31,6 +33,7 @@
 
 static Legs *from_jsonb(Jsonb *stored);
 static JsonbValue *get_member(JsonbContainer *object, const char *name, int type);
+static Numeric numeric_from(char *text);
 static const Leg **sort_legs(const Legs *legs);
 static int	compare_accounts(const void *a, const void *b);
 
@@ -55,7 +58,7 @@ legs_to_jsonb(const Legs *legs)
 
 		appendStringInfoString(&json, i == 0 ? "[{\"" ACCOUNT "\": " : ", {\"" ACCOUNT "\": ");
 		escape_json(&json, text_to_cstring(leg->account));
-		appendStringInfo(&json, ", \"" AMOUNT "\": %s",
+		appendStringInfo(&json, ", \"" AMOUNT "\": \"%s\"",
 						 DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(leg->amount))));
 		if (leg->seq != 0)
 			appendStringInfo(&json, ", \"" SEQ "\": " INT64_FORMAT, leg->seq);
@@ -122,12 +125,13 @@ from_jsonb(Jsonb *stored)
 		if (leg->type != jbvBinary || !JsonContainerIsObject(leg->val.binary.data))
 			return NULL;
 		account = get_member(leg->val.binary.data, ACCOUNT, jbvString);
-		amount = get_member(leg->val.binary.data, AMOUNT, jbvNumeric);
+		amount = get_member(leg->val.binary.data, AMOUNT, jbvString);
 		if (account == NULL || amount == NULL)
 			return NULL;
 		legs->leg[i].account = cstring_to_text_with_len(account->val.string.val,
 														account->val.string.len);
-		legs->leg[i].amount = amount->val.numeric;
+		legs->leg[i].amount =
+			numeric_from(pnstrdup(amount->val.string.val, amount->val.string.len));
 	}
 	return legs;
 }
@@ -141,6 +145,16 @@ get_member(JsonbContainer *object, const char *name, int type)
 	JsonbValue *value = getKeyJsonValueFromContainer(object, name, strlen(name), NULL);
 
 	return value && value->type == type ? value : NULL;
+}
+
+/*
+ * The number that a text has.
+ */
+static Numeric
+numeric_from(char *text)
+{
+	return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(text),
+											   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 }
 
 /*

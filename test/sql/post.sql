@@ -229,8 +229,8 @@ SELECT pg_temp.broken('expires_at = now()');
 SELECT pg_temp.broken('legs = ''7''');
 SELECT pg_temp.broken('legs = ''["alice", "shop", null]''');
 SELECT pg_temp.broken('legs = legs - 2');
-SELECT pg_temp.broken($$legs = jsonb_set(legs, '{0,amount}', '"-10"')$$);
-SELECT pg_temp.broken($$legs = jsonb_set(legs, '{0,amount}', '-10.01')$$);
+SELECT pg_temp.broken($$legs = jsonb_set(legs, '{0,amount}', '-10')$$);
+SELECT pg_temp.broken($$legs = jsonb_set(legs, '{0,amount}', '"-10.01"')$$);
 SELECT pg_temp.broken($$legs = jsonb_set(legs, '{1,account}', '"alice"')$$);
 SELECT pg_temp.broken($$legs = legs #- '{1,seq}'$$);
 -- a replay is not misled by legs that were written by hand
