@@ -54,11 +54,15 @@ batch_answer_item(Batch *batch, BatchItem *item, const Operation *op)
 
 	if (refusal == NULL)
 		refusal = operation_check_args(op, &item->args);
-	if (refusal == NULL)
-		refusal = refused(op);
 	if (refusal)
 	{
 		batch_refuse(batch, item, refusal);
+		return;
+	}
+	refusal = refused(op);
+	if (refusal)
+	{
+		batch_refuse_for_ever(batch, item, refusal, op);
 		return;
 	}
 	item->outcome = OUTCOME_REPLAYED;
@@ -74,10 +78,19 @@ batch_refuse(Batch *batch, BatchItem *item, const Refusal *refusal)
 		batch->last_message = MemoryContextStrdup(batch->result_context,
 												  refusal->message);
 	item->outcome = OUTCOME_FAILED;
+	item->refusal_is_stored = false;
 	item->sqlstate = refusal->sqlstate;
 	item->message = batch->last_message;
 	item->detail = refusal->detail
 		? MemoryContextStrdup(batch->result_context, refusal->detail) : NULL;
+}
+
+void
+batch_refuse_for_ever(Batch *batch, BatchItem *item, const Refusal *refusal, const Operation *op)
+{
+	batch_refuse(batch, item, refusal);
+	item->refusal_is_stored = true;
+	item->status = operation_receipt_state(op).status;
 }
 
 void
@@ -160,11 +173,11 @@ put_rows(Batch *batch, ReturnSetInfo *rsinfo)
 				values[DETAIL] = CStringGetTextDatum(item->detail);
 		}
 		else
-		{
 			values[PAYMENT_ID] = UUIDPGetDatum(&item->payment_id);
+		if (!failed || item->refusal_is_stored)
 			values[STATUS] = CStringGetTextDatum(payment_status_name(item->status));
-		}
-		nulls[PAYMENT_ID] = nulls[STATUS] = failed;
+		nulls[PAYMENT_ID] = failed;
+		nulls[STATUS] = failed && !item->refusal_is_stored;
 		nulls[SQLSTATE] = nulls[MESSAGE] = !failed;
 		nulls[DETAIL] = !failed || item->detail == NULL;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

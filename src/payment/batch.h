@@ -35,7 +35,8 @@ typedef struct BatchItem
 	Key			key;			/* key.key may be NULL: then it failed */
 	OperationArgs args;			/* what it asks for */
 	BatchOutcome outcome;
-	PaymentStatus status;		/* unless it failed */
+	PaymentStatus status;		/* unless it failed and that is not stored */
+	bool		refusal_is_stored;	/* it failed, and that is the key's answer */
 	int			sqlstate;		/* why it failed; 0 if it has not */
 	const char *message;		/* if it failed */
 	const char *detail;			/* if it failed; may be NULL */
@@ -87,6 +88,10 @@ extern void batch_answer_item(Batch *batch, BatchItem *item, const Operation *op
 
 /* Mark an item as failed, with the SQLSTATE, message and DETAIL of a refusal. */
 extern void batch_refuse(Batch *batch, BatchItem *item, const Refusal *refusal);
+
+/* The same with a refusal that its operation stores, and that each repeat gets. */
+extern void batch_refuse_for_ever(Batch *batch, BatchItem *item, const Refusal *refusal,
+								  const Operation *op);
 
 /*
  * Mark an item as failed, with an error that was caught.  Raises the error if it is

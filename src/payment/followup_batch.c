@@ -237,7 +237,7 @@ carry_out(const FollowItem *f, Claim *claim)
 	claim_insert(claim, op.values, op.nulls);
 	claim_release(claim);
 	if (operation_is_declined(&op))
-		batch_refuse(f->batch, item, operation_refusal(&op));
+		batch_refuse_for_ever(f->batch, item, operation_refusal(&op), &op);
 	else
 	{
 		item->outcome = OUTCOME_NEW;

@@ -558,10 +558,13 @@ make_item(Portion *portion, BatchItem *item, Operation *op)
 static ItemState
 decline_item(Portion *portion, BatchItem *item, Operation *op, Refusal *refusal)
 {
-	batch_refuse(portion->batch, item, refusal);
 	if (portion->declines == DECLINES_RAISE || !movement_may_be_declined(refusal))
+	{
+		batch_refuse(portion->batch, item, refusal);
 		return ITEM_FAILED;
+	}
 	operation_decline(op, refusal);
+	batch_refuse_for_ever(portion->batch, item, refusal, op);
 	return ITEM_MADE;
 }
 

@@ -17,7 +17,7 @@ SELECT name, b.* FROM unnest('{world,shop,w-1,w-2,w-3}'::text[]) name, idem_bala
 SELECT key, from_seq, to_seq FROM unnest('{b-1,b-2,b-4,b-5}'::text[]) k, idem_lookup(k);
 
 -- An item that was declined can be paid later, unless its decline was recorded.
-SELECT item, outcome, sqlstate FROM idem_pay_batch('{c-1,c-2}', '{100,1000}', from_accounts => '{w-3,world}', to_accounts => '{shop,shop}', declines => 'record');
+SELECT item, outcome, status, sqlstate FROM idem_pay_batch('{c-1,c-2}', '{100,1000}', from_accounts => '{w-3,world}', to_accounts => '{shop,shop}', declines => 'record');
 SELECT item, outcome, sqlstate, message FROM idem_pay_batch('{c-1,c-2,b-3}', '{100,1000,3}', from_accounts => '{w-3,world,world}', to_accounts => '{shop,shop,w-1}');
 SELECT status, captured, from_seq, sqlstate FROM unnest('{c-1,c-2}'::text[]) k, idem_lookup(k);
 

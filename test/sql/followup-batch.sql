@@ -39,7 +39,7 @@ SELECT refunded, status FROM idem_payment(:'c');
 SELECT item, outcome, sqlstate FROM idem_refund_batch(ARRAY['m-1', 'm-2'], ARRAY[:'c', :'c']::uuid[], ARRAY[1, 1], metadatas => '{x,1}');
 
 -- a refusal that is stored is a failure, now and later
-SELECT outcome, sqlstate, message FROM idem_refund_batch(ARRAY['d-1', 'd-1'], ARRAY[:'c', :'c']::uuid[], ARRAY[1000, 1000], declines => 'record');
+SELECT outcome, status, sqlstate, message FROM idem_refund_batch(ARRAY['d-1', 'd-1'], ARRAY[:'c', :'c']::uuid[], ARRAY[1000, 1000], declines => 'record');
 SELECT outcome, sqlstate, message FROM idem_refund_batch(ARRAY['d-1'], ARRAY[:'c']::uuid[], ARRAY[1000]);
 SELECT status, sqlstate FROM idem_lookup('d-1');
 -- so is a key that was cancelled unused
