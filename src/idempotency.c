@@ -71,6 +71,7 @@
  *	account.c	finding an account, and its lock
  *	account_open.c	idem_account_open
  *	account_change.c	idem_account_change
+ *	account_lookup.c	idem_lookup_account
  *	limits.c	what their limits may be
  *	scan.c		looking at an account: what its newest entries add up to
  *	entry.c		the row of an entry

@@ -148,6 +148,15 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_account_change(text, numeric, numeric, boolean, anycompatible, text) IS
 	'changes the limits or metadata of an account, closes it or opens it again; what is null stays as it is';
 
+CREATE FUNCTION @extschema@.idem_lookup_account(
+	name text,
+	scope text DEFAULT NULL)
+RETURNS SETOF @extschema@.idem_account
+LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 1 SUPPORT idempotency.shorten_call
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.idem_lookup_account(text, text) IS
+	'returns an account, or no row; writes nothing';
+
 CREATE FUNCTION @extschema@.idem_balance(
 	account text,
 	at timestamptz DEFAULT NULL,

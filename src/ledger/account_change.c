@@ -209,7 +209,7 @@ decide(Ledger *ledger, const LOCKTAG *lock, const Account *old, Account *account
 static Refusal *
 check_within(const Account *account, const AccountScan *scan, bool *depends)
 {
-	Numeric		zero = money_zero(0);
+	Numeric		zero = money_zero(money_decimals(account->floor ? account->floor : account->ceiling));
 	Numeric		least_available = scan->available.least ? scan->available.least : zero;
 	Numeric		most_available = scan->available.most ? scan->available.most : zero;
 	Numeric		least_posted = scan->posted.least ? scan->posted.least : zero;

@@ -27,13 +27,15 @@
 #include "ledger/account.h"
 #include "ledger/balance.h"
 #include "ledger/scan.h"
+#include "money/currency.h"
 #include "money/money.h"
 
 PG_FUNCTION_INFO_V1(idem_balance);
 PG_FUNCTION_INFO_V1(idem_entry_balance);
 
-static void set_sums(const Sums *sums, Datum *posted, Datum *held, Datum *available,
-					 Datum *entries);
+static void set_sums(const Sums *sums, int decimals, Datum *posted, Datum *held,
+					 Datum *available, Datum *entries);
+static int	decimals_of(const text *currency);
 
 /*
  * idem_balance: what an account has.
@@ -82,7 +84,8 @@ idem_balance(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	values[CURRENCY] = PointerGetDatum(account.currency);
-	set_sums(&sums, &values[POSTED], &values[HELD], &values[AVAILABLE], &values[ENTRIES]);
+	set_sums(&sums, sums.posted ? 0 : decimals_of(account.currency), &values[POSTED],
+			 &values[HELD], &values[AVAILABLE], &values[ENTRIES]);
 	result = heap_form_tuple(BlessTupleDesc(desc), values, nulls);
 	store_close(&accounts);		/* which has the currency */
 	settle(&rows);
@@ -119,7 +122,7 @@ idem_entry_balance(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	set_sums(&sums, &values[POSTED], &values[HELD], &values[AVAILABLE], &values[ENTRIES]);
+	set_sums(&sums, 0, &values[POSTED], &values[HELD], &values[AVAILABLE], &values[ENTRIES]);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
@@ -155,15 +158,29 @@ balance_find_time(Store *entries, int64 account, TimestampTz at)
 }
 
 /*
- * Set the columns that say what entries add up to.
+ * Set the columns that say what entries add up to.  decimals: of the zeros, if there are
+ * no entries.
  */
 static void
-set_sums(const Sums *sums, Datum *posted, Datum *held, Datum *available, Datum *entries)
+set_sums(const Sums *sums, int decimals, Datum *posted, Datum *held, Datum *available,
+		 Datum *entries)
 {
-	Numeric		zero = money_zero(sums->posted ? money_decimals(sums->posted) : 0);
+	Numeric		zero = money_zero(sums->posted ? money_decimals(sums->posted) : decimals);
 
 	*posted = NumericGetDatum(sums->posted ? sums->posted : zero);
 	*held = NumericGetDatum(sums->held ? sums->held : zero);
 	*available = NumericGetDatum(sums->posted ? sums_available(sums) : zero);
 	*entries = Int64GetDatum(sums->entries);
+}
+
+/*
+ * How many decimals a currency has; 0 if it is not known any more.
+ */
+static int
+decimals_of(const text *currency)
+{
+	int			exponent = 0;
+
+	(void) currency_exponent(currency, false, &exponent);
+	return exponent;
 }

@@ -104,7 +104,7 @@ check_floor(const Leg *leg, const ScanRange *available, bool *depends)
 						psprintf("The request takes %s from account %s, but at most %s is available, and the floor is %s.",
 								 money_text(money_subtract(money_zero(0), taken), leg->currency),
 								 account_text(leg->account),
-								 money_text(available->most ? available->most : money_zero(0),
+								 money_text(available->most ? available->most : money_zero(money_decimals(leg->floor)),
 											leg->currency),
 								 money_text(leg->floor, leg->currency)),
 						NULL);
@@ -128,7 +128,7 @@ check_ceiling(const Leg *leg, const ScanRange *posted, bool *depends)
 						psprintf("The request gives %s to account %s, which has %s, and the ceiling is %s.",
 								 money_text(leg->amount, leg->currency),
 								 account_text(leg->account),
-								 money_text(posted->least ? posted->least : money_zero(0),
+								 money_text(posted->least ? posted->least : money_zero(money_decimals(leg->ceiling)),
 											leg->currency),
 								 money_text(leg->ceiling, leg->currency)),
 						NULL);

@@ -105,6 +105,7 @@ static const Right rights[] = {
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_fail"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_history"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_lookup"},
+	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_lookup_account"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_lookup_request"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_pay"},
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_pay_batch"},

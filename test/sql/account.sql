@@ -14,6 +14,14 @@ SELECT name, currency, floor, ceiling FROM idem_account_open('world', 'USD', '-I
 SELECT pg_temp.error($$SELECT idem_account_open('alice', 'EUR', 0)$$);
 SELECT pg_temp.error($$SELECT idem_account_open('alice', 'USD', -5)$$);
 SELECT pg_temp.error($$SELECT idem_account_open('bob', 'USD', 5)$$);
+SELECT name, currency, floor, ceiling, closed, metadata, owner = current_user AS mine, created_at < now() AS before FROM idem_lookup_account('alice');
+SELECT count(*) FROM idem_lookup_account('nobody');
+SELECT count(*) FROM idem_lookup_account('alice', '');
+SELECT pg_temp.error($$SELECT idem_lookup_account(NULL)$$);
+SELECT * FROM idem_balance('alice');
+SELECT name, ceiling FROM idem_account_open('yen', 'JPY', ceiling => 0);
+SELECT * FROM idem_balance('yen');
+SELECT pg_temp.error($$SELECT idem_pay('none', 1, 'USD', 'alice', 'shop')$$);
 
 -- A payment moves money.
 SELECT kind, status, from_account, to_account, from_seq, to_seq FROM idem_pay('in 1', 100, 'USD', 'world', 'alice');

@@ -120,6 +120,7 @@ SELECT idem_grant('regress_idem_teller');
 SET ROLE regress_idem_teller;
 SELECT pg_temp.error($$SELECT * FROM idem_statement('alice')$$);
 SELECT pg_temp.error($$SELECT * FROM idem_balance('alice')$$);
+SELECT pg_temp.error($$SELECT * FROM idem_lookup_account('alice')$$);
 SELECT name FROM idem_account_open('teller', 'USD');
 SELECT count(*) FROM idem_statement('teller');
 RESET ROLE;
