@@ -83,6 +83,7 @@ ledger_wait(Ledger *ledger)
 	LOCKTAG		turnstile = turnstile_of(&ledger->account);
 
 	Assert(ledger_must_wait(ledger));
+	CHECK_FOR_INTERRUPTS();		/* a lock that is free takes no wait */
 	if (ledger->wait_turnstile || lock_tag_compare(&ledger->turnstile, &turnstile) != 0)
 		release_turnstile(ledger);
 	if (ledger->wait_turnstile)
