@@ -12,8 +12,8 @@
  * row, which is the last that was committed, or his own.
  *
  * Every decision depends on the account's limits, and on its being open.  So at
- * SERIALIZABLE, finding an account counts as reading its row.  Accounts are changed
- * rarely, so this makes few transactions fail.
+ * SERIALIZABLE, finding an account counts as reading its row.  So does opening it again.
+ * Accounts are changed rarely, so this makes few transactions fail.
  *
  *-------------------------------------------------------------------------
  */
@@ -88,13 +88,8 @@ account_find(Account *account, Store *store, const Key *name)
 	Place	   *place = place_of(store, name);
 	RowState	state;
 
-	/* a predicate lock: a change may make what we decide untrue */
-	if (IsolationIsSerializable())
-	{
-		(void) store_find_key(store, name);
-		store_let_go(store);
-	}
-	else if (find_at(account, store, name, place))
+	account_predicate_lock(store, name);
+	if (!IsolationIsSerializable() && find_at(account, store, name, place))
 		return true;
 
 	state = probe(store, name);
@@ -179,6 +174,15 @@ check_snapshot(RowState state)
 {
 	if (state == ROW_CONCURRENT && IsolationUsesXactSnapshot())
 		account_raise_changed();
+}
+
+void
+account_predicate_lock(Store *store, const Key *name)
+{
+	if (!IsolationIsSerializable())
+		return;
+	(void) store_find_key(store, name);
+	store_let_go(store);
 }
 
 Refusal *

@@ -52,6 +52,12 @@ extern void account_from_slot(Account *account, TupleTableSlot *slot);
 extern bool account_find(Account *account, Store *store, const Key *name);
 
 /*
+ * At SERIALIZABLE, leave a predicate lock on the account's row: a change may make untrue
+ * what is decided by it.  What the store had found is not valid any more.
+ */
+extern void account_predicate_lock(Store *store, const Key *name);
+
+/*
  * May the current role take money from the account, change it and see what is in it?
  * It needs the privileges of the role that opened the account.
  *

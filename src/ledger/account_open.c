@@ -68,6 +68,7 @@ idem_account_open(PG_FUNCTION_ARGS)
 	Key			name;
 	Store		store;
 	Claim		claim;
+	Refusal    *refusal = NULL;
 	Datum		result;
 	int			exponent = 0;
 	bool		is_new = false;
@@ -95,10 +96,12 @@ idem_account_open(PG_FUNCTION_ARGS)
 	else
 	{
 		account_from_slot(&account, claim_slot(&claim));
-		refusal_raise(account_check_access(&account));
-		refusal_raise(check_replay(&account, &asked));
+		refusal = check_replay(&account, &asked);
 	}
 	result = account_result(fcinfo, &account);
+	if (!is_new)				/* account is not valid any more */
+		account_predicate_lock(&store, &name);
+	refusal_raise(refusal);
 	store_close(&store);
 	return result;
 }
@@ -146,11 +149,15 @@ check_new(const Account *account)
 }
 
 /*
- * Is the account what a request asks for?
+ * Is the account what a request asks for, and may we see it?
  */
 static Refusal *
 check_replay(const Account *account, const Account *asked)
 {
+	Refusal    *refusal = account_check_access(account);
+
+	if (refusal)
+		return refusal;
 	if (!bytes_equal(account->currency, asked->currency))
 		return different("currency", text_to_cstring(account->currency),
 						 text_to_cstring(currency_clip(asked->currency)));
