@@ -3,17 +3,17 @@
  * ledger.c
  *		Changing accounts: all changes of an operation, or none.
  *
- * An operation has a leg for each account that it changes.  A leg "decides" if a limit
- * can forbid it: it lowers what is available in an account with a floor, or raises what
- * is posted in one with a ceiling.
+ * An operation has a leg for each account that it changes.  A leg "decides" if its
+ * account can forbid it: if it lowers what is available in an account with a floor, or
+ * raises what is posted in one with a ceiling; or if the account is closed.
  *
  * The order of locks is: the key, the payment, the accounts.  The lock of an account is
  * held while its newest entries are read and one is inserted, and not to the commit.
  *
  * 1.	Find all accounts, without locks, and see which legs decide.
  * 2.	Lock the accounts of these, in the order of their locks.  Read their limits now:
- *		whoever changes a limit holds the lock to his commit.
- * 3.	Look at each (scan.c), and decide:
+ *		whoever changes an account holds the lock to his commit.
+ * 3.	Look at each (scan.c), in the order given, and decide:
  *		- a floor: allowed if the least that is available stays above it; refused if
  *		  even the most would pass it
  *		- a ceiling: allowed if the most that is posted stays below it; refused if even
@@ -74,12 +74,13 @@
 
 static Refusal *check_legs(Ledger *ledger, const Posting *posting);
 static Refusal *check_leg(Ledger *ledger, const Posting *posting, Leg *leg);
-static Refusal *lock_deciding(Ledger *ledger, const Posting *posting, Leg **deciding, int *n);
+static void lock_deciding(const Posting *posting, Leg **deciding, int *n);
+static Refusal *check_deciding(Ledger *ledger, const Posting *posting, Leg **deciding, int n);
 static int	compare_locks(const void *a, const void *b);
 static void unlock(Leg **legs, int n);
 static Refusal *decide(Ledger *ledger, Leg **deciding, int n);
 static void insert(Ledger *ledger, const Posting *posting, Leg *leg);
-static bool insert_others(Ledger *ledger, const Posting *posting, bool inserted, Refusal **refusal);
+static bool insert_others(Ledger *ledger, const Posting *posting, Refusal **refusal);
 
 void
 ledger_open(Ledger *ledger)
@@ -171,7 +172,8 @@ ledger_post(Ledger *ledger, Posting *posting)
 	PAUSE("checked", 1);
 	do
 	{
-		refusal = lock_deciding(ledger, posting, deciding, &n);
+		lock_deciding(posting, deciding, &n);
+		refusal = check_deciding(ledger, posting, deciding, n);
 		if (refusal == NULL)
 			refusal = decide(ledger, deciding, n);
 		if (refusal || ledger_must_wait(ledger))
@@ -183,10 +185,11 @@ ledger_post(Ledger *ledger, Posting *posting)
 		}
 		for (int i = 0; i < n; i++)
 		{
-			insert(ledger, posting, deciding[i]);
+			if (!leg_is_empty(deciding[i]))
+				insert(ledger, posting, deciding[i]);
 			unlock(&deciding[i], 1);
 		}
-	} while (!insert_others(ledger, posting, n > 0, &refusal));
+	} while (!insert_others(ledger, posting, &refusal));
 	ledger_leave_turnstile(ledger);
 	return refusal;
 }
@@ -225,23 +228,33 @@ check_leg(Ledger *ledger, const Posting *posting, Leg *leg)
 }
 
 /*
- * Step 2.  Sets deciding[] and *n to the legs that are locked, also if there is a
- * refusal.
+ * Step 2: lock the accounts of the legs that decide.  Sets deciding[] and *n to these, in
+ * the order given.
  */
-static Refusal *
-lock_deciding(Ledger *ledger, const Posting *posting, Leg **deciding, int *n)
+static void
+lock_deciding(const Posting *posting, Leg **deciding, int *n)
 {
-	int			all = 0;
+	Leg		  **sorted = palloc(sizeof(Leg *) * posting->nlegs);
 
 	*n = 0;
 	for (int i = 0; i < posting->nlegs; i++)
 		if (leg_decides(&posting->legs[i]))
-			deciding[all++] = &posting->legs[i];
-	qsort(deciding, all, sizeof(Leg *), compare_locks);
+			deciding[(*n)++] = &posting->legs[i];
 
-	for (int i = 0; i < all; i++)
-		account_lock(&deciding[(*n)++]->lock);
-	for (int i = 0; i < all; i++)
+	memcpy(sorted, deciding, sizeof(Leg *) * *n);
+	qsort(sorted, *n, sizeof(Leg *), compare_locks);
+	for (int i = 0; i < *n; i++)
+		account_lock(&sorted[i]->lock);
+	pfree(sorted);
+}
+
+/*
+ * Step 2: check them again, now that they are locked.
+ */
+static Refusal *
+check_deciding(Ledger *ledger, const Posting *posting, Leg **deciding, int n)
+{
+	for (int i = 0; i < n; i++)
 	{
 		Refusal    *refusal = check_leg(ledger, posting, deciding[i]);
 
@@ -288,12 +301,9 @@ decide(Ledger *ledger, Leg **deciding, int n)
 		scan_account(deciding[i]->scan, &ledger->entries, deciding[i]->id, PG_INT64_MAX,
 					 SCAN_TO_DECIDE);
 		MemoryContextSwitchTo(old_context);
-		refusal = leg_decide(deciding[i], deciding[i]->scan, &depends);
+		refusal = leg_decide(deciding[i], deciding[i]->scan, &ledger->entries, &depends);
 		if (refusal)
-		{
-			scan_predicate_lock(deciding[i]->scan, &ledger->entries);
 			return refusal;
-		}
 		if (depends && undecided == NULL)
 			undecided = deciding[i];
 	}
@@ -307,12 +317,14 @@ decide(Ledger *ledger, Leg **deciding, int n)
 
 /*
  * Step 5.  False: nothing was inserted, and another leg has to decide now.
- *
- * inserted: have entries of other legs been inserted?
  */
 static bool
-insert_others(Ledger *ledger, const Posting *posting, bool inserted, Refusal **refusal)
+insert_others(Ledger *ledger, const Posting *posting, Refusal **refusal)
 {
+	bool		inserted = false;	/* has a leg an entry already? */
+
+	for (int i = 0; i < posting->nlegs; i++)
+		inserted = inserted || posting->legs[i].seq != 0;
 	for (int i = 0; i < posting->nlegs; i++)
 	{
 		Leg		   *leg = &posting->legs[i];

@@ -42,25 +42,28 @@ leg_check(Leg *leg, const Account *account, bool begins)
 		if (refusal)
 			return refusal;
 	}
-	if (begins && account->closed)
-		return refusal_make(ERRCODE_IDEM_STATE, "account is closed",
-							psprintf("Account %s was closed.", account_text(account->name)), NULL);
 
 	leg->id = account->id;
+	leg->closed = begins && account->closed;
 	leg->floor = copy_if(takes, account->floor);
 	leg->ceiling = copy_if(gives, account->ceiling);
 	return NULL;
 }
 
 Refusal *
-leg_decide(const Leg *leg, const AccountScan *scan, bool *depends)
+leg_decide(const Leg *leg, const AccountScan *scan, Store *entries, bool *depends)
 {
 	Refusal    *refusal = NULL;
 
+	if (leg->closed)
+		return refusal_make(ERRCODE_IDEM_STATE, "account is closed",
+							psprintf("Account %s was closed.", account_text(leg->account)), NULL);
 	if (leg->floor)
 		refusal = check_floor(leg, &scan->available, depends);
 	if (leg->ceiling && refusal == NULL)
 		refusal = check_ceiling(leg, &scan->posted, depends);
+	if (refusal)
+		scan_predicate_lock(scan, entries);
 	return refusal;
 }
 
@@ -73,7 +76,7 @@ leg_change(const Leg *leg)
 bool
 leg_decides(const Leg *leg)
 {
-	return leg->floor || leg->ceiling;
+	return leg->closed || leg->floor || leg->ceiling;
 }
 
 bool

@@ -13,31 +13,33 @@
 #include "ledger/scan.h"
 
 /*
- * Check what the account of a leg allows, whatever it has.  Sets the leg's id,
- * and its floor and ceiling: the account's limits that the leg could pass, in the
+ * Check a leg against its account.  Sets the leg's id; whether the account is closed to
+ * it; and its floor and ceiling: the account's limits that the leg could pass, in the
  * current memory context.
  *
  * begins: see Posting.
  *
  * Refusals: 22023 if the account has another currency; ID403 if the leg takes from an
- * account of another role; ID412 if the account is closed.
+ * account of another role.
  */
 extern Refusal *leg_check(Leg *leg, const Account *account, bool begins);
 
 /*
- * Decide whether the limits allow the leg.  *depends: set to true if that depends on
- * transactions in progress, or on what is outside the snapshot.
+ * Decide whether the account allows the leg.  *depends: set to true if that depends on
+ * transactions in progress, or on what is outside the snapshot.  A refusal by a limit
+ * leaves a predicate lock.
  *
- * scan: the account, to decide.
+ * scan: the account, to decide.  entries: the open table, idempotency.entry.
  *
- * Refusals: ID402 if it would pass the floor; ID412 if it would pass the ceiling.
+ * Refusals: ID402 if the leg would pass the floor; ID412 if the account is closed, or if
+ * the leg would pass the ceiling.
  */
-extern Refusal *leg_decide(const Leg *leg, const AccountScan *scan, bool *depends);
+extern Refusal *leg_decide(const Leg *leg, const AccountScan *scan, Store *entries, bool *depends);
 
 /* What the leg changes in its account. */
 extern Sums leg_change(const Leg *leg);
 
-/* Can a limit forbid the leg? */
+/* Can the account forbid the leg: by a limit, or as it is closed? */
 extern bool leg_decides(const Leg *leg);
 
 /* Does the leg change nothing? */

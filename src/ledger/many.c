@@ -47,8 +47,9 @@ typedef struct ManyEntry
 static void lock_accounts(LedgerMany *many);
 static void read_accounts(LedgerMany *many);
 static ManyAccount *find_account(const LedgerMany *many, const text *name);
-static Refusal *check_posting(LedgerMany *many, const Posting *posting, bool *depends,
-							  const ManyAccount **undecided);
+static Refusal *check_legs(LedgerMany *many, const Posting *posting);
+static Refusal *decide(LedgerMany *many, const Posting *posting, bool *depends,
+					   const ManyAccount **undecided);
 static bool may_pass(LedgerMany *many, const text *name);
 static void look_at(LedgerMany *many, ManyAccount *account);
 static void make_entry(LedgerMany *many, const Posting *posting, Leg *leg);
@@ -95,7 +96,9 @@ ledger_many_post(LedgerMany *many, Posting *posting)
 	Refusal    *refusal;
 
 	Assert(many->locked && !ledger_must_wait(many->ledger));
-	refusal = check_posting(many, posting, &depends, &undecided);
+	refusal = check_legs(many, posting);
+	if (refusal == NULL)
+		refusal = decide(many, posting, &depends, &undecided);
 	if (refusal)
 	{
 		ledger_leave_turnstile(many->ledger);
@@ -201,12 +204,33 @@ find_account(const LedgerMany *many, const text *name)
 }
 
 /*
- * Decide an operation.  *depends: set to true if that depends on transactions in
+ * Step 3: find the accounts of an operation, and check its legs.
+ */
+static Refusal *
+check_legs(LedgerMany *many, const Posting *posting)
+{
+	for (int i = 0; i < posting->nlegs; i++)
+	{
+		Leg		   *leg = &posting->legs[i];
+		ManyAccount *account = find_account(many, leg->account);
+		Refusal    *refusal;
+
+		if (!account->exists)
+			return account_not_found(&account->name);
+		refusal = leg_check(leg, &account->account, posting->begins);
+		if (refusal)
+			return refusal;
+	}
+	return NULL;
+}
+
+/*
+ * Step 3: decide an operation.  *depends: set to true if that depends on transactions in
  * progress, in the account *undecided.
  */
 static Refusal *
-check_posting(LedgerMany *many, const Posting *posting, bool *depends,
-			  const ManyAccount **undecided)
+decide(LedgerMany *many, const Posting *posting, bool *depends,
+	   const ManyAccount **undecided)
 {
 	for (int i = 0; i < posting->nlegs; i++)
 	{
@@ -215,19 +239,11 @@ check_posting(LedgerMany *many, const Posting *posting, bool *depends,
 		Refusal    *refusal;
 		bool		leg_depends = false;
 
-		if (!account->exists)
-			return account_not_found(&account->name);
-		refusal = leg_check(leg, &account->account, posting->begins);
-		if (refusal)
-			return refusal;
 		look_at(many, account);
 		leg->scan = account->scan;
-		refusal = leg_decide(leg, account->scan, &leg_depends);
+		refusal = leg_decide(leg, account->scan, &many->ledger->entries, &leg_depends);
 		if (refusal)
-		{
-			scan_predicate_lock(account->scan, &many->ledger->entries);
 			return refusal;
-		}
 		if (leg_depends && !*depends)
 			*undecided = account;
 		*depends = *depends || leg_depends;

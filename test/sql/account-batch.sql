@@ -30,6 +30,13 @@ SELECT item, outcome, sqlstate, message FROM idem_pay_batch('{e-1,e-2,e-3,e-4,e-
 SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', from_accounts => '{world,shop}', to_accounts => '{shop}')$$);
 SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', declines => 'no')$$);
 
+-- The same refusal as of idem_pay: what is not a matter of limits comes first, then what from_account forbids.
+BEGIN;
+SELECT closed FROM idem_account_change('w-2', closed => true);
+SELECT item, outcome, sqlstate, message FROM idem_pay_batch('{g-1,g-2}', '{1000,1000}', from_accounts => '{w-1,w-1}', to_accounts => '{nobody,w-2}');
+SELECT split_part(pg_temp.error(format('SELECT idem_pay(%L, 1000, from_account => ''w-1'', to_account => %L)', key, account)), E'\n', 1)
+FROM (VALUES ('g-1', 'nobody'), ('g-2', 'w-2')) v (key, account);
+ROLLBACK;
 -- Many items into and out of a few accounts.
 SELECT outcome, sqlstate, count(*) FROM idem_pay_batch((SELECT array_agg('lots-' || g) FROM generate_series(1, 1000) g), array_fill(0.01, ARRAY[1000]),
 	from_accounts => (SELECT array_agg(CASE WHEN g % 10 = 0 THEN 'world' ELSE 'w-' || g % 3 + 1 END) FROM generate_series(1, 1000) g),
