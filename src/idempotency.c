@@ -96,8 +96,8 @@
  *	batch.c		what they have in common; batch_args.c: their arguments
  *	lookup.c	idem_lookup, idem_payment, idem_history: what only reads
  *	list.c		idem_payments
- *	operation.c	the row of an operation: totals, status, whether its hold has expired;
- *				comparison with what is asked for
+ *	operation.c	the row of an operation: totals, status, whether its hold has expired
+ *	operation_args.c	comparing it with what is asked for
  *	operation_assert.c	what must be true of it, in builds with assertions
  *	receipt.c	what all of these return
  *	legs.c		the legs of a post, as its row has them

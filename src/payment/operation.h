@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * operation.h
- *		The row of an operation, its totals, and its comparison with a request.
+ *		The row of an operation, its totals, and its comparison with a request
+ *		(operation_args.c).
  *
  *-------------------------------------------------------------------------
  */
