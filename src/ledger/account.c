@@ -29,10 +29,8 @@
 
 #include "access.h"
 #include "bytes.h"
-#include "compat.h"
 #include "errors.h"
 #include "ledger/account.h"
-#include "money/currency.h"
 #include "pause.h"
 #include "xactlock.h"
 

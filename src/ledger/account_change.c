@@ -16,12 +16,10 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 
 #include "call.h"
-#include "compat.h"
 #include "errors.h"
 #include "json_arg.h"
 #include "ledger/account.h"

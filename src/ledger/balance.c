@@ -22,7 +22,6 @@
 
 #include "call.h"
 #include "claim/settle.h"
-#include "compat.h"
 #include "key.h"
 #include "ledger/account.h"
 #include "ledger/balance.h"

@@ -50,27 +50,17 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/proc.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
-#include "bytes.h"
 #include "claim/lock.h"
-#include "compat.h"
-#include "errors.h"
 #include "ledger/account.h"
 #include "ledger/entry.h"
 #include "ledger/ledger.h"
 #include "ledger/leg.h"
 #include "ledger/scan.h"
 #include "ledger/subscription.h"
-#include "money/currency.h"
-#include "money/money.h"
 #include "pause.h"
-#include "xactlock.h"
 
 static Refusal *check_legs(Ledger *ledger, const Posting *posting);
 static Refusal *check_leg(Ledger *ledger, const Posting *posting, Leg *leg);

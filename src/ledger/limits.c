@@ -11,7 +11,6 @@
 
 #include "utils/fmgrprotos.h"
 
-#include "errors.h"
 #include "ledger/limits.h"
 #include "money/money.h"
 

@@ -68,8 +68,6 @@
 #include "utils/array.h"
 #include "utils/fmgrprotos.h"
 
-#include "compat.h"
-#include "errors.h"
 #include "ledger/account.h"
 #include "ledger/scan.h"
 #include "money/money.h"

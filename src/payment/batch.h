@@ -9,8 +9,6 @@
 #define IDEM_BATCH_H
 
 #include "fmgr.h"
-#include "utils/jsonb.h"
-#include "utils/numeric.h"
 #include "utils/palloc.h"
 #include "utils/uuid.h"
 

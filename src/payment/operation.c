@@ -47,7 +47,6 @@
 
 #include "access.h"
 #include "bytes.h"
-#include "compat.h"
 #include "errors.h"
 #include "money/money.h"
 #include "payment/operation.h"

@@ -44,7 +44,6 @@
 #include "call.h"
 #include "claim/claim.h"
 #include "claim/many.h"
-#include "errors.h"
 #include "ledger/many.h"
 #include "payment/batch.h"
 #include "payment/movement.h"

@@ -23,9 +23,7 @@
  */
 #include "postgres.h"
 
-#include "datatype/timestamp.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 
 #include "call.h"
 #include "claim/claim.h"

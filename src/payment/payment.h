@@ -8,7 +8,6 @@
 #ifndef IDEM_PAYMENT_H
 #define IDEM_PAYMENT_H
 
-#include "compat.h"
 #include "payment/operation.h"
 
 /*

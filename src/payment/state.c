@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "errors.h"
