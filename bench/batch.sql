@@ -29,7 +29,8 @@ INSERT INTO way VALUES
 			authorized, captured, released, refunded, role)
 		SELECT uuid7(), clock_timestamp(), 1, false, '', key, 'pay', amount, 'USD', amount, amount, 0.00, 0.00, current_user
 		FROM batch, unnest(keys, amounts) AS u(key, amount) ON CONFLICT DO NOTHING$$),
-	(2, format('COPY by_copy FROM %L', :'file'));
+	(2, format('COPY by_copy (payment_id, created_at, seq, whole, scope, key, kind, amount, currency,
+			authorized, captured, released, refunded, role) FROM %L', :'file'));
 
 -- \gexec runs the statements that this SELECT returns, each in a transaction of its own.
 SELECT s.statement
@@ -38,8 +39,7 @@ FROM generate_series(0, :rounds) AS round, way,
 		(way = 0, 1, 'TRUNCATE batch'),
 		(way = 0, 2, format('INSERT INTO batch SELECT array_agg(pg_temp.key(%1$L, g) ORDER BY g), array_agg(50.00)
 			FROM generate_series(%2$s + 1, %2$s + 8192) g', :'pattern', :rows + round * 8192)),
-		(way = 0, 3, format('COPY (SELECT uuid7(), clock_timestamp(), 1, false, NULL, NULL, NULL, '''', key, ''pay'', amount, ''USD'',
-				amount, amount, 0.00, 0.00, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, current_user, NULL, NULL, NULL
+		(way = 0, 3, format('COPY (SELECT uuid7(), clock_timestamp(), 1, false, '''', key, ''pay'', amount, ''USD'', amount, amount, 0.00, 0.00, current_user
 			FROM batch, unnest(keys, amounts) AS u(key, amount)) TO %L', :'file')),
 		(true, 4 + (way + round) % 3 * 4, 'CHECKPOINT'),
 		(true, 5 + (way + round) % 3 * 4, format('INSERT INTO reading SELECT %s, %s, * FROM meter', round, way)),
