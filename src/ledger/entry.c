@@ -23,6 +23,7 @@ static void set_column(EntryRow *row, AttrNumber column, Datum value);
 static void set_numeric(EntryRow *row, AttrNumber column, Numeric value);
 static void set_before(EntryRow *row, const ScanNext *next, Numeric zero);
 static void set_cum(EntryRow *row, const Sums *before, const Sums *change);
+static Numeric copy(Numeric number);
 
 void
 entry_make(EntryRow *row, ScanNext *next, const AccountScan *scan,
@@ -96,15 +97,29 @@ set_before(EntryRow *row, const ScanNext *next, Numeric zero)
 }
 
 /*
- * Set the sums over the entries of the (sub)transaction.
+ * Set the sums over the entries of the (sub)transaction.  They are copies: other entries
+ * may be made before this one is inserted, and own_add() frees the sums before it.
  */
 static void
 set_cum(EntryRow *row, const Sums *before, const Sums *change)
 {
-	Sums		cum = *before;
+	Sums		cum = {
+		.posted = copy(before->posted),
+		.held = copy(before->held),
+		.entries = before->entries,
+	};
 
 	sums_add(&cum, change);
 	set(row, cum_entries, Int32GetDatum(cum.entries));
 	set(row, cum, NumericGetDatum(cum.posted ? cum.posted : money_zero(0)));
 	set_numeric(row, Anum_entry_cum_held, cum.held);
+}
+
+/*
+ * A copy of a number, which may be NULL.
+ */
+static Numeric
+copy(Numeric number)
+{
+	return number ? DatumGetNumericCopy(NumericGetDatum(number)) : NULL;
 }

@@ -44,6 +44,14 @@ SELECT outcome, sqlstate, count(*) FROM idem_pay_batch((SELECT array_agg('lots-'
 SELECT name, b.* FROM unnest('{world,shop,w-1,w-2,w-3}'::text[]) name, idem_balance(name) b;
 SELECT max(lag) FROM idempotency.entry e JOIN idempotency.account a ON a.id = e.account WHERE a.scope = 'account-batch';
 
+-- After something was held in the same transaction, each entry stores what that and the items before it add up to.
+BEGIN;
+SELECT status FROM idem_authorize('hold', 12.34, 'USD', 'world', 'w-1');
+SELECT item, outcome FROM idem_pay_batch('{g-1,g-2,g-3,g-4}', '{0.25,40.6,7.25,0.75}', from_accounts => '{w-1,world,world,world}', to_accounts => '{world,w-1,w-2,w-3}');
+COMMIT;
+SELECT e.amount, e.held, e.cum, e.cum_held FROM idempotency.entry e JOIN idempotency.account a ON a.id = e.account
+WHERE a.scope = 'account-batch' AND a.name = 'world' ORDER BY e.seq DESC LIMIT 5;
+
 -- A trigger that refuses some entries.
 CREATE FUNCTION refuse_entry() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
