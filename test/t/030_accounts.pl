@@ -14,6 +14,7 @@ use lib $FindBin::RealBin;
 
 use Bookkeeper;
 use Client;
+use Entries;
 use List::Util qw(max);
 use Model;
 use PostgreSQL::Test::Cluster;
@@ -40,6 +41,7 @@ deadlock_timeout = 20ms
 max_connections = 60
 max_prepared_transactions = 50
 synchronous_commit = on
+track_commit_timestamp = on
 restart_after_crash = on
 CONF
 $node->start;
@@ -67,10 +69,11 @@ if (!$wrong)
 {
 	is($control->value('SELECT count(*) FROM idem_check() WHERE NOT ok'), 0, 'idem_check finds nothing wrong');
 	my @missed = grep { !$did{$_} } '40001', 'COMMIT', 'ID402', 'ID412', 'RELEASE', 'ROLLBACK', 'ROLLBACK TO', 'authorize', 'cancel',
-		'capture', 'capture_batch', 'change', 'declined ID402', 'declined ID412', 'entries of a subtransaction after others',
+		'batch 22023', 'batch ID402', 'batch ID404', 'batch ID412', 'batch ID422', 'batch new', 'batch replayed',
+		'capture', 'capture_batch', 'change', 'closed', 'declined ID402', 'declined ID412', 'entries of a subtransaction after others',
 		'entries with open', 'expire', 'expired', 'gaps', 'increase', 'killed', 'limits changed', 'look', 'lost', 'missing numbers',
-		'pay', 'prepared', 'refund', 'refund_batch', 'replayed', 'reversal', 'server stopped',
-		'several entries of a subtransaction', 'snapshots', 'snapshots of the standby', 'straggled', 'void';
+		'pay', 'pay_batch', 'post', 'post 22023', 'prepared', 'refund', 'refund_batch', 'replayed', 'reversal', 'server stopped',
+		'several entries of a subtransaction', 'snapshots', 'snapshots of the standby', 'straggled', 'void', 'went on while closed';
 	is(join(', ', @missed), '', 'there was all that is to be tried');
 	dump_and_restore();
 }
@@ -203,7 +206,7 @@ sub watch
 		my $failed = eval {
 			$client //= Client->new($server);
 			$client->do('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-			my $faults = faults($client, rand(3));
+			my $faults = Entries::faults($client, [ $scope ], rand(3));
 			$client->do('COMMIT');
 			$result{did}{$name}++;
 			$result{wrong} = "$name: $faults" if $faults;
@@ -224,38 +227,6 @@ sub watch
 	}
 	$client->close if $client;
 	return \%result;
-}
-
-# What is wrong in the balances, as text. $ago: how many seconds before now the balance of a time is asked for.
-sub faults
-{
-	my ($client, $ago) = @_;
-	my $rows = $client->{dbh}->selectall_arrayref(<<'SQL', { Slice => {} }, $scope, $ago);
-WITH t AS (SELECT clock_timestamp() - make_interval(secs => $2) AS t),
-sum AS (
-	SELECT e.account, sum(e.amount) AS posted, coalesce(sum(e.held), 0) AS held, count(*) AS n,
-		coalesce(sum(e.amount) FILTER (WHERE e.created_at <= t.t), 0) AS posted_then,
-		coalesce(sum(e.held) FILTER (WHERE e.created_at <= t.t), 0) AS held_then,
-		count(*) FILTER (WHERE e.created_at <= t.t) AS n_then
-	FROM idempotency.entry e, t GROUP BY e.account),
-account AS (
-	SELECT a.*, coalesce(s.posted, 0) AS s_posted, coalesce(s.held, 0) AS s_held, coalesce(s.n, 0) AS s_n,
-		coalesce(s.posted_then, 0) AS s_posted_then, coalesce(s.held_then, 0) AS s_held_then, coalesce(s.n_then, 0) AS s_n_then
-	FROM idempotency.account a LEFT JOIN sum s ON s.account = a.id
-	WHERE a.scope = $1)
-SELECT a.name, 'now' AS what, b.posted, b.held, b.entries, a.s_posted, a.s_held, a.s_n, a.floor, a.ceiling
-FROM account a, idem_balance(a.name, scope => a.scope) b
-WHERE (b.posted, b.held, b.available, b.entries) IS DISTINCT FROM (a.s_posted, a.s_held, a.s_posted - a.s_held, a.s_n)
-	OR b.available < a.floor OR b.posted > a.ceiling
-UNION ALL
-SELECT a.name, 'at ' || t.t, b.posted, b.held, b.entries, a.s_posted_then, a.s_held_then, a.s_n_then, NULL, NULL
-FROM account a, t, idem_balance(a.name, t.t, scope => a.scope) b
-WHERE (b.posted, b.held, b.entries) IS DISTINCT FROM (a.s_posted_then, a.s_held_then, a.s_n_then)
-UNION ALL
-SELECT a.currency, 'all together', sum(a.s_posted), NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM account a GROUP BY a.currency HAVING sum(a.s_posted) <> 0
-SQL
-	return join("\n", map { my $r = $_; join(' ', map { "$_=" . ($r->{$_} // 'null') } sort keys %$r) } @$rows);
 }
 
 #-----------------------------------------------------------------------------------------------------
@@ -287,72 +258,44 @@ sub check_answers
 # Compares all entries of the round with each other, and with the operations.
 sub check_entries
 {
-	my $faults = faults($control, 1);
-	die "after the round: $faults\n" if $faults;
-	$control->do('DROP TABLE IF EXISTS e, position');
-	$control->{dbh}->do(<<'SQL', undef, $scope);
-CREATE TEMP TABLE e AS
-SELECT a.name, a.currency, a.floor, a.ceiling, e.account, e.seq, e.created_at, e.payment_id, e.operation, e.lag,
-	e.seq - 1 - e.lag AS reach, coalesce(e.gaps, 0) AS gaps, e.amount, coalesce(e.held, 0) AS held, e.base, coalesce(e.base_held, 0) AS base_held,
-	e.open, coalesce(e.cum_entries, 1) AS cum_entries, CASE WHEN e.cum_entries IS NULL THEN e.amount ELSE e.cum END AS cum,
-	coalesce(CASE WHEN e.cum_entries IS NULL THEN e.held ELSE e.cum_held END, 0) AS cum_held,
-	e.xmin::text AS xid,
-	sum(e.amount) OVER w AS posted, sum(coalesce(e.held, 0)) OVER w AS all_held, count(*) OVER w AS n,
-	lag(e.created_at) OVER w AS before,
-	lag(e.xmin::text) OVER w <> e.xmin::text AS after_others,
-	sum(e.amount) OVER x AS x_posted, sum(coalesce(e.held, 0)) OVER x AS x_held, count(*) OVER x AS x_n
-FROM idempotency.account a JOIN idempotency.entry e ON e.account = a.id
-WHERE a.scope = $1
-WINDOW w AS (PARTITION BY e.account ORDER BY e.seq), x AS (PARTITION BY e.account, e.xmin::text ORDER BY e.seq)
-SQL
-	$control->do('CREATE UNIQUE INDEX ON e (account, seq); ANALYZE e');
-	my %broken = (
-		'cum is the sum over the entries of the (sub)transaction' => 'SELECT * FROM e WHERE (cum, cum_held, cum_entries) IS DISTINCT FROM (x_posted, x_held, x_n)',
-		'times are in the order of seq' => 'SELECT * FROM e WHERE created_at < before',
-		'no floor is passed in the order of seq' => q(SELECT * FROM e WHERE name !~ 'flex' AND posted - all_held < floor),
-		'no ceiling is passed in the order of seq' => q(SELECT * FROM e WHERE name !~ 'flex' AND posted > ceiling),
-		'numbers are not larger than they need be' => 'SELECT * FROM e WHERE reach < 0 OR lag < 0 OR seq < 1',
-		'base is the sum of what had ended' => <<'SQL',
-SELECT e.*, s.n AS s_n, s.posted AS s_posted, s.all_held AS s_held, o.*
-FROM e
-LEFT JOIN LATERAL (SELECT n, posted, all_held FROM e s WHERE s.account = e.account AND s.seq <= e.reach ORDER BY s.seq DESC LIMIT 1) s ON true,
-LATERAL (SELECT coalesce(sum(cum), 0) AS o_cum, coalesce(sum(cum_held), 0) AS o_held, coalesce(sum(cum_entries), 0) AS o_n
-	FROM e o WHERE o.account = e.account AND o.seq = ANY (e.open)) o
-WHERE (e.base + o_cum, e.base_held + o_held, e.reach - e.gaps + o_n) IS DISTINCT FROM (coalesce(s.posted, 0), coalesce(s.all_held, 0), coalesce(s.n, 0))
-	OR EXISTS (SELECT FROM unnest(e.open) k WHERE k > e.reach)
-SQL
-		'entries are those of the operations' => <<'SQL');
-SELECT *
-FROM (
-	SELECT o.payment_id, o.seq AS operation, l.*
-	FROM (
-		SELECT o.*, o.captured - o.refunded - coalesce(lag(o.captured - o.refunded) OVER p, 0) AS net,
-			o.authorized - o.captured - o.released - coalesce(lag(o.authorized - o.captured - o.released) OVER p, 0) AS hold
-		FROM idempotency.operation o WHERE o.scope = current_setting('test.scope')
-		WINDOW p AS (PARTITION BY o.payment_id ORDER BY o.seq)) o,
-	LATERAL (VALUES (o.from_account, o.from_seq, -o.net, o.hold), (o.to_account, o.to_seq, o.net, 0)) l(name, seq, amount, held)
-	WHERE l.seq IS NOT NULL OR l.amount <> 0 OR l.held <> 0) o
-FULL JOIN e ON e.name = o.name AND e.seq = o.seq
-WHERE (o.payment_id, o.operation, o.amount, o.held) IS DISTINCT FROM (e.payment_id, e.operation, e.amount, e.held)
-SQL
-	$control->row(q(SELECT set_config('test.scope', $1, false)), $scope);
-	for my $what (sort keys %broken)
-	{
-		my $rows = $control->{dbh}->selectall_arrayref($broken{$what}, { Slice => {} });
-		next unless @$rows;
-		my ($r) = @$rows;
-		die "not so in " . @$rows . " cases: $what. One is\n" . join(' ', map { "$_=" . (ref $r->{$_} ? "{@{ $r->{$_} }}" : $r->{$_} // 'null') } sort keys %$r) . "\n";
-	}
-	my $n = $control->{dbh}->selectrow_hashref(<<'SQL');
+	Entries::check($control, [ $scope ], 'flex');
+	check_closed();
+	my $n = $control->{dbh}->selectrow_hashref(<<'SQL', undef, $scope);
 SELECT count(*) AS entries, count(open) AS "entries with open", count(*) FILTER (WHERE cum_entries > 1) AS "several entries of a subtransaction",
 	count(*) FILTER (WHERE gaps > 0) AS gaps, count(*) FILTER (WHERE lag > 0) AS "entries with lag", count(*) FILTER (WHERE cum_entries > 1 AND after_others) AS "entries of a subtransaction after others",
 	(SELECT sum(m - c) FROM (SELECT max(seq) AS m, count(*) AS c FROM e GROUP BY account) s) AS "missing numbers",
-	(SELECT count(*) FROM idempotency.operation WHERE kind = 'expire' AND scope = current_setting('test.scope')) AS expired,
-	(SELECT count(*) FROM idempotency.operation WHERE kind = 'reversal' AND scope = current_setting('test.scope')) AS reversal,
-	(SELECT count(*) FROM idempotency.account WHERE name ~ 'flex' AND scope = current_setting('test.scope') AND (floor, ceiling) IS DISTINCT FROM (-100, 1000)) AS "limits changed"
+	(SELECT count(*) FROM idempotency.operation WHERE kind = 'expire' AND scope = $1) AS expired,
+	(SELECT count(*) FROM idempotency.operation WHERE kind = 'reversal' AND scope = $1) AS reversal,
+	(SELECT count(*) FROM idempotency.account WHERE name ~ 'flex' AND scope = $1 AND (floor, ceiling) IS DISTINCT FROM (-100, 1000)) AS "limits changed"
 FROM e
 SQL
 	$did{$_} += $n->{$_} // 0 for keys %$n;
+	return;
+}
+
+# Nothing new enters an account while it is closed. Whoever closes an account, or opens it again, pays 0.01 from or to it
+# while he has its lock. So these two entries enclose those of the time in which it is closed.
+sub check_closed
+{
+	my $rows = $control->{dbh}->selectall_arrayref(<<'SQL', { Slice => {} }, $scope);
+WITH mark AS (
+	SELECT e.name, e.seq, o.reference AS becomes
+	FROM e JOIN idempotency.operation o ON (o.scope, o.payment_id, o.seq) = (e.scope, e.payment_id, e.operation)
+	WHERE o.scope = $1 AND o.seq = 1 AND o.reference IN (e.name || ' closed', e.name || ' open'))
+SELECT o.kind, o.key, o.seq = 1 OR o.kind = 'increase' AS is_new, e.name, e.seq,
+	closed.seq AS closed_at
+FROM e
+JOIN idempotency.operation o ON (o.scope, o.payment_id, o.seq) = (e.scope, e.payment_id, e.operation),
+LATERAL (SELECT m.* FROM mark m WHERE m.name = e.name AND m.seq < e.seq ORDER BY m.seq DESC LIMIT 1) closed
+WHERE closed.becomes = e.name || ' closed'
+	AND NOT EXISTS (SELECT FROM mark m WHERE m.name = e.name AND m.seq = e.seq AND m.becomes = e.name || ' open')
+SQL
+	for my $r (@$rows)
+	{
+		die "something new entered a closed account: " . Entries::line($r) . "\n" if $r->{is_new};
+		$did{'went on while closed'}++;
+	}
+	$did{closed} += $control->value(q(SELECT count(*) FROM idempotency.operation WHERE scope = $1 AND reference ~ ' closed$' AND sqlstate IS NULL), $scope);
 	return;
 }
 
@@ -362,7 +305,7 @@ sub check_standby
 	$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 	my $s = Client->new($standby);
 	is(balances($s), balances($control), "$scope: the standby has the same balances");
-	my $faults = faults($s, 1);
+	my $faults = Entries::faults($s, [ $scope ], 1);
 	die "on the standby: $faults\n" if $faults;
 	$s->close;
 	return;
@@ -396,7 +339,7 @@ sub dump_and_restore
 		$control->do('COMMIT');
 		last;
 	}
-	is(faults($control, 1), '', 'payments move money there, too');
+	is(Entries::faults($control, [ $scope ], 1), '', 'payments move money there, too');
 	is($control->value('SELECT count(*) FROM idem_check() WHERE NOT ok'), 0, 'and idem_check finds nothing wrong');
 	return;
 }

@@ -15,7 +15,8 @@ use constant TRIES => 8;
 use constant STRAGGLER => 66;	# entries of others that a straggler waits for
 use constant PATIENCE => 1.5;	# seconds, at most
 
-# name => [ currency, floor, ceiling ]. The limits of those that begin with "flex" change.
+# name => [ currency, floor, ceiling ]. The limits of those that begin with "flex" change, and they are closed and opened
+# again.
 our %accounts = (
 	world => [ 'USD' ],
 	shop => [ 'USD' ],
@@ -80,6 +81,12 @@ sub plan
 		keep_prepared => $g->percent(30),
 		pause => $g->percent(25) ? $g->int(12) : 0);
 	$plan{end} = 'COMMIT' if $straggles && $plan{end} eq 'alone';
+	if (!$straggles && $g->percent(9))
+	{
+		$plan{end} = 'COMMIT' if $plan{end} eq 'alone';
+		$plan{steps} = [ $self->closing($g), $g->percent(40) ? $self->request($g) : () ];
+		return \%plan;
+	}
 	if ($plan{end} eq 'alone')
 	{
 		$plan{steps} = [ $g->percent(15) ? $self->batch($g) : $self->request($g) ];
@@ -113,6 +120,7 @@ sub storm
 sub step
 {
 	my ($self, $g, $depth) = @_;
+	return $self->batch($g) if $g->percent(8);
 	return $self->request($g) if $depth > 2 || $g->percent(55);
 	return {
 		group => [ map { $self->step($g, $depth + 1) } 1 .. 1 + $g->int(3) ],
@@ -129,8 +137,9 @@ sub key
 sub other_key
 {
 	my ($self, $g) = @_;
+	return $g->pick(@{ $self->{begun} }) if $self->{begun} && $g->percent(15);
 	my $number = $g->percent(70) ? $self->{number} : 1 + $g->int($self->{clients});
-	my $i = $self->{count} - $g->int($g->pick(4, 30));
+	my $i = $self->{count} - $g->int($g->pick(4, 4, 30, 30, 200));
 	return "$number-" . ($i > 0 ? $i : 1);
 }
 
@@ -154,11 +163,12 @@ sub request
 {
 	my ($self, $g) = @_;
 	my $kind = $g->weighted(pay => 38, authorize => 18, capture => 13, void => 3, refund => 9, cancel => 7, increase => 5,
-		change => 3, expire => 2, look => 8);
+		post => 6, change => 3, expire => 2, look => 8);
 	my %request = (kind => $kind);
 	return { kind => 'look', accounts => [ $g->pick(sort keys %accounts), $g->pick('world', 'shop', 'alice') ] } if $kind eq 'look';
 	return { kind => 'expire', most => 1 + $g->int(20) } if $kind eq 'expire';
 	return $self->change($g) if $kind eq 'change';
+	return $self->post($g) if $kind eq 'post';
 
 	$request{of} = $self->other_key($g) unless $kind =~ /^(?:pay|authorize)\z/;
 	$request{of} = $self->{last_refund} if $kind eq 'cancel' && $self->{last_refund} && $g->percent(30);
@@ -186,26 +196,100 @@ sub quiet
 		amount => sprintf('%d.50', $g->int(3)), expires_in => '7 days' };
 }
 
-# New limits, or none; closed, or open again.
+# New limits, or none.
 sub change
 {
 	my ($self, $g) = @_;
 	my %change = (kind => 'change', name => $g->pick('flex1', 'flex2'));
-	my $what = $g->weighted(floor => 4, ceiling => 4, both => 2, closed => 2);
+	my $what = $g->weighted(floor => 4, ceiling => 4, both => 2);
 	$change{floor} = $g->percent(20) ? '-Infinity' : $g->pick(-200, -100, -20, 0, 5, 50) if $what =~ /floor|both/;
 	$change{ceiling} = $g->percent(20) ? 'Infinity' : $g->pick(60, 100, 300, 1000) if $what =~ /ceiling|both/;
-	$change{closed} = $g->weighted(false => 3, true => 1) if $what eq 'closed';
 	# limits so tight that a payment that goes by the old ones passes them
-	$change{tight} = 1 if $what ne 'closed' && $g->percent(50);
+	$change{tight} = 1 if $g->percent(50);
 	return \%change;
 }
 
-# A batch of captures or refunds.
+# Closes an account, or opens it again. A change keeps the account's lock to the commit, even one that changes nothing. So
+# the entry of the payment, which says what the account becomes, is the last before it is closed, or the first after it is
+# opened. What is begun just before it is closed goes on later.
+sub closing
+{
+	my ($self, $g) = @_;
+	my $name = $g->pick('flex1', 'flex2');
+	my $closes = $g->percent(30);
+	my ($from, $to) = $g->percent(50) ? ('world', $name) : ($name, 'world');
+	my $change = sub { return { kind => 'change', name => $name, @_ } };
+	my $mark = { kind => 'pay', key => $self->key, from => $from, to => $to, currency => 'USD', amount => '0.01',
+		reference => $name . ($closes ? ' closed' : ' open') };
+	my %begun = (from => $name, to => 'world', currency => 'USD', expires_in => $g->pick('200 milliseconds', '7 days'));
+	my @begun = map { { %begun, kind => $_, key => $self->key, amount => '0.50' } } $closes ? ('authorize', 'pay') : ();
+	$self->{begun} = [ map { $_->{key} } @begun ] if $closes;
+	my @steps = $closes ? ($change->(), @begun, $mark, $change->(closed => 'true')) : ($change->(closed => 'false'), $mark);
+	return $g->percent(60) ? @steps : { group => \@steps, savepoint => $g->weighted(release => 3, rollback => 1) };
+}
+
+# Several legs that add up to zero, or should have.
+sub post
+{
+	my ($self, $g) = @_;
+	my @entries = legs($g, 0, 2 + $g->int(4));
+	push @entries, legs($g, 1, 2) if $g->percent(30);
+	my %post = (kind => 'post', key => $self->key, entries => \@entries);
+	if ($g->percent(6))
+	{
+		$entries[-1]{amount} += $g->pick(1, -1, 100);
+		$entries[-1]{amount} ||= 7;
+		$post{expect} = '22023';
+	}
+	return \%post;
+}
+
+# Legs between accounts of a currency, in hundredths.
+sub legs
+{
+	my ($g, $of, $n) = @_;
+	my @names = @{ $of[$of] };
+	my @legs = map { { account => splice(@names, $g->int(scalar @names), 1), amount => $g->pick(-1, 1) * (1 + $g->int($g->pick(100, 3000))) } } 2 .. $n;
+	my $sum = 0;
+	$sum += $_->{amount} for @legs;
+	if ($sum == 0)
+	{
+		$legs[0]{amount} += $legs[0]{amount};
+		$sum = $legs[0]{amount} / 2;
+	}
+	return (@legs, { account => $g->pick(@names), amount => -$sum });
+}
+
+# A batch of captures, refunds or payments.
 sub batch
 {
 	my ($self, $g) = @_;
+	return $self->pay_batch($g) if $g->percent(60);
 	my @items = map { { key => $self->key, of => $self->other_key($g), amount => $g->percent(50) ? 'Infinity' : amount($g) } } 1 .. 2 + $g->int(4);
 	return { kind => $g->pick('capture_batch', 'refund_batch'), items => \@items, final => $g->pick('true', 'false') };
+}
+
+# A batch of payments, most between accounts. Of some, we know how they fail.
+sub pay_batch
+{
+	my ($self, $g) = @_;
+	my @items;
+	for (1 .. 2 + $g->int($g->pick(5, 20)))
+	{
+		my %item = (key => $self->key, amount => amount($g));
+		@item{qw(from to currency)} = $self->accounts($g);
+		my $what = $g->weighted(normal => 80, none => 8, again => 8, foreign => 3, unknown => 3);
+		%item = (key => $item{key}, amount => $item{amount}, currency => 'USD') if $what eq 'none';
+		@item{qw(currency expect)} = ($item{currency} eq 'USD' ? 'EUR' : 'USD', '22023') if $what eq 'foreign';
+		@item{qw(from expect)} = ('nobody', 'ID404') if $what eq 'unknown';
+		if ($what eq 'again' && @items)
+		{
+			%item = %{ $g->pick(@items) };
+			$item{amount} = amount($g) if $g->percent(40);
+		}
+		splice(@items, $g->int(1 + @items), 0, \%item);
+	}
+	return { kind => 'pay_batch', items => \@items, declines => $g->pick(undef, 'raise', 'record') };
 }
 
 #-----------------------------------------------------------------------------------------------------
@@ -346,7 +430,9 @@ sub call
 {
 	my ($self, $plan, $request) = @_;
 	my $kind = $request->{kind};
-	my $failed = $kind eq 'look' ? $self->look($request) : $self->ask($self->sql_of($request), $kind);
+	my $failed = $kind eq 'look' ? $self->look($request)
+		: $kind eq 'pay_batch' ? $self->call_pay_batch($request)
+		: $self->ask($self->sql_of($request), $kind, $request->{expect});
 	return $failed if $failed;
 	$self->{did}{$kind}++;
 	return $self->look({ accounts => [ $request->{from} ] }) if $request->{look};
@@ -368,7 +454,11 @@ sub sql_of
 		. join(', ', $q->($r->{name}), "scope => $scope", map { "$_ => " . ($r->{tight} && $tight{$_} || $q->($r->{$_})) }
 			grep { defined $r->{$_} } qw(floor ceiling closed)) . ')' if $is eq 'change';
 	return "$select idem_$is(" . join(', ', $q->($r->{key}), $r->{amount}, $q->($r->{currency}), $q->($r->{from}), $q->($r->{to}),
-		"scope => $scope", $is eq 'authorize' ? 'expires_in => ' . $q->($r->{expires_in}) : ()) . ') r' if $is =~ /^(?:pay|authorize)\z/;
+		"scope => $scope", $is eq 'authorize' ? 'expires_in => ' . $q->($r->{expires_in}) : (),
+		defined $r->{reference} ? 'reference => ' . $q->($r->{reference}) : ()) . ') r' if $is =~ /^(?:pay|authorize)\z/;
+	return "$select idem_post(" . $q->($r->{key}) . ', ARRAY['
+		. join(', ', map { '(' . $q->($_->{account}) . ", $_->{amount} / 100.0)" } @{ $r->{entries} }) . "]::idem_entry[], scope => $scope) r"
+		if $is eq 'post';
 	return "$select idem_cancel(" . $q->($r->{of}) . ", $scope) r" if $is eq 'cancel';
 	if ($is =~ /_batch\z/)
 	{
@@ -387,21 +477,64 @@ sub sql_of
 	return "$select idem_lookup(" . $q->($r->{of}) . ", $scope) l, LATERAL idem_$is(" . join(', ', @arguments) . ') r';
 }
 
-# Runs a query. Returns the error, if it is one that there may be.
+# Pays a batch. Returns the error, if there is one.
+sub call_pay_batch
+{
+	my ($self, $request) = @_;
+	my @items = @{ $request->{items} };
+	my $scope = $self->quote($self->{scope});
+	my $array = sub { my ($field, $type) = @_; return 'ARRAY[' . join(', ', map { $self->quote($_->{$field}) } @items) . "]::$type\[]" };
+	my $sql = 'SELECT * FROM idem_pay_batch(' . join(', ', $array->(key => 'text'), $array->(amount => 'numeric'), $array->(currency => 'text'),
+		"scope => $scope", 'from_accounts => ' . $array->(from => 'text'), 'to_accounts => ' . $array->(to => 'text'),
+		$request->{declines} ? "declines => '$request->{declines}'" : ()) . ')';
+	my ($failed, $rows) = $self->query($sql, 'pay_batch');
+	return $failed if $failed;
+	die "$sql: " . @$rows . " rows\n" if @$rows != @items;
+
+	# the same keys have the same answer in this transaction, and afterwards
+	($failed, my $stored) = $self->query('SELECT r.key, r::text AS text FROM (SELECT DISTINCT k FROM unnest(' . $array->(key => 'text')
+		. ") k) k, idem_lookup(k, $scope) r", 'pay_batch');
+	return $failed if $failed;
+	my %stored = map { $_->{key} => (Client::split_receipt($_->{text}))[0] } @$stored;
+	for my $i (0 .. $#items)
+	{
+		my ($item, $b) = ($items[$i], $rows->[$i]);
+		my $state = $b->{outcome} eq 'failed' ? $b->{sqlstate} : $b->{outcome};
+		my $known = $self->{made}{ $item->{key} };
+		my $text = $stored{ $item->{key} };
+		my $twice = (grep { $_->{key} eq $item->{key} } @items) > 1;
+		die "$sql: item " . ($i + 1) . " is $state, " . ($b->{message} // '') . "\n"
+			unless $b->{item} == $i + 1 && $b->{key} eq $item->{key} && item_may_be($item, $state, $b->{message}, $text, $twice);
+		die "$sql: item " . ($i + 1) . " was made a second time\n" if $known && $state eq 'new';
+		die "$sql: the receipt of item " . ($i + 1) . " was\n$known\nand is\n" . ($text // 'nothing') . "\n" if $known && $known ne ($text // '');
+		$self->{did}{"batch $state"}++;
+		next unless defined $text;
+		$self->{answers}{ $item->{key} } = $text;
+		$self->{ours}{$text} = 1 if $state eq 'new';
+	}
+	return;
+}
+
+# May an item of a batch have this outcome, or this SQLSTATE and message, if this is the receipt stored under its key?
+# $twice: another item of the batch has the same key.
+sub item_may_be
+{
+	my ($item, $state, $message, $text, $twice) = @_;
+	return 1 if $state eq 'ID412' && $message eq 'idempotency key has been cancelled' && ($text // '') =~ /,cancelled,/;
+	return 1 if $state eq 'ID422' && $twice;
+	return $state eq $item->{expect} if $item->{expect};
+	return defined $text if $state =~ /^(?:new|replayed)\z/;
+	return defined $item->{from} && ($state eq 'ID402' || $state eq 'ID412' && $message =~ /^account/);
+}
+
+# Runs a query, and keeps the receipts that it returns. Returns the error, if it is one that there may be. $expect: the
+# only one.
 sub ask
 {
-	my ($self, $sql, $kind) = @_;
-	my $rows = eval { $self->{client}{dbh}->selectall_arrayref($sql, { Slice => {} }) };
-	if (!$rows)
-	{
-		my $failed = $self->failure;
-		die "$sql: $failed->{state} $failed->{message}\n"
-			unless $failed->{lost} || $failed->{state} =~ /^(?:40001|40P01|55P03|57014|ID402|ID404|ID412)\z/
-				|| $kind eq 'change' && $failed->{message} =~ /floor must not be above ceiling/;
-		die "$sql: $failed->{message}\n" if $failed->{state} eq 'ID404' && $failed->{message} =~ /account/;	# all are there
-		$self->{did}{"$kind $failed->{state}"}++ unless $failed->{lost};
-		return $failed;
-	}
+	my ($self, $sql, $kind, $expect) = @_;
+	my ($failed, $rows) = $self->query($sql, $kind, $expect);
+	return $failed if $failed;
+	die "$sql: it should have failed with $expect\n" if $expect && grep { !$_->{replayed} } @$rows;
 	for my $r (grep { defined $_->{text} } @$rows)
 	{
 		$self->{did}{ $r->{replayed} ? 'replayed' : 'new' }++;
@@ -413,7 +546,32 @@ sub ask
 		$self->{answers}{ $r->{key} } = $text;
 		$self->{ours}{$text} = 1 unless $r->{replayed};
 	}
+	for my $b (grep { defined $_->{message} } @$rows)
+	{
+		die "$sql: $b->{message}\n" if $b->{message} eq 'account is closed' && goes_on($kind);
+	}
 	return;
+}
+
+# Does it go on with what began before? Then a closed account does not mind.
+sub goes_on { return $_[0] =~ /^(?:capture|void|refund|cancel|expire|capture_batch|refund_batch)\z/ }
+
+# Runs a query. Returns the error, if it is one that there may be, or nothing and the rows.
+sub query
+{
+	my ($self, $sql, $kind, $expect) = @_;
+	my $rows = eval { $self->{client}{dbh}->selectall_arrayref($sql, { Slice => {} }) };
+	return (undef, $rows) if $rows;
+
+	my $failed = $self->failure;
+	my $state = $failed->{state};
+	die "$sql: $state $failed->{message}\n"
+		unless $failed->{lost} || $state =~ /^(?:40001|40P01|55P03|57014)\z/ || ($expect ? $state eq $expect : $state =~ /^(?:ID402|ID404|ID412)\z/)
+			|| $kind eq 'change' && $failed->{message} =~ /floor must not be above ceiling/;
+	die "$sql: $failed->{message}\n" if $state eq 'ID404' && $failed->{message} =~ /account/;	# all are there
+	die "$sql: $failed->{message}\n" if $failed->{message} =~ /account is closed/ && goes_on($kind);
+	$self->{did}{"$kind $state"}++ unless $failed->{lost};
+	return $failed;
 }
 
 # The balance must be the sum of the entries, in one snapshot. At REPEATABLE READ, our own view of an account is within
