@@ -34,7 +34,7 @@ leg_check(Leg *leg, const Account *account, bool begins)
 									 text_to_cstring(currency_clip(leg->currency)),
 									 account_text(account->name),
 									 text_to_cstring(account->currency)),
-							NULL);
+							"A call that names no currency uses the setting \"idempotency.currency\".");
 	if (takes)
 	{
 		Refusal    *refusal = account_check_access(account);
