@@ -72,6 +72,7 @@
  *	account_open.c	idem_account_open
  *	account_change.c	idem_account_change
  *	account_lookup.c	idem_lookup_account
+ *	hint.c		what a session remembers about accounts
  *	limits.c	what their limits may be
  *	scan.c		looking at an account: what its newest entries add up to
  *	entry.c		the row of an entry

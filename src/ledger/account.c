@@ -31,6 +31,7 @@
 #include "bytes.h"
 #include "errors.h"
 #include "ledger/account.h"
+#include "ledger/hint.h"
 #include "pause.h"
 #include "xactlock.h"
 
@@ -41,18 +42,12 @@
 #define ACCOUNT_LOCK_TRIES	20
 #define ACCOUNT_LOCK_SLEEP	50
 
-/* Where an account was when this session found it last. */
-typedef struct Place
-{
-	uint64		hash;			/* of its name and the table */
-	ItemPointerData tid;		/* invalid: this is not known */
-} Place;
+/* By the hash of an account's name and the table: where its row was found last. */
+static HintTable places;
 
-/* What this session remembers.  It may be out of date: it saves work, no more. */
-static Place places[4096];
-
-static Place *place_of(const Store *store, const Key *name);
-static bool find_at(Account *account, Store *store, const Key *name, const Place *place);
+static uint64 hash_of(const Store *store, const Key *name);
+static uint64 hint_of(const ItemPointerData *place);
+static bool find_again(Account *account, Store *store, const Key *name, uint64 place);
 static RowState probe(Store *store, const Key *name);
 static void check_snapshot(RowState state);
 
@@ -83,11 +78,12 @@ account_from_slot(Account *account, TupleTableSlot *slot)
 bool
 account_find(Account *account, Store *store, const Key *name)
 {
-	Place	   *place = place_of(store, name);
+	uint64		hash = hash_of(store, name);
 	RowState	state;
 
 	account_predicate_lock(store, name);
-	if (!IsolationIsSerializable() && find_at(account, store, name, place))
+	if (!IsolationIsSerializable() &&
+		find_again(account, store, name, hint_find(&places, hash)))
 		return true;
 
 	state = probe(store, name);
@@ -96,38 +92,43 @@ account_find(Account *account, Store *store, const Key *name)
 		return false;
 	check_snapshot(state);
 	account_from_slot(account, store->slot);
-	place->tid = store->slot->tts_tid;
+	hint_keep(&places, hash, hint_of(&store->slot->tts_tid));
 	return true;
 }
 
 /*
- * Where this session may have found the account.
+ * The hash of an account's name and the table.
  */
-static Place *
-place_of(const Store *store, const Key *name)
+static uint64
+hash_of(const Store *store, const Key *name)
 {
-	uint64		hash = key_hash(name, RelationGetRelid(store->heap));
-	Place	   *place = &places[hash % lengthof(places)];
-
-	if (place->hash != hash)
-	{
-		place->hash = hash;
-		ItemPointerSetInvalid(&place->tid);
-	}
-	return place;
+	return key_hash(name, RelationGetRelid(store->heap));
 }
 
 /*
- * Find the account in this place.  False: it is not there, or may be changed.
+ * Where a row is, as a hint.
+ */
+static uint64
+hint_of(const ItemPointerData *place)
+{
+	return ((uint64) ItemPointerGetBlockNumber(place) << 16) | ItemPointerGetOffsetNumber(place);
+}
+
+/*
+ * Find the account where it was found before.  False: it is not there, or may be changed.
+ *
+ * place: see hint_of(); 0: this is not known.
  */
 static bool
-find_at(Account *account, Store *store, const Key *name, const Place *place)
+find_again(Account *account, Store *store, const Key *name, uint64 place)
 {
+	ItemPointerData tid;
 	RowState	state;
 
-	if (!ItemPointerIsValid(&place->tid))
+	if (place == 0)
 		return false;
-	state = store_probe_place(store, &place->tid);
+	ItemPointerSet(&tid, (BlockNumber) (place >> 16), (OffsetNumber) place);
+	state = store_probe_place(store, &tid);
 	store_let_go(store);
 	if (state == ROW_ABSENT || state == ROW_IN_PROGRESS)
 		return false;
@@ -222,7 +223,7 @@ account_raise_changed(void)
 void
 account_lock_tag(LOCKTAG *tag, const Store *store, const Key *name)
 {
-	uint64		hash = key_hash(name, RelationGetRelid(store->heap));
+	uint64		hash = hash_of(store, name);
 
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
 						 ACCOUNT_LOCK_CLASS);

@@ -20,6 +20,7 @@
 
 #include "access/xact.h"
 
+#include "bytes.h"
 #include "claim/lock.h"
 #include "ledger/account.h"
 #include "ledger/entry.h"
@@ -53,6 +54,7 @@ static Refusal *decide(LedgerMany *many, const Posting *posting, bool *depends,
 static bool may_pass(LedgerMany *many, const text *name);
 static void look_at(LedgerMany *many, ManyAccount *account);
 static void make_entry(LedgerMany *many, const Posting *posting, Leg *leg);
+static int	compare_texts(const void *a, const void *b);
 static int	compare_names(const void *a, const void *b);
 static int	compare_locks(const void *a, const void *b);
 static Account copy_account(const Account *account);
@@ -69,14 +71,12 @@ ledger_many_begin(LedgerMany *many, Ledger *ledger, text *scope, text **names, i
 	many->room = 0;
 	many->rows = NULL;
 
-	for (int i = 0; i < n; i++)
-		many->accounts[i].name = (Key) {.scope = scope, .key = names[i]};
-	qsort(many->accounts, n, sizeof(ManyAccount), compare_names);
+	qsort(names, n, sizeof(text *), compare_texts);
 	many->naccounts = 0;
 	for (int i = 0; i < n; i++)
 	{
-		if (i == 0 || compare_names(&many->accounts[i], &many->accounts[many->naccounts - 1]) != 0)
-			many->accounts[many->naccounts++] = many->accounts[i];
+		if (i == 0 || compare_texts(&names[i], &names[i - 1]) != 0)
+			many->accounts[many->naccounts++].name = (Key) {.scope = scope, .key = names[i]};
 	}
 	lock_accounts(many);
 	read_accounts(many);
@@ -308,7 +308,16 @@ make_entry(LedgerMany *many, const Posting *posting, Leg *leg)
 }
 
 /*
- * For qsort() and bsearch(): accounts by name.
+ * For qsort(): names, in the order of compare_names().
+ */
+static int
+compare_texts(const void *a, const void *b)
+{
+	return bytes_compare(*(text *const *) a, *(text *const *) b);
+}
+
+/*
+ * For bsearch(): accounts by name.
  */
 static int
 compare_names(const void *a, const void *b)

@@ -30,8 +30,8 @@ typedef struct LedgerMany
  * Begin: lock these accounts, and look at them.  Memory is in the current memory
  * context, which must live until ledger_many_end().
  *
- * names: at most LEDGER_MANY_ACCOUNTS, in any order, some of them perhaps several times.
- * Accounts that do not exist do no harm.
+ * names: at most LEDGER_MANY_ACCOUNTS, some of them perhaps several times.  They are
+ * sorted.  Accounts that do not exist do no harm.
  *
  * Errors: those of account_find(); 55P03, 40P01 and 57014 from waiting.
  */

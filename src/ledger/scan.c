@@ -69,6 +69,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "ledger/account.h"
+#include "ledger/hint.h"
 #include "ledger/scan.h"
 #include "money/money.h"
 #include "pause.h"
@@ -82,19 +83,11 @@
 /* The most entries that are newer than the snapshot of a transaction that decides. */
 #define SCAN_MAX_NEWER	10000
 
-/* Where the window of an account began when this session saw it last. */
-typedef struct Hint
-{
-	int64		account;
-	int64		from;			/* a seq */
-} Hint;
-
-/* What this session remembers.  It may be out of date: it saves work, no more. */
-static Hint hints[256];
+/* By the id of an account: the seq where its window began when we saw it last. */
+static HintTable windows;
 
 static bool walk(AccountScan *scan, Store *store, int64 from, int64 upto, ScanPurpose purpose, ArrayType **open);
-static int64 find_hint(int64 account, int64 upto);
-static void keep_hint(int64 account, int64 from);
+static int64 find_window(int64 account, int64 upto);
 static bool first_entry(AccountScan *scan, Store *store, int64 from, int64 upto, ScanPurpose purpose,
 						RowState *state);
 static bool next_entry(Store *store, ScanPurpose purpose, RowState *state);
@@ -113,7 +106,7 @@ void
 scan_account(AccountScan *scan, Store *store, int64 account, int64 upto, ScanPurpose purpose)
 {
 	ArrayType  *open = NULL;
-	int64		from = find_hint(account, upto);
+	int64		from = find_window(account, upto);
 
 	memset(scan, 0, sizeof(AccountScan));
 	scan->account = account;
@@ -122,7 +115,7 @@ scan_account(AccountScan *scan, Store *store, int64 account, int64 upto, ScanPur
 	if (!walk(scan, store, from, upto, purpose, &open) && from > 1)
 		walk(scan, store, 1, from - 1, purpose, &open);
 	if (upto == PG_INT64_MAX)
-		keep_hint(account, scan->reach + 1);
+		hint_keep(&windows, account, scan->reach + 1);
 
 	/* step 3 */
 	PAUSE("open", 1);
@@ -366,20 +359,11 @@ walk(AccountScan *scan, Store *store, int64 from, int64 upto, ScanPurpose purpos
  * lower end would look at each.  Its lock is held meanwhile.
  */
 static int64
-find_hint(int64 account, int64 upto)
+find_window(int64 account, int64 upto)
 {
-	const Hint *hint = &hints[(uint64) account % lengthof(hints)];
+	int64		from = hint_find(&windows, account);
 
-	return hint->account == account && hint->from <= upto ? hint->from : 1;
-}
-
-/*
- * Remember where the window of an account begins.
- */
-static void
-keep_hint(int64 account, int64 from)
-{
-	hints[(uint64) account % lengthof(hints)] = (Hint) {.account = account, .from = from};
+	return from > 1 && from <= upto ? from : 1;
 }
 
 /*

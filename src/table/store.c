@@ -26,6 +26,9 @@
 #include "table/store.h"
 #include "table/store_internal.h"
 
+static bool is_probe(const Store *store);
+static void release_pages(Store *store);
+
 void
 store_open(Store *store, CatalogTable table)
 {
@@ -57,7 +60,32 @@ store_let_go(Store *store)
 {
 	if (!TTS_EMPTY(store->slot))
 		ExecMaterializeSlot(store->slot);
-	store_end_scan(store, store_readers_lock(store));
+	if (store_readers_lock(store) == NoLock && is_probe(store))
+		release_pages(store);
+	else
+		store_end_scan(store, store_readers_lock(store));
+}
+
+/*
+ * Is the scan that of a probe, if there is one?
+ */
+static bool
+is_probe(const Store *store)
+{
+	return store->scan && store->scan->xs_snapshot == &store->dirty;
+}
+
+/*
+ * Release the pages of a probe's scan.  The next probe can use the scan.
+ */
+static void
+release_pages(Store *store)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(store->context);
+
+	compat_index_let_go(store->scan);
+	index_rescan(store->scan, NULL, store->scan->numberOfKeys, NULL, 0);
+	MemoryContextSwitchTo(old_context);
 }
 
 void
@@ -90,8 +118,7 @@ store_wait(Store *store)
 void
 store_begin_probe(Store *store, CatalogIndex index, int nkeys)
 {
-	if (store->scan && store->scan->xs_snapshot == &store->dirty &&
-		store->which == index && store->scan->numberOfKeys == nkeys)
+	if (is_probe(store) && store->which == index && store->scan->numberOfKeys == nkeys)
 		return;
 
 	store_end_scan(store, store_readers_lock(store));

@@ -80,8 +80,8 @@ extern void store_open(Store *store, CatalogTable table);
 extern void store_close(Store *store);
 
 /*
- * Release the pages that the scan and the row found last have pinned, and end the
- * scan.  The row can still be read.  Call this before anything that may wait: VACUUM
+ * Release the pages that the scan and the row found last have pinned.  A look-up ends
+ * with it.  The row can still be read.  Call this before anything that may wait: VACUUM
  * waits for those who have a page pinned, and no deadlock detection sees that.
  */
 extern void store_let_go(Store *store);

@@ -295,7 +295,7 @@ for my $what ('ceiling => 10', 'ceiling => 1000', 'closed => true')
 	go_on($reader);
 	is(outcome($reader), '40001', 'it fails with 40001');
 	is($reader->value(q(SELECT count(*) FROM idem_lookup('r'))), 0, 'nothing is recorded');
-	is(books(), 'a 100.00, b 0, world -100.00', 'and nothing was paid');
+	is(books(), 'a 100.00, b 0.00, world -100.00', 'and nothing was paid');
 	is($reader->value(pay('r', 50, 'a', 'b')), $what eq 'ceiling => 1000' ? 'succeeded' : 'declined ID412', 'it is decided when it is sent again');
 }
 
@@ -341,7 +341,7 @@ for my $end ('COMMIT', 'ROLLBACK')
 	my $capture = q(SELECT concat_ws(' ', c.status, c.sqlstate, c.message) FROM idem_lookup('%1$s') l, idem_capture('c %1$s', l.payment_id) c);
 	$one->row(q(SELECT idem_authorize('h1', 50, 'USD', 'a', 'b')));
 	$one->row(q(SELECT idem_authorize('h2', 50, 'USD', 'a', 'b', expires_in => '1 second')));
-	is(books(), 'a 100.00/0.00, b 0, world -100.00', 'all is held');
+	is(books(), 'a 100.00/0.00, b 0.00, world -100.00', 'all is held');
 	$one->do('BEGIN');
 	like($one->value(sprintf($capture, 'h1')), qr/^succeeded/, 'the first hold is captured');
 	$two->send(sprintf($capture, 'h2'));
@@ -350,7 +350,7 @@ for my $end ('COMMIT', 'ROLLBACK')
 	$one->do($end);
 	like(outcome($two), $end eq 'COMMIT' ? qr/^declined ID412/ : qr/^declined ID412 authorization has expired/, 'the second one is not');
 	ok($control->value('SELECT idem_expire() > 0'), 'it is released');
-	is(books(), $end eq 'COMMIT' ? 'a 50.00, b 50.00, world -100.00' : 'a 100.00/50.00, b 0, world -100.00', 'and can be spent');
+	is(books(), $end eq 'COMMIT' ? 'a 50.00, b 50.00, world -100.00' : 'a 100.00/50.00, b 0.00, world -100.00', 'and can be spent');
 }
 
 is($control->value('SELECT bool_and(ok) FROM idem_check()'), 1, 'all invariants hold');
