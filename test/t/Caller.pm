@@ -10,6 +10,7 @@ use Client;
 use Encode ();
 use Exporter qw(import);
 use Model;
+use Posts;
 use Time::HiRes ();
 
 our @EXPORT_OK = qw(about at_one_of check_same id now payment read_receipt COLUMNS);
@@ -145,6 +146,10 @@ sub sql_of
 	if ($is eq 'increase' && $request->{amount} == 0 && $g->percent(50))
 	{
 		# the default is zero
+	}
+	elsif ($is eq 'post')
+	{
+		push @arguments, 'entries => ' . Posts::sql($request->{legs}, sub { $self->quote($_[0]) });
 	}
 	elsif (defined $request->{amount} && $is ne 'void' && $is ne 'cancel')
 	{
@@ -300,7 +305,7 @@ sub check_new
 	die "there is no such payment\n" if $request->{absent};
 	die "it was declined\n" if defined $r->{sqlstate} && $self->declines($request) ne 'record';
 	$r->{expires_in} = $request->{expires_in} if $r->{kind} eq 'increase';
-	if ($request->{kind} =~ /^(?:pay|authorize)\z/ || $r->{kind} eq 'cancel')
+	if ($request->{kind} =~ /^(?:pay|authorize|post)\z/ || $r->{kind} eq 'cancel')
 	{
 		Model::expect($r, seq => 1);
 		Model::check_first({ %$r, released => 0 });
@@ -345,7 +350,7 @@ sub check_error
 	{
 		return $answer if $state eq 'ID422'
 			|| $state =~ /^ID4[01]2\z/ && grep { $_->{kind} eq 'cancel'
-				|| (Model::is_follow_up($_) || Model::limit_of_start($_)) && $self->declines($_) eq 'raise' } @requests;
+				|| (Model::is_follow_up($_) || Model::limits_of_start($_)) && $self->declines($_) eq 'raise' } @requests;
 		return $answer if $state eq 'ID404' && grep { $_->{absent} } @requests;
 		return $answer if $state eq 'ID400' && grep { of_cancelled($_) } @requests;
 		return $answer if $state eq '22023' && grep { Model::is_misnamed($_) } @follow_ups;
@@ -357,7 +362,7 @@ sub check_error
 		return $self->check_refusal($request, $stored, $answer)
 			if $state =~ /^ID4[01]2\z/ && (@follow_ups && $self->declines($request) eq 'raise' || $request->{kind} eq 'cancel');
 		return $answer if $state =~ /^ID4[01]2\z/ && !@follow_ups && !$stored && $self->declines($request) eq 'raise'
-			&& same_limit(Model::limit_of_start($request), $answer);
+			&& grep { same_limit($_, $answer) } Model::limits_of_start($request);
 		return $self->check_differs($request, $stored, $answer) if $state eq 'ID422' && $request->{kind} ne 'cancel';
 		return $answer if $state eq 'ID404' && $request->{absent} && !$stored;
 		return $answer if $state eq 'ID400' && of_cancelled($request) && !$stored;
@@ -388,6 +393,7 @@ sub check_differs
 {
 	my ($self, $request, $stored, $answer) = @_;
 	my ($field) = $answer->{detail} =~ /^Field "(\w+)" differs/ or die "it does not say which field differs\n";
+	$self->{did}{'entries differ'}++ if $field eq 'entries';
 	if ($stored && defined $stored->{whole})
 	{
 		my $right = Model::difference($stored, $request) // 'none';

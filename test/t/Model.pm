@@ -11,6 +11,8 @@
 # A request is a hash: kind, scope, key, amount (undef: all that is left), currency, reference, metadata. An
 # authorize also has expires_in. Both may have from_account and to_account. A follow-up has payment_id, and a capture also final. An increase may have
 # expires_in. The currency of a follow-up is the payment's. It may name another one (names), which is an error.
+#
+# A post is an operation and a request, too. Its rules are in Posts.pm.
 package Model;
 
 use strict;
@@ -20,6 +22,7 @@ use utf8;
 use Digest::MD5 qw(md5);
 use Encode ();
 use Math::BigInt;
+use Posts;
 
 my %exponent = (USD => 2, EUR => 2, JPY => 0, KWD => 3, CLF => 4, BTC => 8, POINTS => 0);
 my @scopes = ('', 'shop "2"');
@@ -34,8 +37,9 @@ sub own_currencies { return (BTC => 8, POINTS => 0) }
 sub scopes { return @scopes }
 
 # The accounts that payments use: there is one of each in each scope and currency. Nothing is ever paid to "empty". So the
-# limits of "empty" and "full" always forbid, and that of "purse" may.
-my %accounts = (world => {}, shop => {}, purse => { floor => 0 }, empty => { floor => 0 }, full => { ceiling => 0 }, closed => { closed => 1 });
+# limits of "empty" and "full" always forbid, and those of "purse" may. Of "tight" there are others: see Till.pm.
+my %accounts = (world => {}, shop => {}, purse => { floor => 0 }, empty => { floor => 0 }, full => { ceiling => 0 }, closed => { closed => 1 },
+	tight => { floor => -20, ceiling => 60 });
 
 sub accounts
 {
@@ -387,6 +391,7 @@ sub is_misnamed { return defined $_[0]{names} && $_[0]{names} ne $_[0]{currency}
 sub altered
 {
 	my ($request, $g, @others) = @_;
+	return Posts::altered($request, $g) if $request->{kind} eq 'post';
 	my %other = %$request;
 	my @fields = qw(kind reference metadata);
 	push @fields, 'amount', 'amount' if $request->{kind} ne 'void';
@@ -451,6 +456,7 @@ sub others_for
 sub spec
 {
 	my ($r) = @_;
+	return Posts::spec($r) if $r->{kind} eq 'post';
 	my $follow = is_follow_up($r);
 	return join("\0",
 		$r->{kind}, $r->{scope}, $r->{key},
@@ -499,6 +505,11 @@ sub difference
 
 	return if $op->{kind} eq 'cancel';
 	return 'kind' if $op->{kind} ne $request->{kind};
+	if ($op->{kind} eq 'post')
+	{
+		return 'entries' if Posts::text($op->{legs}) ne Posts::text($request->{legs});
+		return (grep { !$same->($op->{$_}, $request->{$_}) } qw(reference metadata))[0];
+	}
 	return 'payment_id' if is_follow_up($request) && $op->{payment_id} ne $request->{payment_id};
 	my $whole = !defined $request->{amount};
 	return 'amount' if defined $op->{whole} && $whole != $op->{whole};
@@ -624,9 +635,9 @@ sub moved
 	return $previous ? ($moved[0] - $net->($previous), $moved[1] - left($previous)) : @moved;
 }
 
-# The refusal by the limits of the accounts, of a request of this kind that changes so much: its state and message, and
-# whether it is certain. Nothing: there can be none.
-sub limit
+# The refusals by the limits of the accounts that a request of this kind may get, if it changes so much. Each has its
+# state and message, and whether it is certain that there is one.
+sub limits
 {
 	my ($payment, $kind, $net, $hold) = @_;
 	return unless defined $payment->{from_account};
@@ -636,25 +647,28 @@ sub limit
 
 	return $refuse->('ID412', 'account is closed', 1)
 		if $kind =~ /^(?:pay|authorize|increase)\z/ && grep { $accounts{$_}{closed} } $from, $to;
-	return $refuse->('ID402', $few, $from eq 'empty') if $net + $hold > 0 && defined $accounts{$from}{floor};
-	return $refuse->('ID402', $few, 0) if $net < 0 && defined $accounts{$to}{floor};
-	return $refuse->('ID412', $much, 1) if $net > 0 && defined $accounts{$to}{ceiling};
-	return;
+	my @limits;
+	push @limits, $refuse->('ID402', $few, $from eq 'empty') if $net + $hold > 0 && defined $accounts{$from}{floor};
+	push @limits, $refuse->('ID402', $few, 0) if $net < 0 && defined $accounts{$to}{floor};
+	push @limits, $refuse->('ID412', $much, $to eq 'full') if $net > 0 && defined $accounts{$to}{ceiling};
+	push @limits, $refuse->('ID412', $much, 0) if $net < 0 && defined $accounts{$from}{ceiling};
+	return @limits;
 }
 
 # The same for a request that starts a payment, or for its row.
-sub limit_of_start
+sub limits_of_start
 {
 	my ($start) = @_;
-	return limit($start, $start->{kind}, $start->{kind} eq 'pay' ? ($start->{amount}, 0) : (0, $start->{amount}));
+	return Posts::limits($start, \%accounts) if $start->{kind} eq 'post';
+	return limits($start, $start->{kind}, $start->{kind} eq 'pay' ? ($start->{amount}, 0) : (0, $start->{amount}));
 }
 
 # The same for a request with this outcome, after an operation.
-sub limit_of_outcome
+sub limits_of_outcome
 {
 	my ($op, $kind, $outcome) = @_;
 	return if defined $outcome->{refusal};
-	return limit($op, $kind, moved($op, $outcome));
+	return limits($op, $kind, moved($op, $outcome));
 }
 
 # Dies unless an operation has the entries that it should have.
@@ -665,7 +679,7 @@ sub check_entries
 	for ([ from_seq => $net != 0 || $hold != 0 ], [ to_seq => $net != 0 ])
 	{
 		my ($seq, $has) = @$_;
-		die "$seq is " . ($row->{$seq} // 'null') . "\n" if defined $row->{$seq} != $has;
+		die "$seq is " . ($row->{$seq} // 'null') . "\n" if !defined $row->{$seq} ne !$has;
 	}
 	expect($row, map { $_ => $previous->{$_} } qw(from_account to_account)) if $previous;
 	return;
@@ -678,7 +692,7 @@ sub undoing
 	my ($original, $op) = @_;
 	my $is = $original->{kind};
 
-	return { refusal => "cannot cancel a $is" } if $is eq 'void' || $is eq 'reversal';
+	return { refusal => "cannot cancel a $is" } if $is =~ /^(?:void|reversal|post)\z/;
 	return { refusal => 'cannot cancel an operation of kind "expire"' } if $is eq 'expire';
 	return { request => { kind => 'reversal', amount => $original->{amount} } } if $is eq 'refund';
 	if ($is eq 'authorize')
@@ -725,14 +739,17 @@ sub check_first
 	my ($row) = @_;
 	my $is = $row->{kind};
 	my $amount = $row->{amount};
-	die "$is starts no payment\n" unless $is =~ /^(?:pay|authorize|cancel)\z/;
-	my $limit = $is eq 'cancel' ? undef : limit_of_start($row);
-	my $refused = $limit && ($limit->{certain} || defined $row->{sqlstate});
+	die "$is starts no payment\n" unless $is =~ /^(?:pay|authorize|cancel|post)\z/;
+	my @limits = $is eq 'cancel' ? () : limits_of_start($row);
+	my $refused = defined $row->{sqlstate};
+	die "its account forbids it\n" if !$refused && grep { $_->{certain} } @limits;
+	die "no account forbids it in this way\n"
+		if $refused && !grep { $_->{state} eq $row->{sqlstate} && $_->{message} eq $row->{message} } @limits;
 	expect($row,
-		whole => 0, final => undef, prolonged => undef, expired => undef,
-		sqlstate => $refused ? $limit->{state} : undef, message => $refused ? $limit->{message} : undef,
-		authorized => $refused ? 0 : $amount, captured => $is eq 'pay' && !$refused ? $amount : 0, released => 0, refunded => 0);
-	check_entries($row);
+		whole => 0, final => undef, prolonged => undef, expired => undef, $refused ? () : (message => undef),
+		authorized => $refused || $is eq 'post' ? 0 : $amount, captured => $is eq 'pay' && !$refused ? $amount : 0,
+		released => 0, refunded => 0);
+	$is eq 'post' ? Posts::check($row) : check_entries($row);
 	expect($row, currency => undef, amount => 0, reference => undef, metadata => undef) if $is eq 'cancel';
 	die "an amount of zero\n" if $is eq 'authorize' && $amount == 0;
 	die $is eq 'authorize' ? "no end of the hold\n" : "an end of no hold\n" if ($is eq 'authorize') != defined $row->{expires};
@@ -774,8 +791,9 @@ sub check_next
 		$refusal = undef;
 		$outcome = { %$previous, amount => 0 };
 	}
-	my $limit = limit_of_outcome($previous, $request->{kind}, $outcome);
-	if ($limit && ($limit->{certain} || defined $row->{sqlstate}))
+	my @limits = limits_of_outcome($previous, $request->{kind}, $outcome);
+	my ($limit) = grep { $_->{certain} || ($row->{message} // '') eq $_->{message} } @limits;
+	if ($limit)
 	{
 		die "its account forbids it\n" if $row->{key} =~ /^idem_cancel:/;
 		($state, $refusal) = @$limit{qw(state message)};
@@ -852,7 +870,7 @@ sub check_receipt_of_row
 	my $at = $now // $row->{created};
 	expect($r,
 		(map { $_ => $row->{$_} } qw(key payment_id seq kind amount currency authorized captured refunded
-			from_account to_account from_seq to_seq reference metadata created expires sqlstate message)),
+			from_account to_account from_seq to_seq legs reference metadata created expires sqlstate message)),
 		status => defined $row->{sqlstate} && !defined $now ? 'declined' : status($row, $at),
 		capturable => expired($row, $at) ? 0 : left($row),
 		refundable => $row->{captured} - $row->{refunded});
@@ -878,7 +896,7 @@ sub describe
 	my ($op) = @_;
 	my $line = join(' ', map { "$_=" . ($op->{$_} // 'null') }
 		grep { exists $op->{$_} }
-		qw(scope key payment_id seq kind status from_account to_account from_seq to_seq whole final prolonged amount currency names authorized captured released refunded
+		qw(scope key payment_id seq kind status from_account to_account from_seq to_seq legs whole final prolonged amount currency names authorized captured released refunded
 		capturable refundable percent expires_in created expires reference metadata declines sqlstate message replayed));
 	return Encode::encode('UTF-8', $line);
 }

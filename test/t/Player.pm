@@ -1,7 +1,7 @@
 # A client that plays at random against the model. It sends requests in all possible ways. It checks each answer at
 # once against the model, by what the client knows, and keeps what must be checked later, by what others know.
 #
-# How a request is sent, and which answers are allowed, is in Caller.pm. The clients of a round go through one list
+# How a request is sent, and which answers are allowed, is in Caller.pm. Batches are in Batches.pm. The clients of a round go through one list
 # of planned requests (Model.pm) at about the same time.
 package Player;
 
@@ -9,13 +9,16 @@ use strict;
 use warnings;
 use utf8;
 
+use Batches;
 use Caller qw(about at_one_of check_same id now payment read_receipt COLUMNS);
 use Client;
 use List::Util qw(min);
 use Model;
+use Posts;
+use Till;
 use Time::HiRes ();
 
-our @ISA = ('Caller');
+our @ISA = ('Caller', 'Batches', 'Till');
 
 use constant REQUESTS => 960;	# planned in a round
 use constant STEPS => 220;		# of each client in a round
@@ -81,7 +84,7 @@ sub step
 
 	return $self->go_on_with_story if @{ $self->{story} // [] } && $g->percent(60);
 	my $way = $g->weighted('single' => 40, 'cut after the call' => 4, 'transaction' => 26, 'statement' => 12, 'batch' => 5,
-		'story' => 5, 'look-up' => 6, 'payment' => 6, 'sweep' => 3, 'malformed' => 6);
+		'story' => 5, 'till' => 7, 'look-up' => 6, 'payment' => 6, 'sweep' => 3, 'malformed' => 6);
 	my %ways = (
 		'single' => sub { $self->single(item($step, $g)) },
 		'cut after the call' => sub {
@@ -91,8 +94,9 @@ sub step
 		},
 		'transaction' => sub { $self->transaction($step, $g) },
 		'statement' => sub { $self->statement($step, $g) },
-		'batch' => sub { $self->single({ batch => [ $self->batch($step, $g) ] }) },
+		'batch' => sub { $self->single({ $self->batch($step, $g) }) },
 		'story' => sub { $self->story($step, $g) },
+		'till' => sub { $self->till($step, $g) },
 		'look-up' => sub { $self->look_up($self->id_of_item(item($step, $g))) },
 		'payment' => sub { $self->look_at_payment(item($step, $g)) },
 		'sweep' => sub { $self->sweep($g) },
@@ -151,6 +155,7 @@ sub item
 		i => $i < REQUESTS ? $i : REQUESTS - 1,
 		name => $g->uuid,
 		private => $private,
+		post => $g->percent(14) ? CORE::int($step / 2) + $g->int(3) : undef,	# instead of the request: a post
 		wrong => $g->percent(6),	# the key with another request
 		declines => $g->weighted('' => 7, raise => 1, record => 2),	# the argument, if any
 		savepoint => $g->weighted(none => 5, release => 3, rollback => 2),
@@ -167,7 +172,7 @@ sub request
 	return $item->{request} if $item->{request};
 	return private_payment("R$self->{round} own $item->{private}", '') if $item->{private};
 
-	my $request = $item->{planned} // Model::planned($seed, $self->{round}, $item->{i});
+	my $request = $item->{planned} // (defined $item->{post} ? $self->post($item) : Model::planned($seed, $self->{round}, $item->{i}));
 	return $request if $request->{kind} eq 'cancel' && defined $request->{key};
 	if (defined $request->{cancels})
 	{
@@ -192,12 +197,21 @@ sub request
 	{
 		my @others = map { $_->{payment_id} }
 			grep { defined $request->{payment_id} && $_->{payment_id} ne $request->{payment_id}
-				&& !($_->{seq} == 1 && defined $_->{sqlstate})
+				&& !($_->{seq} == 1 && defined $_->{sqlstate}) && $_->{kind} ne 'post'
 				&& $_->{scope} eq $request->{scope} && ($_->{currency} // '') eq $request->{currency} }
 			map { $self->{top}{$_} } sort keys %{ $self->{top} };
 		$request = Model::altered($request, Model::generator($item->{name}), @others);
 	}
 	return $request;
+}
+
+# The post of an item, or its cancellation, which is refused if there is one.
+sub post
+{
+	my ($self, $item) = @_;
+	my $post = Posts::planned($seed, $self->{round}, $item->{post});
+	return $post unless Model::generator($item->{name}, 'cancel')->percent(6);
+	return { kind => 'cancel', scope => $post->{scope}, key => $post->{key} };
 }
 
 # A payment with a key that no other client uses.
@@ -245,7 +259,7 @@ sub again
 sub perform
 {
 	my ($self, $item) = @_;
-	return $self->call_batch(@{ $item->{batch} }) if $item->{batch};
+	return $self->call_batch($item) if $item->{batch};
 	my ($request, $failed) = $self->request($item);
 	return $failed if $failed;
 	Time::HiRes::usleep(1000 * $item->{pause}) if $item->{pause};
@@ -267,121 +281,6 @@ sub send_and_cut
 	$self->{client}->cut;
 	delete $self->{client};
 	$self->note_unknown($request);
-	return;
-}
-
-# Payments for a batch, all in one scope: some that many batches have, planned ones that a batch can express, and private
-# ones.
-sub batch
-{
-	my ($self, $step, $g) = @_;
-	my $scope = $g->pick(Model::scopes());
-	my $group = CORE::int($step * REQUESTS / STEPS / Model::GROUP);
-	my @requests;
-	for my $n (1 .. 2 + $g->int(12))
-	{
-		my $i = Model::GROUP * ($group + $g->int(3) - 1);
-		my $planned = $i >= 0 && $i < REQUESTS ? Model::planned($seed, $self->{round}, $i) : undef;
-		if ($g->percent(40))
-		{
-			my $common = 8 * CORE::int($step / 4) + $g->int(12);
-			push @requests, { %{ private_payment("R$self->{round} common $common", $scope) }, private => 0 };
-		}
-		elsif ($planned && $planned->{scope} eq $scope && !defined $planned->{from_account} && ($planned->{kind} eq 'pay' || $g->percent(20)))
-		{
-			push @requests, { kind => 'pay', map { $_ => $planned->{$_} } qw(scope key amount currency reference metadata) };
-		}
-		else
-		{
-			push @requests, private_payment("R$self->{round} own $self->{number} $step batch $n", $scope);
-		}
-	}
-	push @requests, $requests[0] if $g->percent(30);
-	return @requests;
-}
-
-# Sends a batch. Its answer has no receipts, so they are looked up.
-sub call_batch
-{
-	my ($self, @requests) = @_;
-	my $transaction = $self->{own};
-	my $array = sub { return 'ARRAY[' . join(', ', @_) . ']' };
-	$self->note_sent($_) for @requests;
-	my $answer = $self->ask('SELECT b.* FROM idem_pay_batch('
-		. join(', ',
-			$array->(map { $self->quote($_->{key}) } @requests),
-			$array->(map { Model::major($_->{amount}, $_->{currency}) } @requests),
-			$array->(map { $self->quote($_->{currency}) } @requests),
-			$array->(map { $self->quote($_->{reference}) } @requests) . '::text[]',
-			$array->(map { $self->quote($_->{metadata}) } @requests) . '::' . (qw(text json jsonb))[ @requests % 3 ] . '[]',
-			$self->quote($requests[0]{scope}))
-		. ') b ORDER BY b.item');
-	my $lost = sub {
-		return if $transaction;
-		$self->note_unknown($_) for @requests;
-		push @{ $self->{torn} }, [ keys %{ { map { ($_->{key} => 1) } grep { $_->{private} } @requests } } ]
-			if $requests[0]{scope} eq '';
-	};
-	if ($answer->{state})
-	{
-		$lost->() if $answer->{lost};
-		$answer->{several} = 1;
-		return $self->check_error($answer);
-	}
-
-	$self->{own} //= [];
-	for my $i (0 .. $#requests)
-	{
-		my ($request, $b) = ($requests[$i], $answer->{rows}[$i]);
-		my $stored = $self->stored(id($request));
-		my $failed;
-		about($request, sub {
-			Model::expect($b, item => $i + 1, key => $request->{key});
-			if ($b->{outcome} eq 'failed' && $b->{sqlstate} eq 'ID412')
-			{
-				$failed = $self->look_up_made($request, 1);
-				Model::expect($self->stored(id($request)), kind => 'cancel') unless $failed;
-				$self->{did}{'batch ID412'}++;
-				return;
-			}
-			if ($b->{outcome} eq 'failed')
-			{
-				my %told = (state => $b->{sqlstate}, message => $b->{message}, detail => $b->{detail});
-				die "a batch does not fail for one item with $b->{sqlstate}\n" if $b->{sqlstate} !~ /^ID/;
-				$self->check_error(\%told, $request);
-				$self->{did}{"batch $b->{sqlstate}"}++;
-				return;
-			}
-			die "it was made a second time\n" if $stored && $b->{outcome} eq 'new';
-			$failed = $self->look_up_made($request, $b->{outcome} eq 'replayed' ? 1 : 0);
-			return if $failed;
-			Model::expect($self->stored(id($request)), payment_id => $b->{payment_id}, status => $b->{status});
-			$self->{did}{"batch $b->{outcome}"}++;
-		}, $b);
-		if ($failed)
-		{
-			$lost->();
-			delete $self->{own} unless $transaction;
-			return $failed;
-		}
-	}
-	$self->committed unless $transaction;
-	return;
-}
-
-# Looks up the receipt of a payment that a batch reported as new or replayed, and notes it. Returns the answer if it was an
-# error.
-sub look_up_made
-{
-	my ($self, $request, $replayed) = @_;
-	my $where = join(', ', map { $self->quote($request->{$_}) } qw(key scope));
-	my $answer = $self->ask('SELECT ' . COLUMNS . " FROM idem_lookup($where) r");
-	return $self->check_error($answer) if $answer->{state};
-	my $r = $answer->{rows}[0] // die "it is not there\n";
-	$r->{scope} = $request->{scope};
-	$r->{replayed} = $replayed;
-	read_receipt($r);
-	$self->check_answer($request, $r, { sent => 0, got => $answer->{got} });
 	return;
 }
 
@@ -450,7 +349,7 @@ sub transaction
 	my $private = $g->percent(10);
 	my @items = map { item($step, $g, $private ? "$self->{number} $step $_" : undef) } 1 .. 1 + $g->int(5);
 	push @items, $items[0] if $g->percent(20);
-	push @items, { batch => [ $self->batch($step, $g) ], savepoint => 'none' } if $g->percent(8);
+	push @items, { $self->batch($step, $g), savepoint => 'none' } if $g->percent(8);
 	my $end_of_it = $g->weighted('COMMIT' => 68, 'ROLLBACK' => 18, 'cut after COMMIT' => 8, 'cut before COMMIT' => 6);
 	my $pause = $g->percent(40) ? $g->int(25) : 0;	# so that others have to wait for it
 	my $look = $g->percent(40);
@@ -775,6 +674,7 @@ sub malformed
 		[ "idem_payment($nobody)", 'ID404' ],
 		[ "idem_history($nobody)", 'ID404' ]);
 	push @bad, $self->malformed_follow_ups($key, $g);
+	@bad = Posts::malformed($key) if $g->percent(15);
 	my ($call, $state) = @{ $g->pick(@bad) };
 	my $answer = $self->ask("SELECT * FROM $call");
 	my $got = $answer->{state} // 'no error';
@@ -789,6 +689,9 @@ sub malformed
 sub malformed_follow_ups
 {
 	my ($self, $key, $g) = @_;
+	my ($post) = grep { $_->{kind} eq 'post' && !defined $_->{sqlstate} } map { $self->{top}{$_} } sort keys %{ $self->{top} };
+	return map { [ "idem_$_($key, '$post->{payment_id}', scope => " . $self->quote($post->{scope}) . ')', 'ID412' ] } qw(capture void refund)
+		if $post && $g->percent(5);
 	my @live = grep { $_->{kind} ne 'cancel' && $_->{authorized} > 0 } map { $self->{top}{$_} } sort keys %{ $self->{top} };
 	return unless @live;
 	my $live = $g->pick(@live);
