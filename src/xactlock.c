@@ -13,10 +13,15 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/resowner.h"
 
 #include "xactlock.h"
+
+/* How often xactlock_try() tries, and microseconds between two tries. */
+#define TRIES			20
+#define SLEEP			50
 
 static ResourceOwner enter(ResourceOwner owner);
 
@@ -28,6 +33,21 @@ xactlock_acquire(const LOCKTAG *tag, LOCKMODE mode, bool dont_wait)
 
 	CurrentResourceOwner = old_owner;
 	return result;
+}
+
+LockAcquireResult
+xactlock_try(const LOCKTAG *tag, LOCKMODE mode)
+{
+	for (int i = 0; i < TRIES; i++)
+	{
+		LockAcquireResult result = xactlock_acquire(tag, mode, true);
+
+		if (result != LOCKACQUIRE_NOT_AVAIL)
+			return result;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(SLEEP);
+	}
+	return LOCKACQUIRE_NOT_AVAIL;
 }
 
 void

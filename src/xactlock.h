@@ -20,6 +20,9 @@ extern LockAcquireResult xactlock_acquire(const LOCKTAG *tag, LOCKMODE mode,
 										  bool dont_wait);
 extern void xactlock_release(const LOCKTAG *tag, LOCKMODE mode);
 
+/* The same, but wait only for as long as an insert takes, about two milliseconds. */
+extern LockAcquireResult xactlock_try(const LOCKTAG *tag, LOCKMODE mode);
+
 /* Release a lock that the parent of the current subtransaction took. */
 extern void xactlock_release_in_parent(const LOCKTAG *tag, LOCKMODE mode);
 

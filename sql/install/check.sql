@@ -13,6 +13,7 @@ SET search_path = pg_catalog, pg_temp
 SET enable_indexscan = off
 SET enable_indexonlyscan = off
 SET enable_bitmapscan = off
+SET jit = off
 SET row_security = off
 AS $$
 	WITH undone AS (
@@ -85,7 +86,7 @@ AS $$
 	), entry AS (
 		SELECT e.account, e.seq, e.created_at, e.payment_id, e.operation, e.lag, coalesce(e.gaps, 0) AS gaps, e.amount,
 			coalesce(e.held, 0) AS held, e.base, coalesce(e.base_held, 0) AS base_held, e.open,
-			e.seq - 1 - e.lag AS reach,
+			e.seq - 1 - e.lag AS reach, e.xmin::text::bigint AS writer,
 			e.cum_entries, coalesce(e.cum, e.amount) AS cum,
 			CASE WHEN e.cum IS NULL THEN coalesce(e.held, 0) ELSE coalesce(e.cum_held, 0) END AS cum_held,
 			(e.cum IS NULL) = (e.cum_entries IS NULL) AND (e.cum IS NOT NULL OR e.cum_held IS NULL) AS cum_is_whole,
@@ -94,7 +95,7 @@ AS $$
 		LEFT JOIN idempotency.account a ON a.id = e.account
 	), opened AS (
 		-- of each entry that has some: what those in its "open" add up to, as far as they were not rolled back
-		SELECT e.account, e.seq, count(*) FILTER (WHERE k.seq < 1 OR k.seq > e.reach) AS misplaced,
+		SELECT e.account, e.seq, count(*) FILTER (WHERE k.seq IS NULL OR k.seq < 1 OR k.seq > e.reach) AS misplaced,
 			coalesce(sum(coalesce(o.cum_entries, 1)) FILTER (WHERE o.seq IS NOT NULL), 0) AS entries,
 			coalesce(sum(o.cum), 0) AS cum, coalesce(sum(o.cum_held), 0) AS cum_held
 		FROM entry e
@@ -116,6 +117,17 @@ AS $$
 			SELECT e.*, e.reach, false, NULL, NULL FROM entry e) c
 		WINDOW places AS (PARTITION BY c.account ORDER BY c.place, NOT c.is_own ROWS UNBOUNDED PRECEDING),
 			own AS (PARTITION BY c.account, c.is_own ORDER BY c.seq)
+	), together AS (
+		-- The entries that one (sub)transaction made have its ID, unless they were restored or replicated. Then they are not
+		-- numbered from 1 by it, and nothing is said of them.
+		SELECT w.account, w.seq, w.cum <> w.sum_amount OR w.cum_held <> w.sum_held AS is_wrong,
+			bool_and(w.is_numbered) OVER (PARTITION BY w.account, w.writer) AS is_whole
+		FROM (SELECT e.account, e.seq, e.writer, e.cum, e.cum_held,
+				coalesce(e.cum_entries, 1) = row_number() OVER writer AS is_numbered,
+				sum(e.amount) OVER writer AS sum_amount, sum(e.held) OVER writer AS sum_held
+			FROM entry e
+			WHERE (e.account, e.writer) IN (SELECT f.account, f.writer FROM entry f WHERE f.cum_entries > 1)
+			WINDOW writer AS (PARTITION BY e.account, e.writer ORDER BY e.seq)) w
 	), account AS (
 		SELECT a.*, count(*) OVER (PARTITION BY a.scope, a.name) AS uses, count(*) OVER (PARTITION BY a.id) AS ids,
 			coalesce(e.posted, 0) AS posted, coalesce(e.held, 0) AS held
@@ -260,9 +272,11 @@ AS $$
 				min(format('entry %s of account %L of scope %L', c.seq, coalesce(c.name, c.account::text), c.scope))
 					FILTER (WHERE c.seq IS NOT NULL)) END
 	FROM (SELECT c.*, coalesce(o.misplaced, 0) AS misplaced, coalesce(o.entries, 0) AS open_entries, coalesce(o.cum, 0) AS open_cum,
-			coalesce(o.cum_held, 0) AS open_held
+			coalesce(o.cum_held, 0) AS open_held,
+			coalesce(t.is_whole AND t.is_wrong, false) AS cum_is_wrong
 		FROM chain c
-		LEFT JOIN opened o ON o.account = c.account AND o.seq = c.seq) c
+		LEFT JOIN opened o ON o.account = c.account AND o.seq = c.seq
+		LEFT JOIN together t ON t.account = c.account AND t.seq = c.seq) c
 		FULL JOIN (SELECT) AS nothing ON false,
 		LATERAL (VALUES
 			(23, 'the entries of an account are numbered once each, in the order of their times',
@@ -273,7 +287,7 @@ AS $$
 					AND c.base + c.open_cum = c.sum_amount AND c.base_held + c.open_held = c.sum_held
 					AND c.reach - c.gaps + c.open_entries = c.sum_entries),
 			(25, 'an entry stores what those of its transaction add up to, if it is not the first',
-				NOT c.is_own OR c.cum_is_whole AND coalesce(c.cum_entries BETWEEN 2 AND c.sum_entries, true)),
+				NOT c.is_own OR c.cum_is_whole AND NOT c.cum_is_wrong AND coalesce(c.cum_entries BETWEEN 2 AND c.sum_entries, true)),
 			(26, 'an entry is in an account',
 				NOT c.is_own OR c.has_account),
 			-- Balances here are in the order of the numbers. Limits hold in this order as well as in that of the commits.

@@ -89,7 +89,7 @@ static bool wait_for_key(Claim *claim);
 static bool refuse_in_flight(Claim *claim, Refusal *refusal);
 static bool refused(Claim *claim);
 static bool take_payment(Claim *claim, const text *scope,
-						 const pg_uuid_t *payment_id);
+						 const pg_uuid_t *payment_id, bool wait);
 static bool wait_for_payment(Claim *claim);
 pg_noreturn static void payment_not_in_snapshot(void);
 static void prepare_write(Claim *claim);
@@ -201,7 +201,7 @@ claim_take_with_payment(Claim *claim, const text *scope,
 	{
 		if (!claim_take(claim, command))
 			return false;
-		if (take_payment(claim, scope, payment_id))
+		if (take_payment(claim, scope, payment_id, setting_in_flight == IN_FLIGHT_WAIT))
 			return true;
 		if (!wait_for_payment(claim))
 			return refused(claim);
@@ -217,7 +217,7 @@ claim_idle_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id,
 	PreventCommandDuringRecovery(command);
 
 	prepare_write(claim);
-	return take_payment(claim, scope, payment_id);
+	return take_payment(claim, scope, payment_id, false);
 }
 
 TupleTableSlot *
@@ -431,16 +431,23 @@ refused(Claim *claim)
 
 /*
  * Lock the payment and find its newest row.  False: the row is of a transaction in
- * progress; both locks have been released, that of the key and that of the payment.
+ * progress, or the lock is not free; both locks have been released, that of the key and
+ * that of the payment.
+ *
+ * wait: for the lock.
  */
 static bool
-take_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id)
+take_payment(Claim *claim, const text *scope, const pg_uuid_t *payment_id, bool wait)
 {
 	RowState	state;
 
 	lock_tag_of_payment(&claim->payment_tag, RelationGetRelid(claim->store->heap), scope,
 						payment_id);
-	lock_payment(&claim->payment_tag);
+	if (!lock_payment(&claim->payment_tag, wait))
+	{
+		claim_release(claim);
+		return false;
+	}
 	claim->payment_locked = true;
 
 	state = store_probe_payment(claim->store, scope, payment_id);

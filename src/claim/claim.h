@@ -122,10 +122,9 @@ extern bool claim_take_with_payment(Claim *claim, const text *scope,
 /*
  * Make a payment ours without a key, if no transaction in progress has it.  True: it
  * is ours.  If claim_has_payment(), its newest row is in claim_slot().  False: a
- * transaction in progress has it.
+ * transaction in progress has it, or its lock is not free.
  *
- * This waits for no transaction to end.  It does wait for the payment's lock, which
- * others hold only for as long as it takes them to insert a row.
+ * This waits for no transaction to end.
  *
  * Errors: 25006 in a read-only transaction or on a standby; 40001 at REPEATABLE READ
  * and SERIALIZABLE if the payment's newest row is not in the transaction's snapshot;

@@ -140,17 +140,29 @@ lock_release_kept(const LOCKTAG *tag, bool in_parent)
 		xactlock_release(tag, ExclusiveLock);
 }
 
-void
-lock_payment(const LOCKTAG *tag)
+bool
+lock_payment(const LOCKTAG *tag, bool wait)
 {
-	/*
-	 * only work on a payment inside its own work gets here, or an id made to
-	 * collide
-	 */
-	if (xactlock_acquire(tag, ExclusiveLock, false) != LOCKACQUIRE_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("payment is used inside its own work")));
+	switch (wait ? xactlock_acquire(tag, ExclusiveLock, false) : xactlock_try(tag, ExclusiveLock))
+	{
+		case LOCKACQUIRE_OK:
+			break;
+
+		case LOCKACQUIRE_NOT_AVAIL:
+			return false;
+
+		case LOCKACQUIRE_ALREADY_HELD:
+		case LOCKACQUIRE_ALREADY_CLEAR:
+
+			/*
+			 * only work on a payment inside its own work gets here, or an id
+			 * made to collide
+			 */
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("payment is used inside its own work")));
+	}
+	return true;
 }
 
 void

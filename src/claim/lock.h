@@ -52,13 +52,14 @@ extern void lock_keep(const LOCKTAG *tag);
 extern void lock_release_kept(const LOCKTAG *tag, bool in_parent);
 
 /*
- * Take a payment's lock.  This waits whatever idempotency.in_flight says: whoever
- * has the lock is about to release it.
+ * Take a payment's lock.  wait: as long as it takes; if not, only as long as an insert
+ * takes.  False: it is not taken.  Whoever has it is mostly about to release it.  But he
+ * may have to wait for an account that is being changed.
  *
  * Errors: 55000 if this transaction is working on the payment already; 55P03, 40P01
  * and 57014 from waiting.
  */
-extern void lock_payment(const LOCKTAG *tag);
+extern bool lock_payment(const LOCKTAG *tag, bool wait);
 
 /* Release a payment's lock. */
 extern void lock_release_payment(const LOCKTAG *tag);

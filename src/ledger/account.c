@@ -9,7 +9,9 @@
  *
  * A change deletes the account's row and inserts another one, with the lock held to
  * the end of its transaction (account_change.c).  So whoever has the lock finds one
- * row, which is the last that was committed, or his own.
+ * row, which is the last that was committed, or his own.  Without the lock he may find
+ * none: a scan can come too early for the new row, and too late for the old one.  So
+ * before we say that there is none, we look with the lock.
  *
  * Every decision depends on the account's limits, and on its being open.  So at
  * SERIALIZABLE, finding an account counts as reading its row.  So does opening it again.
@@ -37,10 +39,6 @@
 
 /* The class of these locks: see claim/lock.c. */
 #define ACCOUNT_LOCK_CLASS	0x1D40
-
-/* How often to try before we queue for a lock, and microseconds between two tries. */
-#define ACCOUNT_LOCK_TRIES	20
-#define ACCOUNT_LOCK_SLEEP	50
 
 /* By the hash of an account's name and the table: where its row was found last. */
 static HintTable places;
@@ -79,6 +77,7 @@ bool
 account_find(Account *account, Store *store, const Key *name)
 {
 	uint64		hash = hash_of(store, name);
+	LOCKTAG		lock;
 	RowState	state;
 
 	account_predicate_lock(store, name);
@@ -88,6 +87,15 @@ account_find(Account *account, Store *store, const Key *name)
 
 	state = probe(store, name);
 	store_let_go(store);
+	if (state == ROW_ABSENT)
+	{
+		/* somebody may just be changing it */
+		account_lock_tag(&lock, store, name);
+		account_lock(&lock);
+		state = probe(store, name);
+		store_let_go(store);
+		account_unlock(&lock);
+	}
 	if (state == ROW_ABSENT)
 		return false;
 	check_snapshot(state);
@@ -145,23 +153,14 @@ find_again(Account *account, Store *store, const Key *name, uint64 place)
 static RowState
 probe(Store *store, const Key *name)
 {
-	TransactionId writer;
-	RowState	state;
+	RowState	state = store_probe_key(store, name);
 
-	do
+	/* one that is being opened, or a change that is not committed */
+	while (state == ROW_IN_PROGRESS && store_is_being_inserted(store))
 	{
-		state = store_probe_key(store, name);
-		writer = InvalidTransactionId;
-		/* one that is being opened, or a change that is not committed */
-		while (state == ROW_IN_PROGRESS && store_is_being_inserted(store))
-		{
-			PAUSE("account", 1);
-			writer = store->holder;
-			state = store_probe_before(store);
-		}
-		/* it may commit before we see the row that it replaces: look again */
-	} while (state == ROW_ABSENT && TransactionIdIsValid(writer) &&
-			 !TransactionIdIsInProgress(writer));
+		PAUSE("account", 1);
+		state = store_probe_before(store);
+	}
 	return state;
 }
 
@@ -229,25 +228,17 @@ account_lock_tag(LOCKTAG *tag, const Store *store, const Key *name)
 						 ACCOUNT_LOCK_CLASS);
 }
 
-/*
- * The lock is held for some ten microseconds.  PostgreSQL hands a lock to the first in
- * its queue, who has to be woken up.  That takes longer than the lock is held, so the
- * queue of a busy account would never get empty.  So before we queue, we try for about
- * two milliseconds.
- */
 bool
 account_lock_if_free(const LOCKTAG *tag)
 {
-	for (int i = 0; i < ACCOUNT_LOCK_TRIES; i++)
-	{
-		if (xactlock_acquire(tag, ExclusiveLock, true) != LOCKACQUIRE_NOT_AVAIL)
-			return true;
-		CHECK_FOR_INTERRUPTS();
-		pg_usleep(ACCOUNT_LOCK_SLEEP);
-	}
-	return false;
+	return xactlock_try(tag, ExclusiveLock) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/*
+ * The lock is held for some ten microseconds.  PostgreSQL hands a lock to the first in
+ * its queue, who has to be woken up.  That takes longer than the lock is held, so the
+ * queue of a busy account would never get empty.  So before we queue, we try.
+ */
 void
 account_lock(const LOCKTAG *tag)
 {

@@ -48,6 +48,7 @@ static void apply(Account *account, const AccountChange *change);
 static Refusal *set_decimals(Account *account, const AccountChange *change);
 static Refusal *decide(Ledger *ledger, const LOCKTAG *lock, const Account *old,
 					   Account *account);
+static void check_wait(const Account *account, const AccountScan *scan);
 static Refusal *check_within(const Account *account, const AccountScan *scan, bool *depends);
 static void replace_row(Store *accounts, const Account *account);
 
@@ -192,12 +193,32 @@ decide(Ledger *ledger, const LOCKTAG *lock, const Account *old, Account *account
 	if (refusal)
 		scan_predicate_lock(&scan, &ledger->entries);
 	else if (depends)
+	{
+		check_wait(account, &scan);
 		ledger_wait_for_largest(ledger, lock, &scan);
+	}
 	if (raised)
 		account->floor_from = scan.top + 1;
 	if (lowered)
 		account->ceiling_from = scan.top + 1;
 	return refusal;
+}
+
+/*
+ * It depends on transactions in progress.  Raise 40001 if it will depend on what is
+ * outside the snapshot, whatever becomes of them.
+ */
+static void
+check_wait(const Account *account, const AccountScan *scan)
+{
+	AccountScan ended;
+	bool		depends = false;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	ended = scan_ended(scan);
+	if (check_within(account, &ended, &depends) == NULL && depends)
+		account_raise_changed();
 }
 
 /*

@@ -251,6 +251,13 @@ check_deciding(Ledger *ledger, const Posting *posting, Leg **deciding, int n)
 		if (refusal)
 			return refusal;
 	}
+	for (int i = 0; i < n; i++)
+	{
+		Refusal    *refusal = leg_check_open(deciding[i]);
+
+		if (refusal)
+			return refusal;
+	}
 	return NULL;
 }
 
@@ -299,7 +306,10 @@ decide(Ledger *ledger, Leg **deciding, int n)
 	}
 
 	if (undecided)
+	{
+		leg_check_wait(undecided, undecided->scan, &ledger->entries);
 		ledger_wait_for_largest(ledger, &undecided->lock, undecided->scan);
+	}
 	for (int i = 0; i < n && !ledger_must_wait(ledger); i++)
 		(void) ledger_may_pass(ledger, &deciding[i]->lock, deciding[i]->scan);
 	return NULL;

@@ -30,6 +30,7 @@ typedef struct Leg
 
 	/* only ledger.c uses these: */
 	int64		id;				/* the account's */
+	bool		shown;			/* may its balance be shown to the caller? */
 	bool		closed;			/* is the account closed, and may the leg not
 								 * use it then? */
 	Numeric		floor;			/* that the change could hurt, or NULL */
@@ -92,8 +93,9 @@ extern Refusal *ledger_find_currencies(Ledger *ledger, text *scope, Leg *legs, i
  *
  * Refusals: ID404 if there is no such account; 22023 if it has another currency; ID403
  * if the leg takes from an account of another role.  If there is none of these: ID412 if
- * the account is closed, or if the change would pass its ceiling; ID402 if the change
- * would pass its floor.  If several legs are refused, it is the first one's.
+ * the account is closed.  If there is none of these: ID412 if the change would pass its
+ * ceiling; ID402 if it would pass its floor.  If several legs are refused for the same
+ * reason, it is the first one's.
  *
  * Errors: 40001 at REPEATABLE READ and SERIALIZABLE, if an account was changed after the
  * snapshot, or if what is outside the snapshot decides; 40001 at all levels if an

@@ -7,8 +7,10 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "utils/builtins.h"
 
+#include "access.h"
 #include "bytes.h"
 #include "errors.h"
 #include "ledger/leg.h"
@@ -44,6 +46,7 @@ leg_check(Leg *leg, const Account *account, bool begins)
 	}
 
 	leg->id = account->id;
+	leg->shown = takes || (gives && account->ceiling && access_allowed(account->owner));
 	leg->closed = begins && account->closed;
 	leg->floor = copy_if(takes, account->floor);
 	leg->ceiling = copy_if(gives, account->ceiling);
@@ -51,13 +54,19 @@ leg_check(Leg *leg, const Account *account, bool begins)
 }
 
 Refusal *
+leg_check_open(const Leg *leg)
+{
+	if (!leg->closed)
+		return NULL;
+	return refusal_make(ERRCODE_IDEM_STATE, "account is closed",
+						psprintf("Account %s was closed.", account_text(leg->account)), NULL);
+}
+
+Refusal *
 leg_decide(const Leg *leg, const AccountScan *scan, Store *entries, bool *depends)
 {
 	Refusal    *refusal = NULL;
 
-	if (leg->closed)
-		return refusal_make(ERRCODE_IDEM_STATE, "account is closed",
-							psprintf("Account %s was closed.", account_text(leg->account)), NULL);
 	if (leg->floor)
 		refusal = check_floor(leg, &scan->available, depends);
 	if (leg->ceiling && refusal == NULL)
@@ -65,6 +74,19 @@ leg_decide(const Leg *leg, const AccountScan *scan, Store *entries, bool *depend
 	if (refusal)
 		scan_predicate_lock(scan, entries);
 	return refusal;
+}
+
+void
+leg_check_wait(const Leg *leg, const AccountScan *scan, Store *entries)
+{
+	AccountScan ended;
+	bool		depends = false;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	ended = scan_ended(scan);
+	if (leg_decide(leg, &ended, entries, &depends) == NULL && depends)
+		account_raise_changed();
 }
 
 Sums
@@ -128,6 +150,7 @@ check_ceiling(const Leg *leg, const ScanRange *posted, bool *depends)
 	}
 	return refusal_make(ERRCODE_IDEM_STATE,
 						"account would be above its ceiling",
+						!leg->shown ? NULL :
 						psprintf("The request gives %s to account %s, which has %s, and the ceiling is %s.",
 								 money_text(leg->amount, leg->currency),
 								 account_text(leg->account),

@@ -24,17 +24,24 @@
  */
 extern Refusal *leg_check(Leg *leg, const Account *account, bool begins);
 
+/* Refusal: ID412, the account is closed. */
+extern Refusal *leg_check_open(const Leg *leg);
+
 /*
- * Decide whether the account allows the leg.  *depends: set to true if that depends on
- * transactions in progress, or on what is outside the snapshot.  A refusal by a limit
- * leaves a predicate lock.
+ * Decide whether the limits of the account allow the leg.  *depends: set to true if that
+ * depends on transactions in progress.  A refusal leaves a predicate lock.
  *
  * scan: the account, to decide.  entries: the open table, idempotency.entry.
  *
- * Refusals: ID402 if the leg would pass the floor; ID412 if the account is closed, or if
- * the leg would pass the ceiling.
+ * Refusals: ID402 if the leg would pass the floor; ID412 if it would pass the ceiling.
  */
 extern Refusal *leg_decide(const Leg *leg, const AccountScan *scan, Store *entries, bool *depends);
+
+/*
+ * It depends on transactions in progress.  Raise 40001 if it will depend on what is
+ * outside the snapshot, whatever becomes of them.
+ */
+extern void leg_check_wait(const Leg *leg, const AccountScan *scan, Store *entries);
 
 /* What the leg changes in its account. */
 extern Sums leg_change(const Leg *leg);

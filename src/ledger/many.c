@@ -49,8 +49,7 @@ static void lock_accounts(LedgerMany *many);
 static void read_accounts(LedgerMany *many);
 static ManyAccount *find_account(const LedgerMany *many, const text *name);
 static Refusal *check_legs(LedgerMany *many, const Posting *posting);
-static Refusal *decide(LedgerMany *many, const Posting *posting, bool *depends,
-					   const ManyAccount **undecided);
+static Refusal *decide(LedgerMany *many, const Posting *posting, const Leg **undecided);
 static bool may_pass(LedgerMany *many, const text *name);
 static void look_at(LedgerMany *many, ManyAccount *account);
 static void make_entry(LedgerMany *many, const Posting *posting, Leg *leg);
@@ -91,22 +90,23 @@ ledger_many_has(const LedgerMany *many, const text *name)
 Refusal *
 ledger_many_post(LedgerMany *many, Posting *posting)
 {
-	bool		depends = false;
-	const ManyAccount *undecided = NULL;
+	const Leg  *undecided = NULL;
 	Refusal    *refusal;
 
 	Assert(many->locked && !ledger_must_wait(many->ledger));
 	refusal = check_legs(many, posting);
 	if (refusal == NULL)
-		refusal = decide(many, posting, &depends, &undecided);
+		refusal = decide(many, posting, &undecided);
 	if (refusal)
 	{
 		ledger_leave_turnstile(many->ledger);
 		return refusal;
 	}
-	if (depends)
+	if (undecided)
 	{
-		ledger_wait_for_largest(many->ledger, &undecided->lock, undecided->scan);
+		leg_check_wait(undecided, undecided->scan, &many->ledger->entries);
+		ledger_wait_for_largest(many->ledger, &find_account(many, undecided->account)->lock,
+								undecided->scan);
 		return NULL;
 	}
 	for (int i = 0; i < posting->nlegs; i++)
@@ -221,32 +221,37 @@ check_legs(LedgerMany *many, const Posting *posting)
 		if (refusal)
 			return refusal;
 	}
+	for (int i = 0; i < posting->nlegs; i++)
+	{
+		Refusal    *refusal = leg_check_open(&posting->legs[i]);
+
+		if (refusal)
+			return refusal;
+	}
 	return NULL;
 }
 
 /*
- * Step 3: decide an operation.  *depends: set to true if that depends on transactions in
- * progress, in the account *undecided.
+ * Step 3: decide an operation.  *undecided: set to a leg for which that depends on
+ * transactions in progress, if there is one.
  */
 static Refusal *
-decide(LedgerMany *many, const Posting *posting, bool *depends,
-	   const ManyAccount **undecided)
+decide(LedgerMany *many, const Posting *posting, const Leg **undecided)
 {
 	for (int i = 0; i < posting->nlegs; i++)
 	{
 		Leg		   *leg = &posting->legs[i];
 		ManyAccount *account = find_account(many, leg->account);
 		Refusal    *refusal;
-		bool		leg_depends = false;
+		bool		depends = false;
 
 		look_at(many, account);
 		leg->scan = account->scan;
-		refusal = leg_decide(leg, account->scan, &many->ledger->entries, &leg_depends);
+		refusal = leg_decide(leg, account->scan, &many->ledger->entries, &depends);
 		if (refusal)
 			return refusal;
-		if (leg_depends && !*depends)
-			*undecided = account;
-		*depends = *depends || leg_depends;
+		if (depends && *undecided == NULL)
+			*undecided = leg;
 	}
 	return NULL;
 }

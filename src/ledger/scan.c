@@ -67,6 +67,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/fmgrprotos.h"
+#include "utils/hsearch.h"
 
 #include "ledger/account.h"
 #include "ledger/hint.h"
@@ -77,10 +78,13 @@
 /* An entry in progress so far behind the newest is put into "open". */
 #define SCAN_STRAGGLER	64
 
+/* So many (sub)transactions in progress are looked up in a hash table. */
+#define SCAN_SEEN_MANY	64
+
 /* The most entries in "open". */
 #define SCAN_MAX_OPEN	60
 
-/* The most entries that are newer than the snapshot of a transaction that decides. */
+/* The most entries of others that are newer than the snapshot of who decides. */
 #define SCAN_MAX_NEWER	10000
 
 /* By the id of an account: the seq where its window began when we saw it last. */
@@ -93,13 +97,15 @@ static bool first_entry(AccountScan *scan, Store *store, int64 from, int64 upto,
 static bool next_entry(Store *store, ScanPurpose purpose, RowState *state);
 static ScanEntry *note_entry(AccountScan *scan, Store *store, RowState state, ScanPurpose purpose);
 static void set_entry(AccountScan *scan, ScanEntry *entry, Store *store, RowState state, ScanPurpose purpose);
+static void add_to_many(AccountScan *scan);
 static bool was_seen(const AccountScan *scan, TransactionId xid);
+static bool entry_is_own(const ScanEntry *entry);
 static bool gives_base(const ScanEntry *entry, RowState state, ScanPurpose purpose);
 static ArrayType *read_base(AccountScan *scan, Store *store, int64 seq);
 static void read_open(AccountScan *scan, Store *store, ArrayType *open, ScanPurpose purpose);
 static void read_cum(Sums *cum, Store *store);
 static Numeric get_numeric(Store *store, AttrNumber column);
-static void add_ranges(AccountScan *scan);
+static void add_ranges(AccountScan *scan, bool in_progress);
 static void add_to_range(ScanRange *range, Numeric change, bool maybe);
 
 void
@@ -124,7 +130,18 @@ scan_account(AccountScan *scan, Store *store, int64 account, int64 upto, ScanPur
 	store_let_go(store);
 
 	if (purpose == SCAN_TO_DECIDE)
-		add_ranges(scan);
+		add_ranges(scan, true);
+}
+
+AccountScan
+scan_ended(const AccountScan *scan)
+{
+	AccountScan ended = *scan;
+
+	memset(&ended.available, 0, sizeof(ScanRange));
+	memset(&ended.posted, 0, sizeof(ScanRange));
+	add_ranges(&ended, false);
+	return ended;
 }
 
 Sums
@@ -323,6 +340,7 @@ static bool
 walk(AccountScan *scan, Store *store, int64 from, int64 upto, ScanPurpose purpose, ArrayType **open)
 {
 	RowState	state;
+	int			newer = 0;
 
 	for (bool found = first_entry(scan, store, from, upto, purpose, &state);
 		 found;
@@ -344,7 +362,7 @@ walk(AccountScan *scan, Store *store, int64 from, int64 upto, ScanPurpose purpos
 		if (!scan->has_base && gives_base(entry, state, purpose))
 			*open = read_base(scan, store, seq);
 		else if (!scan->has_base && purpose == SCAN_TO_DECIDE && IsolationUsesXactSnapshot() &&
-				 scan->nwindow > SCAN_MAX_NEWER)
+				 !entry_is_own(entry) && ++newer > SCAN_MAX_NEWER)
 			account_raise_changed();
 		if (scan->has_base && seq <= scan->reach + 1)
 			break;
@@ -443,6 +461,32 @@ set_entry(AccountScan *scan, ScanEntry *entry, Store *store, RowState state, Sca
 			: palloc(sizeof(TransactionId) * scan->seen_room);
 	}
 	scan->seen[scan->nseen++] = entry->xid;
+	if (scan->nseen >= SCAN_SEEN_MANY)
+		add_to_many(scan);
+}
+
+/*
+ * Keep the newest of many in a hash table.  The first time, all.
+ */
+static void
+add_to_many(AccountScan *scan)
+{
+	int			from = scan->nseen - 1;
+
+	if (scan->seen_many == NULL)
+	{
+		HASHCTL		info = {
+			.keysize = sizeof(TransactionId),
+			.entrysize = sizeof(TransactionId),
+			.hcxt = CurrentMemoryContext,
+		};
+
+		scan->seen_many = hash_create("idempotency transactions in progress", 256, &info,
+									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		from = 0;
+	}
+	for (int i = from; i < scan->nseen; i++)
+		(void) hash_search(scan->seen_many, &scan->seen[i], HASH_ENTER, NULL);
 }
 
 /*
@@ -451,6 +495,8 @@ set_entry(AccountScan *scan, ScanEntry *entry, Store *store, RowState state, Sca
 static bool
 was_seen(const AccountScan *scan, TransactionId xid)
 {
+	if (scan->seen_many)
+		return hash_search(scan->seen_many, &xid, HASH_FIND, NULL) != NULL;
 	for (int i = 0; i < scan->nseen; i++)
 		if (TransactionIdEquals(scan->seen[i], xid))
 			return true;
@@ -467,7 +513,16 @@ gives_base(const ScanEntry *entry, RowState state, ScanPurpose purpose)
 		return false;
 	if (purpose == SCAN_TO_INSERT || !IsolationUsesXactSnapshot())
 		return true;
-	return state == ROW_VISIBLE && !TransactionIdIsCurrentTransactionId(entry->xid);
+	return state == ROW_VISIBLE && !entry_is_own(entry);
+}
+
+/*
+ * Is the entry our own?
+ */
+static bool
+entry_is_own(const ScanEntry *entry)
+{
+	return TransactionIdIsCurrentTransactionId(entry->xid);
 }
 
 /*
@@ -541,10 +596,10 @@ get_numeric(Store *store, AttrNumber column)
 }
 
 /*
- * Add up the sums that limits are compared with.
+ * Add up the sums that limits are compared with.  in_progress: with what is in progress.
  */
 static void
-add_ranges(AccountScan *scan)
+add_ranges(AccountScan *scan, bool in_progress)
 {
 	Sums		base = scan->base;
 
@@ -556,6 +611,8 @@ add_ranges(AccountScan *scan)
 			: &scan->open[i - scan->nwindow];
 		bool		maybe = entry->in_progress || entry->outside;
 
+		if (entry->in_progress && !in_progress)
+			continue;
 		add_to_range(&scan->available, sums_available(&entry->change), maybe);
 		add_to_range(&scan->posted, entry->change.posted, maybe);
 	}

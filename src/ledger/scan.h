@@ -69,6 +69,7 @@ typedef struct AccountScan
 	TransactionId *seen;		/* those seen in progress */
 	int			nseen;
 	int			seen_room;
+	struct HTAB *seen_many;		/* the same as a hash table, if they are many */
 	Unsettled	unsettled;		/* to read: the entries, for settle() */
 
 	/* for SCAN_TO_DECIDE: */
@@ -99,6 +100,13 @@ typedef struct ScanNext
  */
 extern void scan_account(AccountScan *scan, Store *store, int64 account, int64 upto,
 						 ScanPurpose purpose);
+
+/*
+ * To decide: the same, but with the sums of what has ended only.  At REPEATABLE READ and
+ * above, what is in progress will be outside the snapshot when it ends.  So then "least"
+ * is at most this one, and "most" at least this one.
+ */
+extern AccountScan scan_ended(const AccountScan *scan);
 
 /* What all entries that have ended add up to: to read, the balance. */
 extern Sums scan_balance(const AccountScan *scan);

@@ -32,6 +32,10 @@
  * the turnstile already, we go on with slices.  So turnstiles bring no payment that is
  * alone in its transaction into a deadlock.
  *
+ * A transaction that does not end, perhaps a stranger's, would keep all others behind the
+ * turnstile.  So who has it gives it up after some slices, and leaves the others alone for
+ * ten times as long, before it takes it again.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -58,8 +62,10 @@
 #define WAIT_LONGEST	100
 #define WAIT_LONG_EACH	12
 
-/* After how many slices the turnstile is taken. */
+/* After how many slices the turnstile is taken, for how many, and how many come then. */
 #define WAIT_STARVING	8
+#define WAIT_KEEP		12
+#define WAIT_LEAVE		120
 
 /* The class of its locks: see claim/lock.c. */
 #define TURNSTILE_LOCK_CLASS	0x1D41
@@ -81,10 +87,12 @@ void
 ledger_wait(Ledger *ledger)
 {
 	LOCKTAG		turnstile = turnstile_of(&ledger->account);
+	bool		turn = ledger->waits >= WAIT_STARVING &&
+		(ledger->waits - WAIT_STARVING) % (WAIT_KEEP + WAIT_LEAVE) < WAIT_KEEP;
 
 	Assert(ledger_must_wait(ledger));
 	CHECK_FOR_INTERRUPTS();		/* a lock that is free takes no wait */
-	if (ledger->wait_turnstile || lock_tag_compare(&ledger->turnstile, &turnstile) != 0)
+	if (!turn || ledger->wait_turnstile || lock_tag_compare(&ledger->turnstile, &turnstile) != 0)
 		release_turnstile(ledger);
 	if (ledger->wait_turnstile)
 	{
@@ -92,7 +100,7 @@ ledger_wait(Ledger *ledger)
 		ledger->wait_turnstile = false; /* as wait_for, in wait_a_slice() */
 		return;
 	}
-	if (ledger->waits >= WAIT_STARVING && !ledger->has_turnstile)
+	if (turn && !ledger->has_turnstile)
 	{
 		ledger->has_turnstile = xactlock_acquire(&turnstile, ExclusiveLock, true) != LOCKACQUIRE_NOT_AVAIL;
 		ledger->turnstile = turnstile;

@@ -284,6 +284,7 @@ pay_new_keys(Portion *portion)
 	store_forget_write(&batch->store);
 	if (!subtransaction_own_error(error))
 		ReThrowError(error);
+	portion->end = portion->begin[portion->nprobed];
 	for (int k = 0; k < portion->nprobed; k++)
 	{
 		if (portion->states[k] == KEY_NEW && !pay_key(portion, k))
@@ -498,6 +499,8 @@ static void
 end_own_ledger(Portion *portion, Ledger *ledger)
 {
 	ledger_move_wait(&portion->batch->ledger, ledger);
+	if (!ledger_must_wait(ledger))
+		ledger_leave_turnstile(&portion->batch->ledger);
 	portion->ledger = &portion->batch->ledger;
 	ledger_close(ledger);
 	store_end_write(&portion->batch->store);

@@ -30,7 +30,7 @@ SELECT item, outcome, sqlstate, message FROM idem_pay_batch('{e-1,e-2,e-3,e-4,e-
 SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', from_accounts => '{world,shop}', to_accounts => '{shop}')$$);
 SELECT pg_temp.error($$SELECT idem_pay_batch('{a}', '{1}', declines => 'no')$$);
 
--- The same refusal as of idem_pay: what is not a matter of limits comes first, then what from_account forbids.
+-- The same refusal as of idem_pay: what is not a matter of limits comes first.
 BEGIN;
 SELECT closed FROM idem_account_change('w-2', closed => true);
 SELECT item, outcome, sqlstate, message FROM idem_pay_batch('{g-1,g-2}', '{1000,1000}', from_accounts => '{w-1,w-1}', to_accounts => '{nobody,w-2}');

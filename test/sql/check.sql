@@ -135,6 +135,15 @@ SELECT pg_temp.broken(format($$UPDATE idempotency.entry SET open = '{2}' WHERE a
 SELECT pg_temp.broken(format($$UPDATE idempotency.entry SET open = '{3}' WHERE account = %s AND seq = 3$$, :'a'));
 SELECT pg_temp.broken(format($$UPDATE idempotency.entry SET cum = NULL WHERE account = %s AND cum_entries = 2$$, :'a'));
 SELECT pg_temp.broken(format($$UPDATE idempotency.entry SET cum_entries = 20 WHERE account = %s AND cum_entries = 2$$, :'a'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.entry SET open = '{NULL}' WHERE account = %s AND seq = 3$$, :'a'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.entry SET open = '{}' WHERE account = %s AND seq = 3$$, :'a'));
+-- the entries of one transaction
+SELECT pg_temp.broken(format($$UPDATE idempotency.entry SET cum = cum WHERE account = %s
+	AND payment_id IN (SELECT payment_id FROM idempotency.operation WHERE key IN ('check-pay-3', 'check-pay-4'))$$, :'a'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.entry SET cum = cum + 1 WHERE account = %s
+	AND payment_id IN (SELECT payment_id FROM idempotency.operation WHERE key IN ('check-pay-3', 'check-pay-4'))$$, :'a'));
+SELECT pg_temp.broken(format($$UPDATE idempotency.entry SET cum_held = CASE WHEN cum_entries > 1 THEN 1 END WHERE account = %s
+	AND payment_id IN (SELECT payment_id FROM idempotency.operation WHERE key IN ('check-pay-3', 'check-pay-4'))$$, :'a'));
 -- an entry that was in progress for long: what is in "open" counts by its cum
 SELECT pg_temp.broken(format($$UPDATE idempotency.entry SET base = base + 30, open = '{2}', gaps = 1 WHERE account = %s AND seq = 5$$, :'a'));
 SELECT pg_temp.broken(format($$UPDATE idempotency.entry SET base = base + 30, open = '{2}', gaps = 1, cum = CASE seq WHEN 2 THEN -31 END,

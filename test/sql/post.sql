@@ -148,10 +148,10 @@ SELECT pg_temp.error($$SELECT idem_post('short', '{"(alice,-10)","(bob,-50.01)",
 SELECT pg_temp.error($$SELECT idem_post('full', '{"(world,-1)","(shop,0.99)","(bob,0.01)"}')$$);
 SELECT closed FROM idem_account_change('fees', closed => true);
 SELECT pg_temp.error($$SELECT idem_post('closed', '{"(alice,-10)","(shop,9)","(fees,1)"}')$$);
--- of several entries that are refused, the first one is reported
+-- of several entries that are refused, the first one is reported; closed accounts come before limits
 SELECT split_part(pg_temp.error(format('SELECT idem_post(''first'', %L)', entries)), E'\n', 2)
-FROM unnest(ARRAY['{"(alice,-1000)","(bob,998)","(fees,2)"}', '{"(alice,-1000)","(fees,2)","(bob,998)"}', '{"(bob,998)","(alice,-1000)","(fees,2)"}',
-	'{"(bob,998)","(fees,2)","(alice,-1000)"}', '{"(fees,2)","(alice,-1000)","(bob,998)"}', '{"(fees,2)","(bob,998)","(alice,-1000)"}']) entries;
+FROM unnest(ARRAY['{"(alice,-1000)","(bob,998)","(shop,2)"}', '{"(bob,998)","(alice,-1000)","(shop,2)"}', '{"(shop,2)","(bob,998)","(alice,-1000)"}',
+	'{"(bob,998)","(fees,2)","(alice,-1000)"}', '{"(fees,2)","(alice,-1000)","(bob,998)"}']) entries;
 SELECT count(*), count(*) FILTER (WHERE error LIKE format('ID402%%The request takes 1.00 USD from account "many %s",%%', first)) AS named
 FROM generate_series(1, 50) first, LATERAL (SELECT pg_temp.error(format('SELECT idem_post(''first'', %L)',
 	('world', 50)::idem_entry || array_agg(('many ' || 1 + (first + n - 1) % 50, -1)::idem_entry ORDER BY n))) AS error FROM generate_series(0, 49) n) e;
