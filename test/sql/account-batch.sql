@@ -37,6 +37,24 @@ SELECT item, outcome, sqlstate, message FROM idem_pay_batch('{g-1,g-2}', '{1000,
 SELECT split_part(pg_temp.error(format('SELECT idem_pay(%L, 1000, from_account => ''w-1'', to_account => %L)', key, account)), E'\n', 1)
 FROM (VALUES ('g-1', 'nobody'), ('g-2', 'w-2')) v (key, account);
 ROLLBACK;
+-- A portion that ends early is rolled back, as a CHECK refuses an item, and its items are paid one by one. They are new.
+BEGIN;
+ALTER TABLE idempotency.operation ADD CONSTRAINT no_13 CHECK (amount <> 13);
+WITH item AS (
+	SELECT 1 AS n, 'i-1' AS key, 13 AS amount, 'world' AS giver, 'w-1' AS taker
+	UNION ALL SELECT 1 + g, 'i-2', 5, 'no ' || g, 'nobody ' || g FROM generate_series(1, 200) g
+	UNION ALL VALUES (300, 'i-2', 5, 'world', 'w-1'), (301, 'i-3', 7, 'world', 'w-1'))
+SELECT b.item, b.key, b.outcome, b.status, b.sqlstate
+FROM (SELECT array_agg(key ORDER BY n) AS keys, array_agg(amount::numeric ORDER BY n) AS amounts, array_agg(giver ORDER BY n) AS givers,
+	array_agg(taker ORDER BY n) AS takers FROM item) i, idem_pay_batch(i.keys, i.amounts, from_accounts => i.givers, to_accounts => i.takers) b
+WHERE b.sqlstate IS DISTINCT FROM 'ID404';
+ROLLBACK;
+-- Above READ COMMITTED, a transaction can pay more often than SCAN_MAX_NEWER: its own entries are not newer than its snapshot.
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT status FROM idem_pay('many', 1000, from_account => 'world', to_account => 'w-3');
+SELECT outcome, sqlstate, count(*) FROM idem_pay_batch((SELECT array_agg('many-' || g) FROM generate_series(1, 10500) g), array_fill(0.01, ARRAY[10500]),
+	from_accounts => array_fill('w-3'::text, ARRAY[10500]), to_accounts => array_fill('world'::text, ARRAY[10500])) GROUP BY 1, 2;
+ROLLBACK;
 -- Many items into and out of a few accounts.
 SELECT outcome, sqlstate, count(*) FROM idem_pay_batch((SELECT array_agg('lots-' || g) FROM generate_series(1, 1000) g), array_fill(0.01, ARRAY[1000]),
 	from_accounts => (SELECT array_agg(CASE WHEN g % 10 = 0 THEN 'world' ELSE 'w-' || g % 3 + 1 END) FROM generate_series(1, 1000) g),

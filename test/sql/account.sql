@@ -102,6 +102,21 @@ SELECT pg_temp.error($$SELECT idem_pay('place 3', 2, 'USD', 'place-1', 'place-30
 SELECT name, posted, entries FROM unnest('{place-1,place-300}'::text[]) name, idem_balance(name) ORDER BY name;
 ROLLBACK;
 
+-- The numbers of a ceiling are for who may read the balance.
+SELECT ceiling FROM idem_account_change('alice', ceiling => 1000);
+CREATE ROLE regress_idem_payer;
+SELECT idem_grant('regress_idem_payer');
+SET ROLE regress_idem_payer;
+SELECT name FROM idem_account_open('payer', 'USD');
+SELECT pg_temp.error($$SELECT idem_pay('full', 5000, 'USD', 'payer', 'alice')$$);
+SELECT outcome, sqlstate, message, detail FROM idem_pay_batch('{full}', '{5000}', '{USD}', from_accounts => '{payer}', to_accounts => '{alice}');
+RESET ROLE;
+SELECT pg_temp.error($$SELECT idem_pay('full', 5000, 'USD', 'payer', 'alice')$$);
+SELECT idem_revoke('regress_idem_payer');
+DROP OWNED BY regress_idem_payer;
+DROP ROLE regress_idem_payer;
+SELECT ceiling FROM idem_account_change('alice', ceiling => 'Infinity');
+
 -- A balance at a time is what the entries up to then add up to.
 SELECT count(*), count(*) FILTER (WHERE (b.posted, b.held, b.entries) = (e.posted, e.held, e.n)) AS same
 FROM (SELECT created_at, sum(amount) OVER w AS posted, coalesce(sum(held) OVER w, 0) AS held, count(*) OVER w AS n FROM idempotency.entry
