@@ -92,6 +92,11 @@ sub plan
 		$plan{steps} = [ $g->percent(15) ? $self->batch($g) : $self->request($g) ];
 		return \%plan;
 	}
+	if (!$straggles && $g->percent(3))
+	{
+		$plan{steps} = [ $self->undone_refund($g) ];
+		return \%plan;
+	}
 	$plan{steps} = [ map { $self->step($g, 0, $straggles) } 1 .. 1 + $g->int($straggles ? 3 : 4) ];
 	if ($straggles)
 	{
@@ -194,6 +199,15 @@ sub quiet
 	my ($from, $to) = @{ $g->pick([ 'world', 'shop' ], [ 'world', 'shop' ], [ 'shop', 'world' ], [ 'world', 'alice' ], [ 'world', 'flex1' ], [ 'alice', 'world' ]) };
 	return { kind => $g->percent(75) ? 'pay' : 'authorize', key => $self->key, from => $from, to => $to, currency => 'USD',
 		amount => sprintf('%d.50', $g->int(3)), expires_in => '7 days' };
+}
+
+# A payment, a refund, and its cancellation: the refund did not arrive.
+sub undone_refund
+{
+	my ($self, $g) = @_;
+	my $pay = { %{ $self->quiet($g) }, kind => 'pay', amount => '3.50' };
+	my $refund = { kind => 'refund', key => $self->key, of => $pay->{key}, amount => $g->percent(50) ? undef : '0.75' };
+	return ($pay, $refund, { kind => 'cancel', of => $refund->{key} });
 }
 
 # New limits, or none.
