@@ -635,23 +635,36 @@ sub moved
 	return $previous ? ($moved[0] - $net->($previous), $moved[1] - left($previous)) : @moved;
 }
 
-# The refusals by the limits of the accounts that a request of this kind may get, if it changes so much. Each has its
-# state and message, and whether it is certain that there is one.
+# The refusals by the accounts that a request of this kind may get, if it changes so much. One that is closed comes first, then
+# the limits of from_account, then those of to_account. Each has its state and message, and whether it is certain that there
+# is one. After one that is certain, no other is possible.
 sub limits
 {
 	my ($payment, $kind, $net, $hold) = @_;
 	return unless defined $payment->{from_account};
-	my ($from, $to) = map { (split / /, $payment->{$_})[0] } qw(from_account to_account);
-	my $refuse = sub { return { state => $_[0], message => $_[1], certain => $_[2] } };
-	my ($few, $much) = ('not enough is available in the account', 'account would be above its ceiling');
+	my $begins = $kind =~ /^(?:pay|authorize|increase)\z/;
+	return limits_of_legs($begins, [ $payment->{from_account}, -$net - $hold, -$net ], [ $payment->{to_account}, $net, $net ]);
+}
 
-	return $refuse->('ID412', 'account is closed', 1)
-		if $kind =~ /^(?:pay|authorize|increase)\z/ && grep { $accounts{$_}{closed} } $from, $to;
+# The same for legs: the account, and by how much its available and its posted amount change.
+sub limits_of_legs
+{
+	my ($begins, @legs) = @_;
+	return { state => 'ID412', message => 'account is closed', certain => 1 }
+		if $begins && grep { $accounts{ (split / /, $_->[0])[0] }{closed} } @legs;
 	my @limits;
-	push @limits, $refuse->('ID402', $few, $from eq 'empty') if $net + $hold > 0 && defined $accounts{$from}{floor};
-	push @limits, $refuse->('ID402', $few, 0) if $net < 0 && defined $accounts{$to}{floor};
-	push @limits, $refuse->('ID412', $much, $to eq 'full') if $net > 0 && defined $accounts{$to}{ceiling};
-	push @limits, $refuse->('ID412', $much, 0) if $net < 0 && defined $accounts{$from}{ceiling};
+	for my $leg (@legs)
+	{
+		my ($name, $available, $posted) = @$leg;
+		my ($type) = split / /, $name;
+		my $account = $accounts{$type};
+		push @limits, { state => 'ID402', message => 'not enough is available in the account', certain => $type eq 'empty' }
+			if $available < 0 && defined $account->{floor};
+		push @limits, { state => 'ID412', message => 'account would be above its ceiling', certain => $type eq 'full' }
+			if $posted > 0 && defined $account->{ceiling};
+	}
+	my ($first) = grep { $limits[$_]{certain} } 0 .. $#limits;
+	$#limits = $first if defined $first;
 	return @limits;
 }
 
@@ -659,7 +672,7 @@ sub limits
 sub limits_of_start
 {
 	my ($start) = @_;
-	return Posts::limits($start, \%accounts) if $start->{kind} eq 'post';
+	return limits_of_legs(1, map { [ @$_[ 0, 1, 1 ] ] } Posts::read_legs($start->{legs})) if $start->{kind} eq 'post';
 	return limits($start, $start->{kind}, $start->{kind} eq 'pay' ? ($start->{amount}, 0) : (0, $start->{amount}));
 }
 

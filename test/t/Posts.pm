@@ -60,7 +60,7 @@ sub with_amount
 
 sub currency { return (split / /, $_[0])[-1] }
 
-# The legs of a request or an operation as [ account, amount, seq ], in the order of the accounts.
+# The legs of a request or an operation as [ account, amount, seq ], in the order given.
 sub read_legs
 {
 	my ($legs) = @_;
@@ -69,7 +69,7 @@ sub read_legs
 		$legs = [ map { [ $_->{account}, signed($_->{amount}, currency($_->{account})), $_->{seq} ] }
 				@{ JSON::PP->new->allow_bignum->decode($legs) } ];
 	}
-	return sort { $a->[0] cmp $b->[0] } @$legs;
+	return @$legs;
 }
 
 # An amount that may be below zero, in the smallest unit.
@@ -83,8 +83,8 @@ sub signed
 	return 0 + ($sign . $whole . substr(($part // '') . '0' x $decimals, 0, $decimals));
 }
 
-# What a post asks for, as a text.
-sub text { return join(', ', map { "$_->[0] $_->[1]" } read_legs($_[0])) }
+# What a post asks for, as a text. The order of the legs does not matter.
+sub text { return join(', ', sort map { "$_->[0] $_->[1]" } read_legs($_[0])) }
 
 sub spec
 {
@@ -153,26 +153,6 @@ sub malformed
 		[ "('world USD', -1), (NULL, 1)", '22004' ],
 		[ "('world USD', -1), ('nowhere', 1)", 'ID404' ]);
 	return map { [ "idem_post($key, ARRAY[$_->[0]]::idem_entry[])", $_->[1] ] } @bad;
-}
-
-# The refusals by the limits of its accounts that a post may get. Which comes first depends on the order of locks. But
-# closed accounts come before all limits.
-sub limits
-{
-	my ($post, $accounts) = @_;
-	my (@limits, $closed);
-	for my $leg (read_legs($post->{legs}))
-	{
-		my ($name) = split / /, $leg->[0];
-		my $account = $accounts->{$name};
-		$closed = 1 if $account->{closed};
-		push @limits, { state => 'ID402', message => 'not enough is available in the account', certain => $name eq 'empty' }
-			if defined $account->{floor} && $leg->[1] < 0;
-		push @limits, { state => 'ID412', message => 'account would be above its ceiling', certain => $name eq 'full' }
-			if defined $account->{ceiling} && $leg->[1] > 0;
-	}
-	return { state => 'ID412', message => 'account is closed', certain => 1 } if $closed;
-	return @limits;
 }
 
 # Dies unless the row of a post is as its legs ask for.
