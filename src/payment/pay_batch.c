@@ -20,7 +20,8 @@
  * 1.	Lock all keys.
  * 2.	Probe each key.
  * 3.	Lock the accounts of the new ones, and decide these one after the other.
- * 4.	Insert the entries of those that are allowed.  Release the accounts.
+ * 4.	Insert the entries of those that are allowed.  Release the accounts.  If nearly all
+ *		accounts are different, 3 and 4 are done for each item by itself, as by idem_pay().
  * 5.	Insert the operations.
  * 6.	Release all keys.
  *
@@ -41,6 +42,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "bytes.h"
 #include "call.h"
 #include "claim/claim.h"
 #include "claim/many.h"
@@ -94,6 +96,8 @@ static void answer_key(Portion *portion, int k);
 static void pay_new_keys(Portion *portion);
 static void pay_portion(Portion *portion);
 static void lock_accounts(Portion *portion);
+static bool are_few(text **names, int n);
+static int	compare_texts(const void *a, const void *b);
 static bool make_key(Portion *portion, int k);
 static bool pay_key(Portion *portion, int k);
 static void insert_operations(Portion *portion);
@@ -314,8 +318,8 @@ pay_portion(Portion *portion)
 }
 
 /*
- * Lock the accounts of the items whose keys are new: those of the first item of each
- * key, and as many others as there is room for.
+ * Lock the accounts of the items whose keys are new, if that pays: those of the first
+ * item of each key, and as many others as there is room for.
  */
 static void
 lock_accounts(Portion *portion)
@@ -350,8 +354,35 @@ lock_accounts(Portion *portion)
 			}
 		}
 	}
-	if (n > 0)
+	if (are_few(names, n))
 		ledger_many_begin(&portion->accounts, portion->ledger, scope, names, n);
+}
+
+/*
+ * Are accounts used several times?  Then it pays to lock them for the portion, and to
+ * look at each once.  If nearly all are different, it does not, and two batches would
+ * wait for each other.  So then each item locks its own, as idem_pay() does.
+ *
+ * The names are sorted.
+ */
+static bool
+are_few(text **names, int n)
+{
+	int			distinct = 0;
+
+	qsort(names, n, sizeof(text *), compare_texts);
+	for (int i = 0; i < n; i++)
+		distinct += i == 0 || compare_texts(&names[i], &names[i - 1]) != 0;
+	return distinct * 4 < n * 3;
+}
+
+/*
+ * For qsort().
+ */
+static int
+compare_texts(const void *a, const void *b)
+{
+	return bytes_compare(*(text *const *) a, *(text *const *) b);
 }
 
 /*
