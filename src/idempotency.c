@@ -80,7 +80,8 @@
  *	ledger.c	changing accounts: all changes of an operation, or none; many.c: those
  *				of many operations at a time
  *	leg.c		one such change: what the account allows
- *	wait.c		waiting until a limit can be decided
+ *	wait.c		waiting until a limit can be decided; turnstile.c: who has waited for
+ *				long comes first
  *	subscription.c	refusing entries where they still come by replication
  *	balance.c	idem_balance; the balances of all accounts
  *	statement.c	idem_statement

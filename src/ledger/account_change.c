@@ -195,7 +195,7 @@ decide(Ledger *ledger, const LOCKTAG *lock, const Account *old, Account *account
 	else if (depends)
 	{
 		check_wait(account, &scan);
-		ledger_wait_for_largest(ledger, lock, &scan);
+		ledger_wait_for_largest(ledger, lock, true, &scan);
 	}
 	if (raised)
 		account->floor_from = scan.top + 1;

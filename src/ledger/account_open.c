@@ -120,8 +120,14 @@ idem_account_open(PG_FUNCTION_ARGS)
 static bool
 look_up(Store *store, const Key *name, Unsettled *rows)
 {
-	if (IsolationIsSerializable() || !store_find_key(store, name))
+	if (IsolationIsSerializable())
 		return false;
+	if (!store_find_key(store, name))
+	{
+		/* REINDEX may wait for it, and we for REINDEX to insert */
+		store_end_look_up(store);
+		return false;
+	}
 	settle_note(rows, store->slot);
 	store_let_go(store);
 	return true;

@@ -120,8 +120,11 @@ ledger_must_wait(const Ledger *ledger)
 }
 
 void
-ledger_wait_for_largest(Ledger *ledger, const LOCKTAG *account, const AccountScan *scan)
+ledger_wait_for_largest(Ledger *ledger, const LOCKTAG *account, bool is_owner,
+						const AccountScan *scan)
 {
+	turnstile_look(&ledger->turnstile, scan);
+	ledger->may_take_turnstile = is_owner;
 	ledger->account = *account;
 	ledger->wait_for = scan_largest(scan);
 	if (!TransactionIdIsValid(ledger->wait_for))
@@ -307,8 +310,8 @@ decide(Ledger *ledger, Leg **deciding, int n)
 
 	if (undecided)
 	{
-		leg_check_wait(undecided, undecided->scan, &ledger->entries);
-		ledger_wait_for_largest(ledger, &undecided->lock, undecided->scan);
+		leg_check_wait(undecided, undecided->scan);
+		ledger_wait_for_largest(ledger, &undecided->lock, undecided->shown, undecided->scan);
 	}
 	for (int i = 0; i < n && !ledger_must_wait(ledger); i++)
 		(void) ledger_may_pass(ledger, &deciding[i]->lock, deciding[i]->scan);

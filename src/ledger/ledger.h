@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "ledger/turnstile.h"
 #include "refusal.h"
 #include "table/store.h"
 
@@ -71,10 +72,11 @@ typedef struct Ledger
 								 * account? */
 	LOCKTAG		account;		/* which account that is, or whose limit is
 								 * open */
+	bool		may_take_turnstile; /* has the caller the privileges of that
+									 * one's owner? */
 	int			waits;			/* how often we have waited */
 	TimestampTz waiting_since;
-	bool		has_turnstile;	/* do we hold one? */
-	LOCKTAG		turnstile;
+	Turnstile	turnstile;
 } Ledger;
 
 /*
@@ -115,11 +117,11 @@ extern bool ledger_must_wait(const Ledger *ledger);
  * A scan has left a decision open.  So ledger_must_wait(), for the transaction in it that
  * has changed most.
  *
- * account: the account's lock.
+ * account: the account's lock.  is_owner: has the caller the privileges of its owner?
  *
  * Errors: 40001 if there is none, as then what is outside the snapshot decides.
  */
-extern void ledger_wait_for_largest(Ledger *ledger, const LOCKTAG *account,
+extern void ledger_wait_for_largest(Ledger *ledger, const LOCKTAG *account, bool is_owner,
 									const struct AccountScan *scan);
 
 /*

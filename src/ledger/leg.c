@@ -17,6 +17,7 @@
 #include "money/currency.h"
 #include "money/money.h"
 
+static Refusal *check_limits(const Leg *leg, const AccountScan *scan, bool *depends);
 static Refusal *check_floor(const Leg *leg, const ScanRange *available, bool *depends);
 static Refusal *check_ceiling(const Leg *leg, const ScanRange *posted, bool *depends);
 static Numeric copy_if(bool condition, Numeric limit);
@@ -65,19 +66,15 @@ leg_check_open(const Leg *leg)
 Refusal *
 leg_decide(const Leg *leg, const AccountScan *scan, Store *entries, bool *depends)
 {
-	Refusal    *refusal = NULL;
+	Refusal    *refusal = check_limits(leg, scan, depends);
 
-	if (leg->floor)
-		refusal = check_floor(leg, &scan->available, depends);
-	if (leg->ceiling && refusal == NULL)
-		refusal = check_ceiling(leg, &scan->posted, depends);
 	if (refusal)
 		scan_predicate_lock(scan, entries);
 	return refusal;
 }
 
 void
-leg_check_wait(const Leg *leg, const AccountScan *scan, Store *entries)
+leg_check_wait(const Leg *leg, const AccountScan *scan)
 {
 	AccountScan ended;
 	bool		depends = false;
@@ -85,7 +82,7 @@ leg_check_wait(const Leg *leg, const AccountScan *scan, Store *entries)
 	if (!IsolationUsesXactSnapshot())
 		return;
 	ended = scan_ended(scan);
-	if (leg_decide(leg, &ended, entries, &depends) == NULL && depends)
+	if (check_limits(leg, &ended, &depends) == NULL && depends)
 		account_raise_changed();
 }
 
@@ -106,6 +103,21 @@ leg_is_empty(const Leg *leg)
 {
 	return (leg->amount == NULL || money_is_zero(leg->amount)) &&
 		(leg->held == NULL || money_is_zero(leg->held));
+}
+
+/*
+ * Compare what there would be with the limits.
+ */
+static Refusal *
+check_limits(const Leg *leg, const AccountScan *scan, bool *depends)
+{
+	Refusal    *refusal = NULL;
+
+	if (leg->floor)
+		refusal = check_floor(leg, &scan->available, depends);
+	if (leg->ceiling && refusal == NULL)
+		refusal = check_ceiling(leg, &scan->posted, depends);
+	return refusal;
 }
 
 /*

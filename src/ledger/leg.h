@@ -41,7 +41,7 @@ extern Refusal *leg_decide(const Leg *leg, const AccountScan *scan, Store *entri
  * It depends on transactions in progress.  Raise 40001 if it will depend on what is
  * outside the snapshot, whatever becomes of them.
  */
-extern void leg_check_wait(const Leg *leg, const AccountScan *scan, Store *entries);
+extern void leg_check_wait(const Leg *leg, const AccountScan *scan);
 
 /* What the leg changes in its account. */
 extern Sums leg_change(const Leg *leg);

@@ -104,9 +104,9 @@ ledger_many_post(LedgerMany *many, Posting *posting)
 	}
 	if (undecided)
 	{
-		leg_check_wait(undecided, undecided->scan, &many->ledger->entries);
+		leg_check_wait(undecided, undecided->scan);
 		ledger_wait_for_largest(many->ledger, &find_account(many, undecided->account)->lock,
-								undecided->scan);
+								undecided->shown, undecided->scan);
 		return NULL;
 	}
 	for (int i = 0; i < posting->nlegs; i++)

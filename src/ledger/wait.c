@@ -20,22 +20,6 @@
  * moment is long.  So we watch for both.  The end of a slice and a cancel are the same
  * signal, but the end of a slice is sent by this process to itself.
  *
- * The turnstile.  A large debit could wait for ever while small ones come and go: each
- * time it looks, some are in progress.  After some slices it takes the turnstile of the
- * account, a lock of its own class, and keeps it until it is decided.  Whoever decides in
- * the account meanwhile, and sees others in progress there, waits for the turnstile.  So
- * those in progress get fewer, and it is decided.  A transaction that has entries in the
- * account itself passes: the turnstile's holder may wait for just that one.  What needs no
- * decision passes, too.
- *
- * Who has a turnstile waits for nobody else's, and for no other account.  If another has
- * the turnstile already, we go on with slices.  So turnstiles bring no payment that is
- * alone in its transaction into a deadlock.
- *
- * A transaction that does not end, perhaps a stranger's, would keep all others behind the
- * turnstile.  So who has it gives it up after some slices, and leaves the others alone for
- * ten times as long, before it takes it again.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -48,35 +32,21 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#include "claim/lock.h"
 #include "compat.h"
 #include "errors.h"
 #include "ledger/ledger.h"
-#include "ledger/own.h"
 #include "ledger/scan.h"
 #include "subtransaction.h"
-#include "xactlock.h"
 
 /* The first and the longest slice, in milliseconds; and each how many one is longer. */
 #define WAIT_FIRST		10
 #define WAIT_LONGEST	100
 #define WAIT_LONG_EACH	12
 
-/* After how many slices the turnstile is taken, for how many, and how many come then. */
-#define WAIT_STARVING	8
-#define WAIT_KEEP		12
-#define WAIT_LEAVE		120
-
-/* The class of its locks: see claim/lock.c. */
-#define TURNSTILE_LOCK_CLASS	0x1D41
-
 /* Has somebody canceled the statement in this slice?  And the usual handler. */
 static volatile sig_atomic_t canceled;
 static struct sigaction usual;
 
-static LOCKTAG turnstile_of(const LOCKTAG *account);
-static void release_turnstile(Ledger *ledger);
-static void pass_turnstile(const LOCKTAG *turnstile);
 static void wait_a_slice(Ledger *ledger);
 static void watch_for_cancel(int signal, siginfo_t * info, void *context);
 static int	milliseconds_since(TimestampTz begin);
@@ -86,40 +56,25 @@ pg_noreturn static void raise_lock_timeout(void);
 void
 ledger_wait(Ledger *ledger)
 {
-	LOCKTAG		turnstile = turnstile_of(&ledger->account);
-	bool		turn = ledger->waits >= WAIT_STARVING &&
-		(ledger->waits - WAIT_STARVING) % (WAIT_KEEP + WAIT_LEAVE) < WAIT_KEEP;
-
 	Assert(ledger_must_wait(ledger));
 	CHECK_FOR_INTERRUPTS();		/* a lock that is free takes no wait */
-	if (!turn || ledger->wait_turnstile || lock_tag_compare(&ledger->turnstile, &turnstile) != 0)
-		release_turnstile(ledger);
 	if (ledger->wait_turnstile)
 	{
-		pass_turnstile(&turnstile);
+		turnstile_release(&ledger->turnstile);
+		turnstile_pass(&ledger->account);
 		ledger->wait_turnstile = false; /* as wait_for, in wait_a_slice() */
 		return;
 	}
-	if (turn && !ledger->has_turnstile)
-	{
-		ledger->has_turnstile = xactlock_acquire(&turnstile, ExclusiveLock, true) != LOCKACQUIRE_NOT_AVAIL;
-		ledger->turnstile = turnstile;
-	}
+	turnstile_begin_slice(&ledger->turnstile, &ledger->account, ledger->may_take_turnstile,
+						  ledger->waits);
 	wait_a_slice(ledger);
 }
 
 bool
 ledger_may_pass(Ledger *ledger, const LOCKTAG *account, const AccountScan *scan)
 {
-	LOCKTAG		turnstile = turnstile_of(account);
-
-	if (scan->nseen == 0 || own_has(scan->account))
+	if (turnstile_may_pass(account, scan))
 		return true;
-	if (xactlock_acquire(&turnstile, ShareLock, true) != LOCKACQUIRE_NOT_AVAIL)
-	{
-		xactlock_release(&turnstile, ShareLock);
-		return true;
-	}
 	ledger->wait_turnstile = true;
 	ledger->account = *account;
 	return false;
@@ -130,47 +85,16 @@ ledger_move_wait(Ledger *ledger, const Ledger *other)
 {
 	ledger->wait_for = other->wait_for;
 	ledger->wait_turnstile = other->wait_turnstile;
+	ledger->may_take_turnstile = other->may_take_turnstile;
 	ledger->account = other->account;
 }
 
 void
 ledger_leave_turnstile(Ledger *ledger)
 {
-	release_turnstile(ledger);
+	turnstile_release(&ledger->turnstile);
+	ledger->turnstile = (Turnstile) {0};
 	ledger->waits = 0;
-}
-
-/*
- * Release the turnstile, if we have one.
- */
-static void
-release_turnstile(Ledger *ledger)
-{
-	if (ledger->has_turnstile)
-		xactlock_release(&ledger->turnstile, ExclusiveLock);
-	ledger->has_turnstile = false;
-}
-
-/*
- * The turnstile's lock, by that of the account.
- */
-static LOCKTAG
-turnstile_of(const LOCKTAG *account)
-{
-	LOCKTAG		turnstile = *account;
-
-	turnstile.locktag_field4 = TURNSTILE_LOCK_CLASS;
-	return turnstile;
-}
-
-/*
- * Wait until nobody has the turnstile.
- */
-static void
-pass_turnstile(const LOCKTAG *turnstile)
-{
-	xactlock_acquire(turnstile, ShareLock, false);
-	xactlock_release(turnstile, ShareLock);
 }
 
 /*

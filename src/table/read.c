@@ -133,6 +133,12 @@ store_find_entries(Store *store, int64 account, int64 from, int64 upto,
 	return store_find(store, INDEX_ENTRY, keys, n, direction);
 }
 
+void
+store_end_look_up(Store *store)
+{
+	store_end_scan(store, AccessShareLock);
+}
+
 bool
 store_find_next(Store *store)
 {

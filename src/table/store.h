@@ -147,6 +147,9 @@ extern bool store_find_lapsed(Store *store, const text *scope,
 extern bool store_find_entries(Store *store, int64 account, int64 from,
 							   int64 upto, ScanDirection direction);
 
+/* End the look-up, and release the lock on its index. */
+extern void store_end_look_up(Store *store);
+
 /* The next row of the look-up, in its direction. */
 extern bool store_find_next(Store *store);
 
