@@ -33,6 +33,7 @@
 
 static Legs *from_jsonb(Jsonb *stored);
 static JsonbValue *get_member(JsonbContainer *object, const char *name, int type);
+static bool is_decimal(const char *s, int len);
 static Numeric numeric_from(char *text);
 static const Leg **sort_legs(const Legs *legs);
 static int	compare_accounts(const void *a, const void *b);
@@ -126,7 +127,8 @@ from_jsonb(Jsonb *stored)
 			return NULL;
 		account = get_member(leg->val.binary.data, ACCOUNT, jbvString);
 		amount = get_member(leg->val.binary.data, AMOUNT, jbvString);
-		if (account == NULL || amount == NULL)
+		if (account == NULL || amount == NULL ||
+			!is_decimal(amount->val.string.val, amount->val.string.len))
 			return NULL;
 		legs->leg[i].account = cstring_to_text_with_len(account->val.string.val,
 														account->val.string.len);
@@ -145,6 +147,27 @@ get_member(JsonbContainer *object, const char *name, int type)
 	JsonbValue *value = getKeyJsonValueFromContainer(object, name, strlen(name), NULL);
 
 	return value && value->type == type ? value : NULL;
+}
+
+/*
+ * Is it a decimal number: digits, perhaps with a sign and a point?
+ */
+static bool
+is_decimal(const char *s, int len)
+{
+	int			digits = 0;
+	int			points = 0;
+
+	for (int i = 0; i < len; i++)
+	{
+		if (s[i] >= '0' && s[i] <= '9')
+			digits++;
+		else if (s[i] == '.')
+			points++;
+		else if (s[i] != '-' || i > 0)
+			return false;
+	}
+	return digits > 0 && points <= 1;
 }
 
 /*

@@ -244,6 +244,8 @@ SELECT pg_temp.broken($$legs = legs #- '{1,seq}'$$);
 BEGIN;
 UPDATE idempotency.operation SET legs = '["alice", {"account": 7}, {"amount": 7}]' WHERE scope = 'post' AND key = 'sale';
 SELECT left(pg_temp.error($$SELECT idem_post('sale', '{"(alice,-10)","(shop,9.7)","(fees,0.30)"}', 'order 7', '{"n": 1}')$$), 5);
+UPDATE idempotency.operation SET legs = '[{"account": "a", "amount": "-"}, {"account": "b", "amount": "1-2"}, {"account": "c", "amount": "1.2.3"}]' WHERE scope = 'post' AND key = 'sale';
+SELECT left(pg_temp.error($$SELECT idem_post('sale', '{"(alice,-10)","(shop,9.7)","(fees,0.30)"}', 'order 7', '{"n": 1}')$$), 5);
 UPDATE idempotency.operation SET legs = '{"account": 7}' WHERE scope = 'post' AND key = 'sale';
 SELECT left(pg_temp.error($$SELECT idem_post('sale', '{"(alice,-10)","(shop,9.7)","(fees,0.30)"}', 'order 7', '{"n": 1}')$$), 5);
 UPDATE idempotency.operation SET legs = '7' WHERE scope = 'post' AND key = 'sale';
