@@ -106,6 +106,7 @@ static void read_open(AccountScan *scan, Store *store, ArrayType *open, ScanPurp
 static void read_cum(Sums *cum, Store *store);
 static Numeric get_numeric(Store *store, AttrNumber column);
 static void add_ranges(AccountScan *scan, bool in_progress);
+static void add_change(AccountScan *scan, const Sums *change, bool maybe);
 static void add_to_range(ScanRange *range, Numeric change, bool maybe);
 
 void
@@ -263,8 +264,7 @@ scan_add(AccountScan *scan, const ScanNext *next, TransactionId xid, const Sums 
 	scan->top = next->seq;
 	scan->newest = next->created_at;
 
-	add_to_range(&scan->available, sums_available(change), false);
-	add_to_range(&scan->posted, change->posted, false);
+	add_change(scan, change, false);
 }
 
 TransactionId
@@ -601,21 +601,32 @@ get_numeric(Store *store, AttrNumber column)
 static void
 add_ranges(AccountScan *scan, bool in_progress)
 {
-	Sums		base = scan->base;
-
-	add_to_range(&scan->available, sums_available(&base), false);
-	add_to_range(&scan->posted, base.posted, false);
+	add_change(scan, &scan->base, false);
 	for (int i = 0; i < scan->nwindow + scan->nopen; i++)
 	{
 		const ScanEntry *entry = i < scan->nwindow ? &scan->window[i]
 			: &scan->open[i - scan->nwindow];
-		bool		maybe = entry->in_progress || entry->outside;
 
-		if (entry->in_progress && !in_progress)
-			continue;
-		add_to_range(&scan->available, sums_available(&entry->change), maybe);
-		add_to_range(&scan->posted, entry->change.posted, maybe);
+		if (!entry->in_progress || in_progress)
+			add_change(scan, &entry->change, entry->in_progress || entry->outside);
 	}
+}
+
+/*
+ * Add a change to the sums of what is available and of what is posted.  As long as
+ * nothing is held, they are the same, and are added up once.
+ */
+static void
+add_change(AccountScan *scan, const Sums *change, bool maybe)
+{
+	bool		same = (change->held == NULL || money_is_zero(change->held)) &&
+		scan->available.least == scan->posted.least && scan->available.most == scan->posted.most;
+
+	add_to_range(&scan->available, sums_available(change), maybe);
+	if (same)
+		scan->posted = scan->available;
+	else
+		add_to_range(&scan->posted, change->posted, maybe);
 }
 
 /*
