@@ -75,6 +75,7 @@
  *	hint.c		what a session remembers about accounts
  *	limits.c	what their limits may be
  *	scan.c		looking at an account: what its newest entries add up to
+ *	sums.c		what entries add up to
  *	entry.c		the row of an entry
  *	own.c		what this transaction has changed so far
  *	ledger.c	changing accounts: all changes of an operation, or none; many.c: those

@@ -58,6 +58,17 @@ static int	compare_names(const void *a, const void *b);
 static int	compare_locks(const void *a, const void *b);
 static Account copy_account(const Account *account);
 
+bool
+ledger_many_pays(text **names, int n)
+{
+	int			distinct = 0;
+
+	qsort(names, n, sizeof(text *), compare_texts);
+	for (int i = 0; i < n; i++)
+		distinct += i == 0 || compare_texts(&names[i], &names[i - 1]) != 0;
+	return distinct * 4 < n * 3;
+}
+
 void
 ledger_many_begin(LedgerMany *many, Ledger *ledger, text *scope, text **names, int n)
 {

@@ -27,6 +27,15 @@ typedef struct LedgerMany
 } LedgerMany;
 
 /*
+ * Does it pay to lock these accounts together, and to look at each once?  It does if they
+ * are used several times.  If nearly all are different, it does not, and two batches
+ * would wait for each other.  Then each operation locks its own, by ledger_post().
+ *
+ * names: as for ledger_many_begin().
+ */
+extern bool ledger_many_pays(text **names, int n);
+
+/*
  * Begin: lock these accounts, and look at them.  Memory is in the current memory
  * context, which must live until ledger_many_end().
  *

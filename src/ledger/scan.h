@@ -8,19 +8,11 @@
 #ifndef IDEM_SCAN_H
 #define IDEM_SCAN_H
 
-#include "utils/numeric.h"
 #include "utils/timestamp.h"
 
 #include "claim/settle.h"
+#include "ledger/sums.h"
 #include "table/store.h"
-
-/* What entries add up to.  A number that is NULL is zero. */
-typedef struct Sums
-{
-	Numeric		posted;
-	Numeric		held;
-	int64		entries;		/* how many they are */
-} Sums;
 
 /* Why an account is looked at. */
 typedef enum ScanPurpose
@@ -140,12 +132,5 @@ extern TransactionId scan_largest(const AccountScan *scan);
  * insert may make it untrue.
  */
 extern void scan_predicate_lock(const AccountScan *scan, Store *store);
-
-/* Add up.  NULL stands for zero. */
-extern Numeric sums_add_numeric(Numeric a, Numeric b);
-extern void sums_add(Sums *sums, const Sums *change);
-
-/* posted - held; NULL: zero. */
-extern Numeric sums_available(const Sums *sums);
 
 #endif							/* IDEM_SCAN_H */

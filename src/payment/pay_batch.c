@@ -42,7 +42,6 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "bytes.h"
 #include "call.h"
 #include "claim/claim.h"
 #include "claim/many.h"
@@ -96,8 +95,6 @@ static void answer_key(Portion *portion, int k);
 static void pay_new_keys(Portion *portion);
 static void pay_portion(Portion *portion);
 static void lock_accounts(Portion *portion);
-static bool are_few(text **names, int n);
-static int	compare_texts(const void *a, const void *b);
 static bool make_key(Portion *portion, int k);
 static bool pay_key(Portion *portion, int k);
 static void insert_operations(Portion *portion);
@@ -354,35 +351,8 @@ lock_accounts(Portion *portion)
 			}
 		}
 	}
-	if (are_few(names, n))
+	if (ledger_many_pays(names, n))
 		ledger_many_begin(&portion->accounts, portion->ledger, scope, names, n);
-}
-
-/*
- * Are accounts used several times?  Then it pays to lock them for the portion, and to
- * look at each once.  If nearly all are different, it does not, and two batches would
- * wait for each other.  So then each item locks its own, as idem_pay() does.
- *
- * The names are sorted.
- */
-static bool
-are_few(text **names, int n)
-{
-	int			distinct = 0;
-
-	qsort(names, n, sizeof(text *), compare_texts);
-	for (int i = 0; i < n; i++)
-		distinct += i == 0 || compare_texts(&names[i], &names[i - 1]) != 0;
-	return distinct * 4 < n * 3;
-}
-
-/*
- * For qsort().
- */
-static int
-compare_texts(const void *a, const void *b)
-{
-	return bytes_compare(*(text *const *) a, *(text *const *) b);
 }
 
 /*
