@@ -55,6 +55,20 @@ SELECT status FROM idem_pay('many', 1000, from_account => 'world', to_account =>
 SELECT outcome, sqlstate, count(*) FROM idem_pay_batch((SELECT array_agg('many-' || g) FROM generate_series(1, 10500) g), array_fill(0.01, ARRAY[10500]),
 	from_accounts => array_fill('w-3'::text, ARRAY[10500]), to_accounts => array_fill('world'::text, ARRAY[10500])) GROUP BY 1, 2;
 ROLLBACK;
+-- Nearly all accounts are different: each item locks its own.
+BEGIN;
+SELECT count(idem_account_open('d-' || g, floor => 0, ceiling => 50)) FROM generate_series(1, 60) g;
+SELECT outcome, status, sqlstate, count(*) FROM idem_pay_batch((SELECT array_agg('in-' || g) FROM generate_series(1, 60) g), array_fill(10, ARRAY[60]),
+	from_accounts => array_fill('world'::text, ARRAY[60]), to_accounts => (SELECT array_agg('d-' || g) FROM generate_series(1, 60) g)) GROUP BY 1, 2, 3;
+SELECT outcome, status, sqlstate, count(*), min(detail) FROM idem_pay_batch((SELECT array_agg('over-' || g) FROM generate_series(1, 32) g),
+	(SELECT array_agg(CASE WHEN g % 3 = 0 THEN 10.01 ELSE 9 END) FROM generate_series(1, 32) g),
+	from_accounts => (SELECT array_agg('d-' || g) FROM generate_series(1, 32) g),
+	to_accounts => (SELECT array_agg(CASE WHEN g > 30 THEN 'nobody' ELSE 'd-' || 61 - g END) FROM generate_series(1, 32) g), declines => 'record')
+GROUP BY 1, 2, 3 ORDER BY 3 NULLS FIRST;
+SELECT posted, count(*), sum(entries) FROM generate_series(1, 60) g, idem_balance('d-' || g) GROUP BY 1 ORDER BY 1;
+SELECT status, replayed, count(*) FROM generate_series(1, 30) g, idem_lookup('over-' || g) GROUP BY 1, 2 ORDER BY 1;
+SELECT bool_and(ok) FROM idem_check();
+ROLLBACK;
 -- Many items into and out of a few accounts.
 SELECT outcome, sqlstate, count(*) FROM idem_pay_batch((SELECT array_agg('lots-' || g) FROM generate_series(1, 1000) g), array_fill(0.01, ARRAY[1000]),
 	from_accounts => (SELECT array_agg(CASE WHEN g % 10 = 0 THEN 'world' ELSE 'w-' || g % 3 + 1 END) FROM generate_series(1, 1000) g),
