@@ -485,13 +485,15 @@ sub spec_of_row
 }
 
 # The request of a row, or of a receipt that has the row's columns. If a declined increase asked for a time, the row does
-# not say which. Then it is the shortest one, which is as good as any other that is refused.
+# not say which. Then it is the shortest one, which is as good as any other that is refused. If an account has refused it,
+# the time was not too short.
 sub request_of
 {
 	my ($row) = @_;
 	my %request = %$row;
 	$request{amount} = undef if $row->{whole};
-	$request{expires_in} //= $row->{kind} eq 'authorize' || !defined $row->{sqlstate} ? $row->{expires} - $row->{created} : 1
+	my $is_time = $row->{kind} eq 'authorize' || !defined $row->{sqlstate} || $row->{message} =~ /account/;
+	$request{expires_in} //= $is_time ? $row->{expires} - $row->{created} : 1
 		if $row->{kind} eq 'authorize' || $row->{prolonged};
 	return \%request;
 }

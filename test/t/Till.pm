@@ -211,7 +211,7 @@ sub check_predicted
 {
 	my ($predicted, $b) = @_;
 	my $is = $b->{outcome} eq 'failed' ? $b->{sqlstate} : $b->{outcome};
-	die "it is $is and should be $predicted->{state}\n" if $is ne $predicted->{state};
+	die "it is $is and should be $predicted->{state}: " . ($b->{detail} // '') . "\n" if $is ne $predicted->{state};
 	return unless defined $predicted->{has};
 	my $has = money($predicted->{has}, $predicted->{currency});
 	die "the account has $has\n" unless $b->{detail} =~ /(?:at most|which has) \Q$has\E $predicted->{currency}/;
