@@ -14,6 +14,8 @@
  * does check_exclusion_or_unique_constraint() in execIndexing.c.  Rows are never
  * updated, so the scan cannot miss one by meeting its old version too late and
  * its new one too early.
+ * An account's row is replaced, so that a scan can miss both: account.c says what to do
+ * then.
  *
  * A probe leaves no predicate locks at SERIALIZABLE.  A claim that stands needs
  * none.  If it found a row, that row never changes, so nothing can conflict with
