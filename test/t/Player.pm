@@ -197,7 +197,7 @@ sub request
 	{
 		my @others = map { $_->{payment_id} }
 			grep { defined $request->{payment_id} && $_->{payment_id} ne $request->{payment_id}
-				&& !($_->{seq} == 1 && defined $_->{sqlstate}) && $_->{kind} ne 'post'
+				&& !($_->{seq} == 1 && defined $_->{sqlstate}) && $_->{kind} ne 'post' && !Till::made($_)
 				&& $_->{scope} eq $request->{scope} && ($_->{currency} // '') eq $request->{currency} }
 			map { $self->{top}{$_} } sort keys %{ $self->{top} };
 		$request = Model::altered($request, Model::generator($item->{name}), @others);

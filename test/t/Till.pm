@@ -214,7 +214,7 @@ sub check_predicted
 	die "it is $is and should be $predicted->{state}: " . ($b->{detail} // '') . "\n" if $is ne $predicted->{state};
 	return unless defined $predicted->{has};
 	my $has = money($predicted->{has}, $predicted->{currency});
-	die "the account has $has\n" unless $b->{detail} =~ /(?:at most|which has) \Q$has\E $predicted->{currency}/;
+	die "the account has $has: $b->{detail}\n" unless $b->{detail} =~ /(?:at most|which has) \Q$has\E $predicted->{currency}/;
 	return;
 }
 
@@ -256,6 +256,13 @@ sub till_undo
 	return if $what eq 'cancel' && $self->stored("$start->{scope}\0idem_cancel:$key");
 	my $back = $what eq 'refund' ? $amount // $left : $left;
 	return $self->till_call($request, [ $start->{from_account}, $back ], [ $start->{to_account}, -$back ]);
+}
+
+# Did a till make this operation? Then nobody else may undo it: the till would not know.
+sub made
+{
+	my ($r) = @_;
+	return $r->{key} =~ /^(?:idem_cancel:)*R\d+ till /;
 }
 
 # Sends a request that changes the accounts so. It must be refused if an account forbids it, and carried out if not.
