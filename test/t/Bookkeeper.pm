@@ -225,7 +225,7 @@ sub change
 
 # Closes an account, or opens it again. A change keeps the account's lock to the commit, even one that changes nothing. So
 # the entry of the payment, which says what the account becomes, is the last before it is closed, or the first after it is
-# opened. What is begun just before it is closed goes on later.
+# opened. If a limit forbids that payment, nothing is closed or opened. What is begun just before it is closed goes on later.
 sub closing
 {
 	my ($self, $g) = @_;
@@ -234,7 +234,7 @@ sub closing
 	my ($from, $to) = $g->percent(50) ? ('world', $name) : ($name, 'world');
 	my $change = sub { return { kind => 'change', name => $name, @_ } };
 	my $mark = { kind => 'pay', key => $self->key, from => $from, to => $to, currency => 'USD', amount => '0.01',
-		reference => $name . ($closes ? ' closed' : ' open') };
+		reference => $name . ($closes ? ' closed' : ' open'), declines => 'raise' };
 	my %begun = (from => $name, to => 'world', currency => 'USD', expires_in => $g->pick('200 milliseconds', '7 days'));
 	my @begun = map { { %begun, kind => $_, key => $self->key, amount => '0.50' } } $closes ? ('authorize', 'pay') : ();
 	$self->{begun} = [ map { $_->{key} } @begun ] if $closes;
@@ -469,7 +469,8 @@ sub sql_of
 			grep { defined $r->{$_} } qw(floor ceiling closed)) . ')' if $is eq 'change';
 	return "$select idem_$is(" . join(', ', $q->($r->{key}), $r->{amount}, $q->($r->{currency}), $q->($r->{from}), $q->($r->{to}),
 		"scope => $scope", $is eq 'authorize' ? 'expires_in => ' . $q->($r->{expires_in}) : (),
-		defined $r->{reference} ? 'reference => ' . $q->($r->{reference}) : ()) . ') r' if $is =~ /^(?:pay|authorize)\z/;
+		defined $r->{reference} ? 'reference => ' . $q->($r->{reference}) : (),
+		defined $r->{declines} ? 'declines => ' . $q->($r->{declines}) : ()) . ') r' if $is =~ /^(?:pay|authorize)\z/;
 	return "$select idem_post(" . $q->($r->{key}) . ', ARRAY['
 		. join(', ', map { '(' . $q->($_->{account}) . ", $_->{amount} / 100.0)" } @{ $r->{entries} }) . "]::idem_entry[], scope => $scope) r"
 		if $is eq 'post';
