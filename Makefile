@@ -1,11 +1,11 @@
-EXTENSION = idempotency
-# The control file is the only home of the version.
-EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" $(EXTENSION).control)
+EXTENSION = idempotency idempotency_router
+# The control file of the first is the only home of the version.
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" idempotency.control)
 
 MODULE_big = idempotency
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 DATA = $(wildcard sql/*--*--*.sql)
-DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
+DATA_built = $(patsubst %,sql/%--$(EXTVERSION).sql,$(EXTENSION))
 EXTRA_CLEAN = dist test/expected
 PG_CPPFLAGS = -Isrc -DIDEM_VERSION='"$(EXTVERSION)"'
 
@@ -24,11 +24,16 @@ all:
 # The parts of the install script, in their order: each needs those before it. "rights" covers all objects and comes last.
 SCRIPT = $(patsubst %,sql/install/%.sql,start money ledger payment request check rights)
 
-sql/$(EXTENSION)--$(EXTVERSION).sql: $(SCRIPT) $(EXTENSION).control
+sql/idempotency--$(EXTVERSION).sql: $(SCRIPT) idempotency.control
 	cat $(SCRIPT) >$@
 
+SCRIPT_ROUTER = $(patsubst %,sql/router/%.sql,start partitions errors define calls requests batches all rights)
+
+sql/idempotency_router--$(EXTVERSION).sql: $(SCRIPT_ROUTER) idempotency_router.control
+	cat $(SCRIPT_ROUTER) >$@
+
 # PostgreSQL may be built without dependency tracking, as Debian's is.
-$(OBJS): $(wildcard src/*.h src/*/*.h) $(EXTENSION).control
+$(OBJS): $(wildcard src/*.h src/*/*.h) idempotency.control
 
 # pg_regress looks for "expected" next to the tests. An archive may not keep a link, so we make the link here.
 installcheck: test/expected
@@ -123,6 +128,6 @@ clients:
 dist:
 	mkdir -p dist
 	sed 's/@VERSION@/$(EXTVERSION)/' META.json > dist/META.json
-	git archive --format=zip --prefix=$(EXTENSION)-$(EXTVERSION)/ --add-file=dist/META.json \
-		--output=dist/$(EXTENSION)-$(EXTVERSION).zip HEAD -- . ':!META.json'
+	git archive --format=zip --prefix=idempotency-$(EXTVERSION)/ --add-file=dist/META.json \
+		--output=dist/idempotency-$(EXTVERSION).zip HEAD -- . ':!META.json'
 	rm dist/META.json

@@ -1,0 +1,140 @@
+------------------------------------------------------------------------------
+-- Partitions
+------------------------------------------------------------------------------
+
+-- A scope's partition is its hash modulo their number. The hash is the first four bytes of SHA-256 of the scope in UTF-8,
+-- the first byte the most significant. So it is the same on every version, platform and client.
+--
+-- The foreign server "idempotency" has the partitions: its options p0, p1 and so on say where each is. It is the one
+-- place that knows. Their number is a power of two, and never changes: a scope would be looked for on another one.
+
+-- The hash, as PL/Proxy takes it: it uses the lowest bits.
+CREATE FUNCTION idempotency_router.hash(scope text)
+RETURNS integer
+LANGUAGE sql STABLE STRICT
+RETURN (('x' || encode(substr(sha256(convert_to(scope, 'UTF8')), 1, 4), 'hex'))::bit(32))::integer;
+COMMENT ON FUNCTION idempotency_router.hash(text) IS
+	'the hash of a scope';
+
+-- The value of a setting of the extension idempotency in this session; NULL: it is not set.
+CREATE FUNCTION idempotency_router.setting(name text)
+RETURNS text
+LANGUAGE sql STABLE STRICT
+RETURN nullif(current_setting('idempotency.' || name, true), '');
+COMMENT ON FUNCTION idempotency_router.setting(text) IS
+	'the value of a setting of the extension idempotency in this session';
+
+CREATE FUNCTION idempotency_router.raise_no_scope()
+RETURNS text
+LANGUAGE plpgsql
+AS $$
+BEGIN
+	RAISE EXCEPTION 'scope must not be null or left out'
+		USING ERRCODE = 'null_value_not_allowed',
+			DETAIL = 'The scope says which partition has the key.',
+			HINT = 'Pass the argument "scope", or set "idempotency.scope".';
+END
+$$;
+COMMENT ON FUNCTION idempotency_router.raise_no_scope() IS
+	'raises the error that a call has no scope';
+
+-- The scope of a call: the argument, or the setting.
+CREATE FUNCTION idempotency_router.scope(scope text)
+RETURNS text
+LANGUAGE sql
+RETURN coalesce(scope, idempotency_router.setting('scope'), idempotency_router.raise_no_scope());
+COMMENT ON FUNCTION idempotency_router.scope(text) IS
+	'the scope of a call with this argument';
+
+CREATE FUNCTION idempotency_router.partitions(OUT partition integer, OUT connection text)
+RETURNS SETOF record
+LANGUAGE sql STABLE ROWS 64
+BEGIN ATOMIC
+	SELECT substr(o.option_name, 2)::integer, o.option_value
+	FROM pg_foreign_server s, pg_options_to_table(s.srvoptions) o
+	WHERE s.srvname = 'idempotency' AND o.option_name ~ '^p[0-9]+$'
+	ORDER BY 1;
+END;
+COMMENT ON FUNCTION idempotency_router.partitions() IS
+	'all partitions, and how a connection to each is made';
+
+CREATE FUNCTION @extschema@.idem_partition(
+	scope text,
+	OUT partition integer,
+	OUT connection text)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT p.partition, p.connection
+	FROM idempotency_router.partitions() p
+	WHERE p.partition = (SELECT ((idempotency_router.hash(scope)::bigint + 4294967296) % count(*))::integer FROM idempotency_router.partitions());
+END;
+COMMENT ON FUNCTION @extschema@.idem_partition(text) IS
+	'returns the number of the partition that has a scope, and how a connection to it is made';
+
+CREATE FUNCTION @extschema@.idem_create_partitions(
+	connection text,
+	partitions integer DEFAULT 64)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF connection IS NULL OR partitions IS NULL THEN
+		RAISE EXCEPTION '% must not be null', CASE WHEN connection IS NULL THEN 'connection' ELSE 'partitions' END
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF partitions NOT BETWEEN 1 AND 4096 OR partitions & (partitions - 1) <> 0 THEN
+		RAISE EXCEPTION 'partitions must be a power of two, up to 4096' USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF partitions > 1 AND connection !~ '%s' THEN
+		RAISE EXCEPTION 'connection must have %%s where the number of the partition goes' USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'Such as: host=db1 dbname=pay%s';
+	END IF;
+	PERFORM idempotency_router.check_connection(connection);
+	EXECUTE (
+		SELECT 'CREATE SERVER idempotency FOREIGN DATA WRAPPER plproxy OPTIONS ('
+			|| string_agg(format('p%s %L', n, replace(connection, '%s', n::text)), ', ' ORDER BY n) || ')'
+		FROM generate_series(0, partitions - 1) n);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.idem_create_partitions(text, integer) IS
+	'creates the foreign server with the partitions; their numbers replace %s in the connection string';
+
+CREATE FUNCTION @extschema@.idem_move_partition(
+	partition integer,
+	connection text)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF connection IS NULL THEN
+		RAISE EXCEPTION 'connection must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF NOT EXISTS (SELECT FROM idempotency_router.partitions() p WHERE p.partition = idem_move_partition.partition) THEN
+		RAISE EXCEPTION 'there is no partition %', partition USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	PERFORM idempotency_router.check_connection(connection);
+	EXECUTE format('ALTER SERVER idempotency OPTIONS (SET p%s %L)', partition, connection);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.idem_move_partition(integer, text) IS
+	'tells the router how connections to a partition are made from now on';
+
+-- Everybody can read the options of a foreign server. And PL/Proxy does not look for a user mapping if it sees "user=".
+CREATE FUNCTION idempotency_router.check_connection(connection text)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF connection ~* '(user|password|passfile|service)\s*=' OR connection ~* '^\s*postgres(ql)?://' THEN
+		RAISE EXCEPTION 'connection must not say who connects' USING ERRCODE = 'invalid_parameter_value',
+			DETAIL = 'Everybody can read it, and all roles would connect as the same one.',
+			HINT = 'Use CREATE USER MAPPING for each role. Write keywords and values, not a URI.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotency_router.check_connection(text) IS
+	'raises an error if a connection string says who connects';
+

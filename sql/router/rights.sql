@@ -1,0 +1,85 @@
+------------------------------------------------------------------------------
+-- Rights
+------------------------------------------------------------------------------
+
+-- The functions of a role of this kind, in both schemas. NULL: of all kinds.
+CREATE FUNCTION idempotency_router.functions_of(kind text)
+RETURNS SETOF regprocedure
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT p.oid::regprocedure
+	FROM pg_depend d
+	JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'idempotency_router'
+	JOIN pg_proc p ON p.oid = d.objid
+	WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+		AND p.proname ~ '^idem_' AND p.proname <> ALL ('{idem_grant,idem_revoke,idem_create_partitions,idem_move_partition}')
+		AND (kind IS NULL OR kind = CASE
+			WHEN p.proname ~ '^(idem_expire|idem_purge|idem_relay)' THEN 'maintenance'
+			WHEN p.proname ~ '^idem_check$' THEN 'auditor'
+			ELSE 'application' END);
+END;
+COMMENT ON FUNCTION idempotency_router.functions_of(text) IS
+	'the functions that idem_grant() lets a role of a kind call';
+
+CREATE FUNCTION @extschema@.idem_grant(
+	role regrole,
+	kind text DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	what text;
+BEGIN
+	IF role IS NULL THEN
+		RAISE EXCEPTION 'role must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	kind := coalesce(kind, 'application');
+	IF kind NOT IN ('application', 'maintenance', 'auditor') THEN
+		RAISE EXCEPTION 'unknown kind of role: "%"', kind USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'The kinds are application, maintenance and auditor.';
+	END IF;
+	FOR what IN SELECT 'FUNCTION ' || f FROM idempotency_router.functions_of(kind) f
+		UNION ALL SELECT 'SCHEMA idempotency_router'
+		UNION ALL SELECT 'SCHEMA @extschema@'
+		UNION ALL SELECT 'FOREIGN SERVER idempotency'
+	LOOP
+		EXECUTE format('GRANT %s ON %s TO %s', CASE WHEN what ~ '^FUNCTION' THEN 'EXECUTE' ELSE 'USAGE' END, what, role);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.idem_grant(regrole, text) IS
+	'grants a role the rights of kind application (the default), maintenance or auditor on this router; it needs them on the partitions, too, and a user mapping';
+
+CREATE FUNCTION @extschema@.idem_revoke(role regrole)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	what text;
+BEGIN
+	IF role IS NULL THEN
+		RAISE EXCEPTION 'role must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	FOR what IN SELECT 'FUNCTION ' || f FROM idempotency_router.functions_of(NULL) f
+		UNION ALL SELECT 'SCHEMA idempotency_router'
+		UNION ALL SELECT 'FOREIGN SERVER idempotency'
+	LOOP
+		EXECUTE format('REVOKE ALL ON %s FROM %s', what, role);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.idem_revoke(regrole) IS
+	'revokes all rights of a role on this router, except USAGE on the schema of the functions';
+
+-- PUBLIC gets no right on the functions of administrators.
+REVOKE ALL ON FUNCTION @extschema@.idem_grant(regrole, text), @extschema@.idem_revoke(regrole),
+	@extschema@.idem_create_partitions(text, integer), @extschema@.idem_move_partition(integer, text),
+	@extschema@.idem_partition(text) FROM PUBLIC;
+
+-- These made the functions above, and are not needed any more.
+DROP FUNCTION idempotency_router.define(text, text, text, text);
+DROP FUNCTION idempotency_router.define_batch(text, text, text);
+DROP FUNCTION idempotency_router.define_public(text, text, text, text, text);
+DROP FUNCTION idempotency_router.define_remote(text, text[], text[], text, text, text);

@@ -1,0 +1,96 @@
+# A router and its partitions: databases on servers that the caller has started.
+package Router;
+
+use strict;
+use warnings;
+
+use Client;
+use Digest::SHA ();
+use Encode ();
+use PostgreSQL::Test::Utils ();
+
+# Why there can be no router, as a text; undef if there can be one. IDEM_PLPROXY: test/bin/setup sets it where PL/Proxy
+# must be installed.
+sub missing
+{
+	chomp(my $share = `pg_config --sharedir`);
+	return if -e "$share/extension/plproxy.control";
+	die "PL/Proxy is not installed\n" if $ENV{IDEM_PLPROXY};
+	return 'PL/Proxy is not installed';
+}
+
+# Router->new($node, $node1, ...): the router is the database "router" of the first. There is a partition on each of the
+# others, which may be the first again. The partitions are the databases pay0, pay1 and so on.
+sub new
+{
+	my ($class, $node, @nodes) = @_;
+	my $self = bless { node => $node, nodes => \@nodes }, $class;
+	for my $i (0 .. $#nodes)
+	{
+		$nodes[$i]->safe_psql('postgres', "CREATE DATABASE pay$i");
+		$nodes[$i]->safe_psql("pay$i", 'CREATE EXTENSION idempotency');
+	}
+	$node->safe_psql('postgres', 'CREATE DATABASE router');
+	$node->safe_psql('router', 'SET client_min_messages = error; CREATE EXTENSION idempotency_router CASCADE');
+	$node->safe_psql('router', "SELECT idem_create_partitions('dbname=pay%s', " . @nodes . ')');
+	$self->tell($_) for 0 .. $#nodes;
+	$self->map_role($node->safe_psql('router', 'SELECT current_user'));
+	return $self;
+}
+
+# Lets a role use the router: it becomes the role of the same name on the partitions.
+sub map_role
+{
+	my ($self, $role) = @_;
+	$self->{node}->safe_psql('router', "CREATE USER MAPPING FOR $role SERVER idempotency OPTIONS (user '$role')");
+	return;
+}
+
+# Tells the router where a partition is, by default on the server where it was created.
+sub tell
+{
+	my ($self, $i, $connection) = @_;
+	$connection //= connection($self->{nodes}[$i], $i);
+	$self->{node}->safe_psql('router', "SELECT idem_move_partition($i, '$connection')");
+	return;
+}
+
+sub connection
+{
+	my ($node, $i) = @_;
+	return 'host=' . $node->host . ' port=' . $node->port . " dbname=pay$i";
+}
+
+sub client
+{
+	my ($self, %options) = @_;
+	return Client->new($self->{node}, dbname => 'router', %options);
+}
+
+# A client of a partition.
+sub partition
+{
+	my ($self, $i, %options) = @_;
+	return Client->new($self->{nodes}[$i], dbname => "pay$i", %options);
+}
+
+# The partition of a scope, a text: our own reckoning.
+sub partition_of
+{
+	my ($self, $scope) = @_;
+	return unpack('N', Digest::SHA::sha256(Encode::encode('UTF-8', $scope))) % @{ $self->{nodes} };
+}
+
+# A scope that is on this partition, one of many.
+sub scope_on
+{
+	my ($self, $i, $number) = @_;
+	my @found;
+	for (my $n = 0; @found <= ($number // 0); $n++)
+	{
+		push @found, "shop $n" if $self->partition_of("shop $n") == $i;
+	}
+	return $found[-1];
+}
+
+1;
