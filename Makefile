@@ -1,4 +1,4 @@
-EXTENSION = idempotency idempotency_router
+EXTENSION = idempotency idempotency_router idempotency_remit
 # The control file of the first is the only home of the version.
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" idempotency.control)
 
@@ -27,10 +27,15 @@ SCRIPT = $(patsubst %,sql/install/%.sql,start money ledger payment request check
 sql/idempotency--$(EXTVERSION).sql: $(SCRIPT) idempotency.control
 	cat $(SCRIPT) >$@
 
-SCRIPT_ROUTER = $(patsubst %,sql/router/%.sql,start partitions errors define calls requests batches all rights)
+SCRIPT_ROUTER = $(patsubst %,sql/router/%.sql,start partitions errors define calls requests batches all relay rights)
 
 sql/idempotency_router--$(EXTVERSION).sql: $(SCRIPT_ROUTER) idempotency_router.control
 	cat $(SCRIPT_ROUTER) >$@
+
+SCRIPT_REMIT = $(patsubst %,sql/remit/%.sql,start send deliver rights)
+
+sql/idempotency_remit--$(EXTVERSION).sql: $(SCRIPT_REMIT) idempotency_remit.control
+	cat $(SCRIPT_REMIT) >$@
 
 # PostgreSQL may be built without dependency tracking, as Debian's is.
 $(OBJS): $(wildcard src/*.h src/*/*.h) idempotency.control
