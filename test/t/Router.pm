@@ -61,6 +61,15 @@ sub connection
 	return 'host=' . $node->host . ' port=' . $node->port . " dbname=pay$i";
 }
 
+# Drops all its databases.
+sub drop
+{
+	my ($self) = @_;
+	$self->{node}->safe_psql('postgres', 'DROP DATABASE router WITH (FORCE)');
+	$self->{nodes}[$_]->safe_psql('postgres', "DROP DATABASE pay$_ WITH (FORCE)") for 0 .. $#{ $self->{nodes} };
+	return;
+}
+
 sub client
 {
 	my ($self, %options) = @_;
