@@ -4,8 +4,9 @@
  *		The background worker that purges requests and releases holds.
  *
  * The launcher starts it in a database.  If the extension is installed there, it
- * does what idem_expire() and idem_purge() do, and ends.  An error is logged, and
- * the next worker tries again.
+ * does what idem_expire() and idem_purge() do, and ends.  If the database is a
+ * router, it calls idem_relay().  An error is logged, and the next worker tries
+ * again.
  *
  * The worker runs as the bootstrap superuser, and the owner of a database may put
  * anything into it.  So the worker looks up only the extension and its tables, in
@@ -16,6 +17,9 @@
  * privilege to nobody.  If a superuser gives it, that role's triggers run as the
  * superuser.
  *
+ * idem_relay() is in SQL.  So it must be a member of the router's extension, and
+ * belong to a superuser: anybody may create a function of that name.
+ *
  * Durations are measured with the monotonic clock, since somebody may set the
  * system clock.  Stored times, such as the end of a hold, are compared with the
  * system clock.
@@ -24,15 +28,21 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type_d.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "tcop/tcopprot.h"
+#include "utils/catcache.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "maintenance/maintenance.h"
 #include "payment/hold.h"
@@ -40,6 +50,9 @@
 
 /* How many holds are released in a transaction. */
 #define HOLDS_AT_ONCE	1000
+
+/* How many orders of each partition are delivered at a time. */
+#define ORDERS_AT_ONCE	1000
 
 /*
  * How long a worker goes on, in milliseconds.  DROP DATABASE waits longer than this
@@ -50,11 +63,13 @@
 extern PGDLLEXPORT void idem_maintenance_worker(Datum arg);
 
 static void override_settings(void);
-static void repeat(const char *activity, bool (*work) (void));
-static bool attempt_once(const char *activity, bool (*work) (void));
+static void repeat(const char *activity, const char *extension, bool (*work) (void));
+static bool attempt_once(const char *activity, const char *extension, bool (*work) (void));
 static void add_context(void *name);
 static bool expire_holds(void);
 static bool purge_tables(void);
+static bool relay_orders(void);
+static Oid	find_relay(void);
 
 /*
  * A worker: its main function.  arg: the OID of the database.
@@ -67,8 +82,9 @@ idem_maintenance_worker(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	override_settings();
 
-	repeat("idem_expire()", expire_holds);
-	repeat("idem_purge()", purge_tables);
+	repeat("idem_expire()", "idempotency", expire_holds);
+	repeat("idem_purge()", "idempotency", purge_tables);
+	repeat("idem_relay()", "idempotency_router", relay_orders);
 }
 
 /*
@@ -105,15 +121,15 @@ override_settings(void)
  * Run a piece of work, each time in a transaction of its own, until nothing is left
  * to do or half of WORK_MS is over.
  *
- * activity: for pg_stat_activity.
+ * activity: for pg_stat_activity.  extension: the one that it is for.
  */
 static void
-repeat(const char *activity, bool (*work) (void))
+repeat(const char *activity, const char *extension, bool (*work) (void))
 {
 	instr_time	start;
 
 	INSTR_TIME_SET_CURRENT(start);
-	while (attempt_once(activity, work) && maintenance_ms_since(start) < WORK_MS / 2)
+	while (attempt_once(activity, extension, work) && maintenance_ms_since(start) < WORK_MS / 2)
 		CHECK_FOR_INTERRUPTS();
 }
 
@@ -123,7 +139,7 @@ repeat(const char *activity, bool (*work) (void))
  * the result is false.
  */
 static bool
-attempt_once(const char *activity, bool (*work) (void))
+attempt_once(const char *activity, const char *extension, bool (*work) (void))
 {
 	MemoryContext context = CurrentMemoryContext;
 	ErrorContextCallback callback = {
@@ -140,7 +156,7 @@ attempt_once(const char *activity, bool (*work) (void))
 		StartTransactionCommand();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		pgstat_report_activity(STATE_RUNNING, activity);
-		if (OidIsValid(get_extension_oid("idempotency", true)))
+		if (OidIsValid(get_extension_oid(extension, true)))
 			result = work();
 		PopActiveSnapshot();
 		CommitTransactionCommand();
@@ -190,4 +206,39 @@ purge_tables(void)
 
 	(void) purge_requests(&more);
 	return more;
+}
+
+/*
+ * Deliver money to other scopes.  Returns whether more may be due.
+ */
+static bool
+relay_orders(void)
+{
+	Oid			relay = find_relay();
+
+	return OidIsValid(relay) &&
+		DatumGetInt32(OidFunctionCall1(relay, Int32GetDatum(ORDERS_AT_ONCE))) >= ORDERS_AT_ONCE;
+}
+
+/*
+ * The router's idem_relay(); invalid if there is none that can be trusted.
+ */
+static Oid
+find_relay(void)
+{
+	Oid			extension = get_extension_oid("idempotency_router", false);
+	CatCList   *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum("idem_relay"));
+	Oid			result = InvalidOid;
+
+	for (int i = 0; i < list->n_members; i++)
+	{
+		Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(&list->members[i]->tuple);
+
+		if (proc->pronargs == 1 && proc->proargtypes.values[0] == INT4OID &&
+			proc->prorettype == INT4OID && superuser_arg(proc->proowner) &&
+			getExtensionOfObject(ProcedureRelationId, proc->oid) == extension)
+			result = proc->oid;
+	}
+	ReleaseSysCacheList(list);
+	return result;
 }

@@ -28,7 +28,7 @@ my %node = map { ($_ => PostgreSQL::Test::Cluster->new($_)) } qw(router left rig
 for (values %node)
 {
 	$_->init;
-	$_->append_conf('postgresql.conf', "timezone = 'UTC'\nlog_min_error_statement = panic\nlog_min_messages = fatal\nmax_connections = 60");
+	$_->append_conf('postgresql.conf', "timezone = 'UTC'\nlog_min_error_statement = panic\nlog_min_messages = log\nmax_connections = 60");
 	$_->start;
 }
 my $router = Router->new($node{router}, @node{qw(left left right right)});
@@ -214,6 +214,22 @@ $router->map_role($_) for qw(app thief relay);
 	is($relay->value('SELECT idem_relay()'), 1, 'until an administrator mends it');
 	is(rows($client, 'SELECT currency, sent, orders, ok FROM idem_relay_check()'), 'USD|0|0|1', 'all has arrived');
 }
+
+#-----------------------------------------------------------------------------------------------------
+# The worker
+#-----------------------------------------------------------------------------------------------------
+
+# Somebody may make a function that looks like a relay.
+$client->do(q(CREATE SCHEMA trap; CREATE FUNCTION trap.idem_relay(integer) RETURNS integer LANGUAGE plpgsql AS 'BEGIN RAISE LOG $$trapped$$; RETURN 0; END'));
+$node{router}->append_conf('postgresql.conf', "shared_preload_libraries = 'idempotency'\nidempotency.databases = 'router'\nidempotency.naptime = 1");
+$node{router}->restart;
+$client = $router->client;
+$client->row($remit, 'by the worker', 'alice', $there, 'bob', 1, $here);
+ok(Client::wait_until(sub { remittance('by the worker', $here) =~ /^delivered/ }), 'the worker delivers, too');
+unlike(slurp_file($node{router}->logfile), qr/LOG:  trapped/, 'it calls no function of somebody else');
+$node{router}->append_conf('postgresql.conf', "idempotency.databases = ''");
+$node{router}->restart;
+$client = $router->client;
 
 #-----------------------------------------------------------------------------------------------------
 # Many at a time, while all kinds of processes die
