@@ -5,6 +5,10 @@ use strict;
 use warnings;
 
 use File::Basename qw(dirname);
+use FindBin;
+use lib $FindBin::RealBin;
+
+use Router;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -48,7 +52,7 @@ sub unquoted
 
 # Functions: each is described once, with the names, types and defaults of its arguments, and its result.
 
-my $functions = query(q(
+my $signatures = q(
 	SELECT format('%s(%s) -> %s', p.proname,
 		string_agg(concat_ws(' ', a.name, format_type(a.type, NULL),
 				'DEFAULT ' || regexp_replace(pg_get_function_arg_default(p.oid, a.number::int), '::[a-z\[\] ]+$', '')),
@@ -58,29 +62,55 @@ my $functions = query(q(
 				FILTER (WHERE a.mode IN ('o', 't')) || ')', format_type(p.prorettype, NULL)))
 	FROM pg_proc p
 	JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-	JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'idempotency'
+	JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'EXTENSION'
 	LEFT JOIN LATERAL (
 		SELECT x.ord AS number, x.type, coalesce(p.proargmodes[x.ord], 'i') AS mode, p.proargnames[x.ord] AS name
 		FROM unnest(coalesce(p.proallargtypes, p.proargtypes::oid[])) WITH ORDINALITY x (type, ord)) a ON true
 	WHERE p.pronamespace = e.extnamespace
-	GROUP BY p.oid));
+	GROUP BY p.oid);
+my $functions = query($signatures =~ s/EXTENSION/idempotency/r);
 cmp_ok(scalar @$functions, '>', 20, 'the extension has functions');
 
-my @signatures;
-while ($reference =~ /^### (idem_\w+)\n\n```\n(.*?)^```\n/msg)
+# The signatures in a page.
+sub described
 {
-	my ($heading, $signature) = ($1, $2);
-	$signature =~ s/--.*$//mg;
-	$signature =~ s/\s+/ /g;
-	$signature =~ s/\( /(/g;
-	$signature =~ s/ ?\)/)/g;
-	$signature =~ s/^ | $//g;
-	push @signatures, $signature;
-	like($signature, qr/^\Q$heading\E\(/, "the signature below $heading is that function's");
+	my ($page) = @_;
+	my @signatures;
+	while ($page =~ /^###+ (idem_\w+)\n\n```\n(.*?)^```\n/msg)
+	{
+		my ($heading, $signature) = ($1, $2);
+		$signature =~ s/--.*$//mg;
+		$signature =~ s/\s+/ /g;
+		$signature =~ s/\( /(/g;
+		$signature =~ s/ ?\)/)/g;
+		$signature =~ s/^ | $//g;
+		push @signatures, $signature;
+		like($signature, qr/^\Q$heading\E\(/, "the signature below $heading is that function's");
+	}
+	return @signatures;
 }
+my @signatures = described($reference);
 is_deeply([ sort @signatures ], [ sort @$functions ], 'each function is described once, as it is');
 is_deeply([ sort $reference =~ /^#+ (idem_\w+)$/mg ], [ sort map { /^(\w+)/ } @$functions ],
 	'each function has one heading');
+
+# The page of the router has what only the other two extensions have.
+SKIP:
+{
+	is($node->safe_psql('postgres', q(SELECT count(*), count(DISTINCT default_version) FROM pg_available_extensions WHERE name ~ '^idempotency')), '3|1',
+		'three extensions have the same version');
+	skip 'PL/Proxy is not installed', 1 if Router::missing();
+	my %other;
+	for my $extension ('idempotency_remit', 'idempotency_router')
+	{
+		$node->safe_psql('postgres', "CREATE DATABASE $extension");
+		$node->safe_psql($extension, "SET client_min_messages = error; CREATE EXTENSION $extension CASCADE");
+		$other{$_} = 1 for split /\n/, $node->safe_psql($extension, $signatures =~ s/EXTENSION/$extension/r);
+	}
+	my %of_one = map { /^(\w+)/ ? ($1 => 1) : () } @$functions;
+	is_deeply([ sort(described($text{'docs/many-servers.md'})) ], [ sort grep { /^(\w+)/ && !$of_one{$1} } keys %other ],
+		'the functions of the others are described, too');
+}
 
 # The headings above the functions say which roles may call them.
 
@@ -169,6 +199,7 @@ my %known = map { $_ => 1 } @{ query(q(
 	UNION ALL SELECT typname FROM pg_type WHERE typname LIKE 'idem%'
 	UNION ALL SELECT 'idempotency.' || proname FROM pg_proc WHERE pronamespace = 'idempotency'::regnamespace
 	UNION ALL SELECT 'idempotency.' || relname FROM pg_class WHERE relnamespace = 'idempotency'::regnamespace)) },
+	(map { slurp_file($_) =~ /\b(idem_\w+)/g } glob('sql/router/*.sql sql/remit/*.sql')),
 	$sources =~ /^PG_FUNCTION_INFO_V1\((\w+)\)/mg,
 	map { /^([\w.]+)/ } split /\n/, $settings;
 for my $page (sort keys %text)
