@@ -6,6 +6,7 @@ MODULE_big = idempotency
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 DATA = $(wildcard sql/*--*--*.sql)
 DATA_built = $(patsubst %,sql/%--$(EXTVERSION).sql,$(EXTENSION))
+SCRIPTS = bin/idempotency-move-partition
 EXTRA_CLEAN = dist test/expected
 PG_CPPFLAGS = -Isrc -DIDEM_VERSION='"$(EXTVERSION)"'
 

@@ -20,21 +20,36 @@ sub missing
 }
 
 # Router->new($node, $node1, ...): the router is the database "router" of the first. There is a partition on each of the
-# others, which may be the first again. The partitions are the databases pay0, pay1 and so on.
+# others, which may be the first again. The partitions are the databases pay0, pay1 and so on. A partition may also be there
+# already: then its conninfo() says where it is.
 sub new
 {
 	my ($class, $node, @nodes) = @_;
-	my $self = bless { node => $node, nodes => \@nodes }, $class;
-	for my $i (0 .. $#nodes)
+	my $self = bless { node => $node, nodes => \@nodes, dbname => 'router' }, $class;
+	for my $i (grep { !$nodes[$_]->can('conninfo') } 0 .. $#nodes)
 	{
 		$nodes[$i]->safe_psql('postgres', "CREATE DATABASE pay$i");
 		$nodes[$i]->safe_psql("pay$i", 'CREATE EXTENSION idempotency');
 	}
-	$node->safe_psql('postgres', 'CREATE DATABASE router');
-	$node->safe_psql('router', 'SET client_min_messages = error; CREATE EXTENSION idempotency_router CASCADE');
-	$node->safe_psql('router', "SELECT idem_create_partitions('dbname=pay%s', " . @nodes . ')');
+	return $self->create;
+}
+
+# Another router of the same partitions, in a database of this name on the same server.
+sub another
+{
+	my ($self, $dbname) = @_;
+	return bless({ %$self, dbname => $dbname }, ref $self)->create;
+}
+
+sub create
+{
+	my ($self) = @_;
+	my ($node, $dbname, @nodes) = ($self->{node}, $self->{dbname}, @{ $self->{nodes} });
+	$node->safe_psql('postgres', "CREATE DATABASE $dbname");
+	$node->safe_psql($dbname, 'SET client_min_messages = error; CREATE EXTENSION idempotency_router CASCADE');
+	$node->safe_psql($dbname, "SELECT idem_create_partitions('dbname=pay%s', " . @nodes . ')');
 	$self->tell($_) for 0 .. $#nodes;
-	$self->map_role($node->safe_psql('router', 'SELECT current_user'));
+	$self->map_role($node->safe_psql($dbname, 'SELECT current_user'));
 	return $self;
 }
 
@@ -42,7 +57,7 @@ sub new
 sub map_role
 {
 	my ($self, $role) = @_;
-	$self->{node}->safe_psql('router', "CREATE USER MAPPING FOR $role SERVER idempotency OPTIONS (user '$role')");
+	$self->{node}->safe_psql($self->{dbname}, "CREATE USER MAPPING FOR $role SERVER idempotency OPTIONS (user '$role')");
 	return;
 }
 
@@ -51,13 +66,14 @@ sub tell
 {
 	my ($self, $i, $connection) = @_;
 	$connection //= connection($self->{nodes}[$i], $i);
-	$self->{node}->safe_psql('router', "SELECT idem_move_partition($i, '$connection')");
+	$self->{node}->safe_psql($self->{dbname}, "SELECT idem_move_partition($i, '$connection')");
 	return;
 }
 
 sub connection
 {
 	my ($node, $i) = @_;
+	return $node->conninfo =~ tr/;/ /r . ' dbname=postgres' if $node->can('conninfo');
 	return 'host=' . $node->host . ' port=' . $node->port . " dbname=pay$i";
 }
 
@@ -73,14 +89,15 @@ sub drop
 sub client
 {
 	my ($self, %options) = @_;
-	return Client->new($self->{node}, dbname => 'router', %options);
+	return Client->new($self->{node}, dbname => $self->{dbname}, %options);
 }
 
 # A client of a partition.
 sub partition
 {
 	my ($self, $i, %options) = @_;
-	return Client->new($self->{nodes}[$i], dbname => "pay$i", %options);
+	my $node = $self->{nodes}[$i];
+	return Client->new($node, dbname => $node->can('conninfo') ? 'postgres' : "pay$i", %options);
 }
 
 # The partition of a scope, a text: our own reckoning.
