@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Router;
 use Test::More;
 
-use constant CLIENTS => 6;
+use constant CLIENTS => 8;
 use constant ENOUGH => 60;	# operations between two steps
 use constant MOVE_LIMIT => 100;	# how long the program may take, in seconds
 
@@ -26,7 +26,7 @@ my ($home, $old) = map { PostgreSQL::Test::Cluster->new($_) } qw(home old);
 for ($home, $old)
 {
 	$_->init(allows_streaming => 1);
-	$_->append_conf('postgresql.conf', "max_prepared_transactions = 5\nlog_min_error_statement = panic");
+	$_->append_conf('postgresql.conf', "max_connections = 100\nmax_prepared_transactions = 5\nlog_statement = none\nlog_min_error_statement = panic");
 	$_->start;
 }
 my $router = Router->new($home, $home, $old, $old, $old);

@@ -154,8 +154,9 @@ sub answer
 sub rows
 {
 	my ($self) = @_;
-	$self->{sth}->pg_result;
+	# If it is an error, the handle must go now: later, it would take the answer of the next query with it.
 	my $sth = delete $self->{sth};
+	$sth->pg_result;
 	return $sth->{NUM_OF_FIELDS} ? $sth->fetchall_arrayref : [];
 }
 

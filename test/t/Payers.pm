@@ -40,7 +40,8 @@ sub receipt_of
 	return "SELECT r.key, regexp_replace(r::text, ',[tf]\\)\$', ''), r.replayed FROM %s, $call r";
 }
 
-# Starts $n clients, which take turns to use these routers of the same partitions.
+# Starts $n clients. They take turns to use these routers, which have the same partitions. The first client uses partition 0
+# only, the second partition 1, and so on. So there is one for each partition. The others use all partitions.
 sub start
 {
 	my ($class, $n, @routers) = @_;
@@ -179,11 +180,12 @@ sub client
 		router => $shared->{routers}[ $number % @{ $shared->{routers} } ],
 		acknowledged => {}, refused => [], errors => {}, timeouts => 0, changed => 0, client => undef }, ref $shared;
 	my @scopes = @{ $shared->{scopes} };
+	my @partitions = $number <= @scopes ? ($number - 1) : (0 .. $#scopes);
 
 	for my $i (1 .. MOST)
 	{
 		last if -e $shared->{stop} || getppid() != $shared->{parent};
-		my $partition = int(rand(@scopes));
+		my $partition = $partitions[ rand @partitions ];
 		my $scope = $scopes[$partition][ rand(SCOPES) ];
 		my $where = "partition $partition";
 		my @last = ($where, { key => "pay $number $i", scope => $scope });
@@ -195,7 +197,8 @@ sub client
 			$self->call($kind => $where,
 				{ key => "$kind $number $i", scope => $scope, payment_id => Client::payment_id($hold->{text}) }) or last;
 		}
-		$self->call(batch => 'several', { key => "batch $number $i", scopes => [ map { $scopes[ rand @scopes ][ rand(SCOPES) ] } 1 .. 3 ] });
+		$self->call(batch => @partitions > 1 ? 'several partitions' : $where,
+			{ key => "batch $number $i", scopes => [ map { $scopes[ $partitions[ rand @partitions ] ][ rand(SCOPES) ] } 1 .. 3 ] });
 		$self->ask_again;
 	}
 	$self->drop;
