@@ -48,7 +48,7 @@ test/expected:
 	ln -s ../expected $@
 
 # These targets find PostgreSQL by themselves, or install it. So make must be able to read this file without it.
-SELF_CONTAINED = test soak fuzz model demo orders wallets processor fastapi express bench bench-ledger bench-scale bench-instructions indent types dist clients
+SELF_CONTAINED = test soak fuzz model demo orders wallets processor cluster fastapi express bench bench-ledger bench-router bench-scale bench-instructions indent types dist clients
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -74,7 +74,7 @@ test:
 soak:
 	@TESTS=010_model test/bin/setup test/bin/run
 
-test soak processor: export IDEM_SECONDS := $(or $(SECONDS),$(IDEM_SECONDS))
+test soak processor cluster: export IDEM_SECONDS := $(or $(SECONDS),$(IDEM_SECONDS))
 
 # Look for JSON that breaks its canonical form, for a number of seconds: make fuzz SECONDS=3600
 fuzz:
@@ -95,6 +95,10 @@ orders wallets:
 processor:
 	@test/bin/setup examples/processor/run
 
+# A router and four partitions; one server is killed, and a partition moves: make cluster SECONDS=60
+cluster:
+	@test/bin/setup examples/cluster/run
+
 # A server and a service on it, until Ctrl-C: make fastapi PORT=8001
 fastapi express:
 	@test/bin/setup examples/$@/run
@@ -107,6 +111,10 @@ bench-ledger:
 	@test/bin/setup bench/ledger
 
 bench bench-ledger: export IDEM_PGLEDGER := $(or $(abspath $(PGLEDGER)),$(IDEM_PGLEDGER))
+
+# What a call through a router costs.
+bench-router:
+	@test/bin/setup bench/router
 
 # Next to a small and a large number of payments: make bench-scale SMALL=1000000 LARGE=50000000
 bench-scale:
