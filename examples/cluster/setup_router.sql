@@ -1,11 +1,11 @@
--- The router, and the clients' notebook. Variables: one, two, three: the directories of the servers.
+-- The router, and the clients' notebook. Variables: one, two, four: the directories of the servers.
 SET client_min_messages = warning;
 CREATE EXTENSION idempotency_router CASCADE;
 
 -- Partitions 0 and 1 are on server one. Partitions 2 and 3 are on server two or on its standby, whichever is the primary.
 SELECT idem_create_partitions('dbname=pay%s', 4);
 SELECT idem_move_partition(p, format('host=%s dbname=pay%s', :'one', p)) FROM generate_series(0, 1) p;
-SELECT idem_move_partition(p, format('host=%s,%s dbname=pay%s target_session_attrs=primary', :'two', :'three', p))
+SELECT idem_move_partition(p, format('host=%s,%s dbname=pay%s target_session_attrs=primary', :'two', :'four', p))
 FROM generate_series(2, 3) p;
 
 SELECT idem_grant('shop');

@@ -26,8 +26,9 @@ is($errors, '', 'and prints no warning');
 
 # All of it was played, and there was something to see.
 like($output, qr/^No payment is lost, and none was made twice. All were answered/m, 'no payment is lost or made twice');
-like($output, qr/^08001 .* [1-9]\d* +[1-9]\d*$/m, 'though a server with partitions was killed');
+like($output, qr/^08001 .* [1-9][\d,]* +[1-9]\d*$/m, 'though a server with partitions was killed');
 like($output, qr/^[1-9]\d* payments? (?:was|were) made although the client got no answer/m, 'and answers were lost');
 like($output, qr/went on: [1-9]/, 'other partitions went on');
+like($output, qr/^Partition 1 moved to server three in \d/m, 'a partition was moved');
 
 done_testing();
