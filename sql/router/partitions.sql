@@ -16,10 +16,11 @@ RETURN (('x' || encode(substr(sha256(convert_to(scope, 'UTF8')), 1, 4), 'hex')):
 COMMENT ON FUNCTION idempotency_router.hash(text) IS
 	'the hash of a scope';
 
--- The value of a setting of the extension idempotency in this session; NULL: it is not set.
+-- The value of a setting of the extension idempotency in this session; NULL: it is not set. It is not STRICT, because then it
+-- would not be inlined: each call would read and plan it anew, and that costs more than all the rest of the router's functions.
 CREATE FUNCTION idempotency_router.setting(name text)
 RETURNS text
-LANGUAGE sql STABLE STRICT
+LANGUAGE sql STABLE
 RETURN nullif(current_setting('idempotency.' || name, true), '');
 COMMENT ON FUNCTION idempotency_router.setting(text) IS
 	'the value of a setting of the extension idempotency in this session';
