@@ -40,7 +40,8 @@ COMMENT ON FUNCTION idempotency_router.json_texts(anyarray, text) IS
 	'the texts of an argument that is an array of JSON';
 
 -- Makes a function of PL/Proxy. Its last argument is the partition. PL/Proxy sends a NOTICE when it replaces a connection,
--- as it does after each error. Clients do not get it.
+-- as it does after each error. Clients do not get it. Arguments are sent as text, and the styles of times are those that every
+-- server reads alike.
 --
 --	types		of the other arguments
 --	outs		the columns of the result, as OUT arguments, if it is no type
@@ -59,7 +60,8 @@ BEGIN
 		types := types || 'integer'::text;
 		run := format('RUN ON $%s;', n + 1);
 	END IF;
-	EXECUTE format('CREATE FUNCTION idempotency_router.%s(%s) RETURNS %s LANGUAGE plproxy SET client_min_messages = warning AS %L',
+	EXECUTE format('CREATE FUNCTION idempotency_router.%s(%s) RETURNS %s LANGUAGE plproxy '
+		'SET client_min_messages = warning SET datestyle = iso SET intervalstyle = postgres AS %L',
 		name, array_to_string(types || outs, ', '), returns, format('CLUSTER ''idempotency''; %s %s;', run, target));
 	EXECUTE format('REVOKE ALL ON FUNCTION idempotency_router.%s FROM PUBLIC', name);
 	EXECUTE format('COMMENT ON FUNCTION idempotency_router.%s IS ''runs the function of this name on a partition''', name);

@@ -204,6 +204,19 @@ like($client->{dbh}->errstr, qr/scope must not be null.*which partition.*Pass th
 	is($set->value(q(SELECT currency FROM idem_account_open('in euros'))), 'EUR', 'and so has an account');
 	is($set->value(q(SELECT r.replayed FROM idem_lookup('set 3') p, LATERAL idem_refund('set 5', p.payment_id) r)), 0, 'but a refund has that of its payment');
 }
+{
+	# times are sent as text
+	my %odd = (set => { datestyle => 'SQL, DMY', intervalstyle => 'sql_standard', timezone => 'Asia/Kolkata', bytea_output => 'escape' });
+	my @both = ([ Client->new($node, %odd), 'plain' ], [ $router->client(%odd), $same ]);
+	for my $call (q(SELECT expires_at - created_at, created_at::text ~ '^[0-9]{2}/[0-9]{2}/20[0-9]{2} .*IST$' FROM idem_authorize('odd', 1, expires_in => '1 day 02:03:04', scope => SCOPE)),
+		q(SELECT count(*) FROM idem_payments(since => now() - interval '1 hour', until => now() + interval '1 hour', scope => SCOPE) WHERE key = 'odd'),
+		q(SELECT attempt FROM idem_begin('odd', '\x00ff'::bytea, '1 day 01:00:00', scope => SCOPE)),
+		q(SELECT lease_until - begun_at FROM idem_lookup_request('odd', SCOPE)))
+	{
+		my @rows = map { my $scope = $_->[1]; rows($_->[0], $call =~ s/SCOPE/'$scope'/gr) } @both;
+		is($rows[1], $rows[0], "odd styles of times: $call");
+	}
+}
 is($client->error_of(qq(SELECT outcome FROM idem_begin('lease', scope => '$scopes[0]'))), '0A000', 'a request needs a lease');
 like($client->{dbh}->errstr, qr/lease.*each call is a transaction.*idem_execute/s, 'and the error says why');
 
