@@ -21,7 +21,7 @@ BEGIN ATOMIC
 		LIMIT due.max
 		FOR UPDATE SKIP LOCKED) taken
 	WHERE r.payment_id = taken.payment_id AND r.scope = taken.scope
-	RETURNING jsonb_build_object('payment_id', r.payment_id, 'scope', r.scope, 'to_scope', r.to_scope, 'to_account', r.to_account,
+	RETURNING jsonb_build_object('token', r.token, 'payment_id', r.payment_id, 'scope', r.scope, 'to_scope', r.to_scope, 'to_account', r.to_account,
 		'amount', r.amount, 'currency', r.currency, 'reference', r.reference, 'metadata', r.metadata);
 END;
 COMMENT ON FUNCTION idempotency_remit.due(integer) IS
@@ -42,11 +42,13 @@ CREATE FUNCTION idempotency_remit.deliver(orders jsonb)
 RETURNS SETOF jsonb
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '5s'
+SET lock_timeout = '2s'
 SET idempotency.in_flight = 'wait'
 SET idempotency.declines = 'record'
 AS $$
 DECLARE
+	-- All are in one transaction, which keeps what it has locked. So if some have to wait, the rest comes later.
+	deadline constant timestamptz := clock_timestamp() + interval '4 seconds';
 	an_order record;
 	key text;
 	receipt @extschema@.idem_receipt;
@@ -56,11 +58,16 @@ DECLARE
 BEGIN
 	-- Whoever carries out several orders takes them in this order. So no two wait for each other.
 	FOR an_order IN
-		SELECT o.* FROM jsonb_to_recordset(orders) AS o(payment_id uuid, scope text, to_scope text, to_account text, amount numeric, currency text,
+		SELECT o.* FROM jsonb_to_recordset(orders) AS o(token uuid, payment_id uuid, scope text, to_scope text, to_account text, amount numeric, currency text,
 			reference text, metadata jsonb)
 		ORDER BY o.payment_id
 	LOOP
-		key := 'idem_remit:' || an_order.payment_id;
+		IF clock_timestamp() > deadline THEN
+			RETURN NEXT jsonb_build_object('payment_id', an_order.payment_id, 'scope', an_order.scope, 'outcome', 'later',
+				'sqlstate', '55P03', 'message', 'others took too long');
+			CONTINUE;
+		END IF;
+		key := 'idem_remit:' || an_order.token;
 		BEGIN
 			receipt := @extschema@.idem_post(key,
 				ARRAY[
@@ -70,7 +77,7 @@ BEGIN
 			outcome := CASE WHEN receipt.kind = 'post' AND receipt.sqlstate IS NULL THEN 'delivered' ELSE 'refused' END;
 			state := receipt.sqlstate;
 			reason := CASE WHEN receipt.kind = 'cancel' THEN 'the delivery was refused before' ELSE receipt.message END;
-		EXCEPTION WHEN OTHERS THEN
+		EXCEPTION WHEN assert_failure OR OTHERS THEN
 			outcome := 'later';
 			state := SQLSTATE;
 			reason := SQLERRM;
@@ -81,7 +88,7 @@ BEGIN
 			BEGIN
 				PERFORM @extschema@.idem_cancel(key, an_order.to_scope);
 				outcome := 'refused';
-			EXCEPTION WHEN OTHERS THEN
+			EXCEPTION WHEN assert_failure OR OTHERS THEN
 				NULL;
 			END;
 		END IF;
@@ -105,6 +112,7 @@ AS $$
 DECLARE
 	an_outcome record;
 	sent idempotency_remit.remittance;
+	receipt @extschema@.idem_receipt;
 	settled integer := 0;
 BEGIN
 	FOR an_outcome IN
@@ -115,14 +123,20 @@ BEGIN
 		WHERE r.payment_id = an_outcome.payment_id AND r.scope = an_outcome.scope AND r.status = 'sent'
 		FOR UPDATE;
 		CONTINUE WHEN NOT FOUND;		-- another relay was here
+		IF an_outcome.outcome IS NULL OR an_outcome.outcome NOT IN ('delivered', 'refused', 'later') THEN
+			RAISE EXCEPTION 'unknown outcome of an order: %', coalesce(an_outcome.outcome, 'null') USING ERRCODE = 'invalid_parameter_value';
+		END IF;
 		IF an_outcome.outcome = 'refused' THEN
 			BEGIN
-				PERFORM @extschema@.idem_post('idem_remit_back:' || sent.payment_id,
+				receipt := @extschema@.idem_post('idem_remit_back:' || sent.token,
 					ARRAY[
 						ROW('idem_clearing:' || sent.currency, -sent.amount)::@extschema@.idem_entry,
 						ROW(sent.from_account, sent.amount)::@extschema@.idem_entry],
 					sent.reference, sent.metadata, sent.scope, 'raise');
-			EXCEPTION WHEN OTHERS THEN
+				IF receipt.kind <> 'post' THEN
+					RAISE EXCEPTION 'key "%" is not free', receipt.key;
+				END IF;
+			EXCEPTION WHEN assert_failure OR OTHERS THEN
 				an_outcome.outcome := 'later';
 				an_outcome.sqlstate := SQLSTATE;
 				an_outcome.message := 'the money cannot be returned: ' || SQLERRM;
@@ -150,7 +164,10 @@ LANGUAGE sql STABLE SECURITY DEFINER ROWS 5
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT coalesce(a.currency, r.currency), coalesce(a.clearing, 0), coalesce(r.sent, 0), coalesce(r.orders, 0)
-	FROM (SELECT b.currency, sum(b.posted) AS clearing FROM idempotency.account_balance b WHERE b.name ^@ 'idem_clearing:' GROUP BY b.currency) a
+	FROM (
+		SELECT c.currency, sum(b.posted) AS clearing
+		FROM idempotency_remit.clearing c JOIN idempotency.account_balance b ON b.scope = c.scope AND b.name = 'idem_clearing:' || c.currency
+		GROUP BY c.currency) a
 	FULL JOIN (SELECT s.currency, sum(s.amount) AS sent, count(*) AS orders FROM idempotency_remit.remittance s WHERE s.status = 'sent' GROUP BY s.currency) r
 		ON r.currency = a.currency;
 END;

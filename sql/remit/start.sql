@@ -9,21 +9,24 @@
 --		a row of remittance, with the status "sent". Both are in the caller's transaction.
 -- 2.	A relay asks for orders that are due: due(). It sends each to the partition of the receiver's scope, where deliver()
 --		moves the money from the clearing account of that scope to the receiver's. So this one gets below zero.
---		The key is "idem_remit:" and the ID of the sender's posting. However often an order comes, it is carried out once.
+--		The key is "idem_remit:" and the order's token. However often an order comes, it is carried out once.
 -- 3.	The relay tells the sender's partition: settle(). The order becomes "delivered".
 --
 -- If the receiver's side refuses for good, because there is no such account or a limit forbids it, that must not change
 -- later: a second relay may come with the same order. A refusal by a limit is stored under the key. For any other, the key
 -- is cancelled, so it never has an effect. Then settle() moves the money back from the clearing account, with the key
--- "idem_remit_back:" and the same ID, and the order becomes "returned".
+-- "idem_remit_back:" and the same token, and the order becomes "returned".
 --
 -- If anything else fails, nothing is known, and the order stays as it is. A relay may die between any two steps. Then the
 -- order is due again, and its steps are repeated.
 --
 -- Over all partitions, the clearing accounts of a currency add up to what is sent and has not arrived.
 --
--- Steps 1 and 3 use postings, because these are final: nobody can cancel or refund them. Clearing accounts belong to the
--- owner of this extension, so nobody else can take money from them.
+-- All steps use postings, because these are final: nobody can cancel or refund them. Clearing accounts belong to the owner of
+-- this extension, so nobody else can take money from them. A token is random, and nobody sees it before its keys are used.
+-- Otherwise somebody could use or cancel one of these keys first.
+--
+-- A relay is trusted: what it says was sent is paid out.
 
 -- Stop psql users who source this file instead of running CREATE EXTENSION.
 \echo Use "CREATE EXTENSION idempotency_remit CASCADE" to load this file. \quit
@@ -66,6 +69,7 @@ CREATE TABLE idempotency_remit.remittance (
 	message			text,
 	tries			integer NOT NULL DEFAULT 0,
 	due_at			timestamptz NOT NULL,
+	token			uuid NOT NULL DEFAULT gen_random_uuid(),
 	PRIMARY KEY (payment_id, scope),
 	UNIQUE (key, scope)
 );
@@ -90,7 +94,20 @@ COMMENT ON COLUMN idempotency_remit.remittance.sqlstate IS 'SQLSTATE with which 
 COMMENT ON COLUMN idempotency_remit.remittance.message IS 'message with which the last try failed, or null';
 COMMENT ON COLUMN idempotency_remit.remittance.tries IS 'how often a relay has taken the order';
 COMMENT ON COLUMN idempotency_remit.remittance.due_at IS 'when a relay takes it next, if it is still sent';
+COMMENT ON COLUMN idempotency_remit.remittance.token IS 'random part of the keys of its delivery and its return';
 SELECT pg_catalog.pg_extension_config_dump('idempotency_remit.remittance', '');
+
+-- The clearing accounts that are ours. Any other account can have such a name.
+CREATE TABLE idempotency_remit.clearing (
+	scope			text COLLATE "C",
+	currency		text COLLATE "C",
+	PRIMARY KEY (scope, currency)
+);
+COMMENT ON TABLE idempotency_remit.clearing IS
+	'clearing accounts that this extension has opened; their names are idem_clearing: and the currency';
+COMMENT ON COLUMN idempotency_remit.clearing.scope IS 'scope of the account';
+COMMENT ON COLUMN idempotency_remit.clearing.currency IS 'currency of the account';
+SELECT pg_catalog.pg_extension_config_dump('idempotency_remit.clearing', '');
 
 CREATE TYPE @extschema@.idem_remittance AS (
 	key				text COLLATE "C",

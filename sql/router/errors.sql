@@ -13,8 +13,8 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	remote constant text[] := regexp_match(message, '^idempotency_router\.\S+\(\d+\): \[([^]]*)\] REMOTE \S+: (.*)$');
-	own constant text[] := regexp_match(message, '^PL/Proxy function idempotency_router\.\S+\(\d+\): (?:\[([^]]*)\] )?(.*)$');
+	remote constant text[] := regexp_match(message, '^\S+\(\d+\): \[([^]]*)\] REMOTE \S+: (.*)$');
+	own constant text[] := regexp_match(message, '^PL/Proxy function \S+\(\d+\): (?:\[([^]]*)\] )?(.*)$');
 BEGIN
 	IF remote IS NOT NULL THEN
 		message := remote[2];

@@ -40,6 +40,57 @@ SELECT idempotency_router.define_remote('idem_relay_settle', '{jsonb}', '{}', 'i
 SELECT idempotency_router.define_remote('idem_relay_totals', '{}', '{OUT currency text,OUT clearing numeric,OUT sent numeric,OUT orders bigint}',
 	'SETOF record', 'SELECT t.currency, t.clearing, t.sent, t.orders FROM idempotency_remit.totals() t', 'RUN ON ALL;');
 
+-- Is it this session that was cancelled, or a call on a partition, such as by a timeout there?
+CREATE FUNCTION idempotency_router.raise_if_cancelled(state text, message text)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF state = '57014' AND message !~ '] REMOTE ' THEN
+		RAISE EXCEPTION '%', message USING ERRCODE = state;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotency_router.raise_if_cancelled(text, text) IS
+	'raises an error again if it says that this session was cancelled';
+
+-- Delivers orders to a partition, and returns their outcomes. If all together fail, because one takes too long for a timeout
+-- there, each is tried alone. If there is no connection, that would be in vain.
+CREATE FUNCTION idempotency_router.relay_deliver(orders jsonb, receiver integer)
+RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	an_order jsonb;
+	state text;
+	reason text;
+	outcomes jsonb := '[]';
+BEGIN
+	BEGIN
+		RETURN (SELECT coalesce(jsonb_agg(d), '[]') FROM idempotency_router.idem_relay_deliver(orders, receiver) d);
+	EXCEPTION WHEN query_canceled OR OTHERS THEN
+		state := SQLSTATE;
+		reason := SQLERRM;
+	END;
+	PERFORM idempotency_router.raise_if_cancelled(state, reason);
+	RAISE WARNING 'cannot deliver to partition %', receiver USING DETAIL = reason;
+	FOR an_order IN SELECT jsonb_array_elements(orders)
+	LOOP
+		IF jsonb_array_length(orders) > 1 AND state <> 'XX000' AND state !~ '^(08|57P)' THEN
+			outcomes := outcomes || idempotency_router.relay_deliver(jsonb_build_array(an_order), receiver);
+		ELSE
+			outcomes := outcomes || jsonb_build_object('payment_id', an_order -> 'payment_id', 'scope', an_order -> 'scope',
+				'outcome', 'later', 'sqlstate', state, 'message', reason);
+		END IF;
+	END LOOP;
+	RETURN outcomes;
+END
+$$;
+COMMENT ON FUNCTION idempotency_router.relay_deliver(jsonb, integer) IS
+	'delivers orders to a partition, and returns what became of each';
+
 -- A partition that fails is left out, with a warning. Its orders are due again later. Each step commits by itself, so a relay
 -- may die at any time.
 CREATE FUNCTION @extschema@.idem_relay(max integer DEFAULT 1000)
@@ -68,22 +119,16 @@ BEGIN
 			FOR receiver, part IN
 				SELECT idempotency_router.hash(o ->> 'to_scope') & (n - 1), jsonb_agg(o) FROM jsonb_array_elements(orders) o GROUP BY 1
 			LOOP
-				BEGIN
-					outcomes := outcomes || (SELECT coalesce(jsonb_agg(d), '[]') FROM idempotency_router.idem_relay_deliver(part, receiver) d);
-				EXCEPTION WHEN OTHERS THEN
-					RAISE WARNING 'cannot deliver to partition %', receiver USING DETAIL = SQLERRM;
-					outcomes := outcomes || (
-						SELECT jsonb_agg(jsonb_build_object('payment_id', o -> 'payment_id', 'scope', o -> 'scope', 'outcome', 'later',
-							'sqlstate', SQLSTATE, 'message', SQLERRM))
-						FROM jsonb_array_elements(part) o);
-				END;
+				outcomes := outcomes || idempotency_router.relay_deliver(part, receiver);
 			END LOOP;
 			IF outcomes <> '[]' THEN
 				settled := settled + idempotency_router.idem_relay_settle(outcomes, sender);
 			END IF;
 		EXCEPTION
 			WHEN invalid_schema_name THEN NULL;		-- it sends nothing: it has no extension idempotency_remit
-			WHEN OTHERS THEN RAISE WARNING 'cannot relay for partition %', sender USING DETAIL = SQLERRM;
+			WHEN query_canceled OR OTHERS THEN
+				PERFORM idempotency_router.raise_if_cancelled(SQLSTATE, SQLERRM);
+				RAISE WARNING 'cannot relay for partition %', sender USING DETAIL = SQLERRM;
 		END;
 	END LOOP;
 	RETURN settled;
