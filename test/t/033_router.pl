@@ -8,6 +8,9 @@ use lib $FindBin::RealBin;
 
 use Client;
 use Encode ();
+use IO::Select;
+use IO::Socket::UNIX;
+use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Router;
@@ -358,7 +361,8 @@ $router->map_role($_) for qw(app app2 keeper);
 	$node->safe_psql('router', q(ALTER SERVER idempotency OPTIONS (ADD query_timeout '1')));
 	$owner->do('BEGIN');
 	$owner->row('SELECT key FROM idem_pay($1, 1, scope => $2)', 'busy 2', $scopes[2]);
-	my $late = $router->client;
+	# PL/Proxy looks at the clock only when something happens, such as the end of statement_timeout.
+	my $late = $router->client(set => { statement_timeout => '2s' });
 	is($late->error_of("SELECT r.key FROM idem_pay('busy 2', 1, scope => '$scopes[2]') r"), '08006', 'a partition that does not answer is given up');
 	like($late->{dbh}->errstr, qr/lost the answer.*query timeout.*same key/s, 'and the error says what to do');
 	$owner->do('COMMIT');
@@ -376,6 +380,36 @@ $router->map_role($_) for qw(app app2 keeper);
 	is($client->value("SELECT r.replayed FROM idem_pay('down', 1, scope => '$scopes[3]') r"), 0, 'the partition is back');
 	is(rows($client, 'SELECT count(*) FROM idem_pay_batch($1, $2, scopes => $3) WHERE outcome IN ($4, $5)', [ 'x1', 'x2' ], [ 1, 2 ], [ @scopes[ 0, 3 ] ], 'new', 'replayed'), 2,
 		'and the batch, sent again, is done');
+}
+
+# Something between router and partition answers with nonsense. Then libpq reports an error without an SQLSTATE.
+{
+	my $dir = PostgreSQL::Test::Utils::tempdir_short();
+	my $name = '.s.PGSQL.' . $other->port;
+	my $listener = IO::Socket::UNIX->new(Local => "$dir/$name", Listen => 5) or die "$dir/$name: $!";
+	my $pid = fork() // die "fork: $!";
+	if ($pid == 0)
+	{
+		alarm Client::PROCESS_LIMIT;
+		my $from = $listener->accept;
+		my $to = IO::Socket::UNIX->new(Peer => $other->host . "/$name");
+		my $select = IO::Select->new($from, $to);
+		while (my ($side) = $select->can_read)
+		{
+			sysread($side, my $data, 65536) or last;
+			$data = "X\0\0\0\0" if $side == $to && $data =~ /nonsense/;
+			syswrite($side == $to ? $from : $to, $data);
+		}
+		POSIX::_exit(0);
+	}
+	$router->tell(3, "host=$dir port=" . $other->port . ' dbname=pay3');
+	my $garbled = $router->client;
+	is($garbled->error_of("SELECT r.key FROM idem_pay('nonsense', 1, scope => '$scopes[3]') r"), '08006', 'an answer that makes no sense is a lost one');
+	like($garbled->{dbh}->errstr, qr/lost the answer of partition "pay3".*same key/s, 'and the error says what to do');
+	$router->tell(3);
+	is($garbled->value("SELECT r.replayed FROM idem_pay('nonsense', 1, scope => '$scopes[3]') r"), 1, 'a retry gets the answer');
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
 }
 
 # A transaction that is rolled back on the router takes nothing back.
