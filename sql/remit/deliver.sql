@@ -32,7 +32,7 @@ COMMENT ON FUNCTION idempotency_remit.due(integer) IS
 CREATE FUNCTION idempotency_remit.is_final(state text)
 RETURNS boolean
 LANGUAGE sql STABLE STRICT
-RETURN left(state, 2) IN ('22', '23', 'P0') OR state IN (idempotency_remit.state('402'), idempotency_remit.state('404'),
+RETURN left(state, 2) IN ('22', '23') OR state IN ('P0001', idempotency_remit.state('402'), idempotency_remit.state('404'),
 	idempotency_remit.state('412'), idempotency_remit.state('422'));
 COMMENT ON FUNCTION idempotency_remit.is_final(text) IS
 	'says whether an error with this SQLSTATE is the last word on a delivery';

@@ -47,3 +47,22 @@ $$;
 COMMENT ON FUNCTION @extschema@.idem_grant_remit(regrole, text) IS
 	'lets a role send money to other scopes (application, the default), or deliver what others send (relay)';
 REVOKE ALL ON FUNCTION @extschema@.idem_grant_remit(regrole, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.idem_revoke_remit(role regrole)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF role IS NULL THEN
+		RAISE EXCEPTION 'role must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA idempotency_remit FROM %s', role);
+	EXECUTE format('REVOKE ALL ON FUNCTION @extschema@.idem_remit, @extschema@.idem_lookup_remittance FROM %s', role);
+	EXECUTE format('REVOKE ALL ON idempotency_remit.own_remittance FROM %s', role);
+	EXECUTE format('REVOKE ALL ON SCHEMA idempotency_remit FROM %s', role);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.idem_revoke_remit(regrole) IS
+	'revokes all rights of a role on this extension, except USAGE on the schema of the functions';
+REVOKE ALL ON FUNCTION @extschema@.idem_revoke_remit(regrole) FROM PUBLIC;

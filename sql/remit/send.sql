@@ -130,6 +130,10 @@ BEGIN
 		RAISE EXCEPTION 'amount must be greater than zero' USING ERRCODE = 'numeric_value_out_of_range';
 	ELSIF from_account ^@ 'idem_clearing:' OR to_account ^@ 'idem_clearing:' THEN
 		RAISE EXCEPTION 'a clearing account neither sends nor receives' USING ERRCODE = 'invalid_parameter_value';
+	ELSIF coalesce(octet_length(reference), 0) + coalesce(octet_length(metadata::text), 0) > 65536 THEN
+		-- many orders are sent together
+		RAISE EXCEPTION 'reference and metadata are too long' USING ERRCODE = 'program_limit_exceeded',
+			DETAIL = 'Together they may have 65536 bytes.';
 	END IF;
 
 	-- The scope as it was given: idempotency.require_scope may forbid a default.

@@ -2,17 +2,41 @@
 -- Passing calls on
 ------------------------------------------------------------------------------
 
+-- The type of a value: that below, if it is a domain.
+CREATE FUNCTION idempotency_router.base_type(type regtype)
+RETURNS regtype
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	below oid;
+BEGIN
+	LOOP
+		SELECT typbasetype INTO below FROM pg_type WHERE oid = type;
+		EXIT WHEN coalesce(below, 0) = 0;
+		type := below;
+	END LOOP;
+	RETURN type;
+END
+$$;
+COMMENT ON FUNCTION idempotency_router.base_type(regtype) IS
+	'the type that a domain is of, or the type itself';
+
 -- JSON is sent to a partition as text, which it takes as well. types: those that the argument may have.
 CREATE FUNCTION idempotency_router.json_text(value anyelement, name text, types text)
 RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	type constant regtype := idempotency_router.base_type(pg_typeof(value));
+	category constant text := (SELECT typcategory FROM pg_type WHERE oid = type);
 BEGIN
-	IF pg_typeof(value) IN ('json'::regtype, 'jsonb'::regtype)
-		OR (SELECT typcategory = 'S' OR typcategory = 'A' AND types ~ 'array' FROM pg_type WHERE oid = pg_typeof(value))
-	THEN
-		RETURN value::text;
+	IF type IN ('json'::regtype, 'jsonb'::regtype) OR category = 'S' THEN
+		RETURN format('%s', value);		-- a cast would take the blanks of char(n) away
+	ELSIF category = 'A' AND types ~ 'array' THEN
+		RETURN CASE WHEN array_ndims(value) = 1 THEN ARRAY(SELECT e FROM unnest(value) e)::text		-- it may begin with another number than 1
+			ELSE value::text END;
 	END IF;
 	RAISE EXCEPTION '% must be of type %', name, types
 		USING ERRCODE = 'datatype_mismatch', DETAIL = format('It is of type %s.', pg_typeof(value));
@@ -90,7 +114,7 @@ DECLARE
 	%s
 BEGIN
 	%s
-EXCEPTION WHEN query_canceled OR OTHERS THEN
+EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
 	GET STACKED DIAGNOSTICS _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM idempotency_router.raise(SQLSTATE, _message, _detail, _hint);
 END

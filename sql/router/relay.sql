@@ -70,7 +70,7 @@ DECLARE
 BEGIN
 	BEGIN
 		RETURN (SELECT coalesce(jsonb_agg(d), '[]') FROM idempotency_router.idem_relay_deliver(orders, receiver) d);
-	EXCEPTION WHEN query_canceled OR OTHERS THEN
+	EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
 		state := SQLSTATE;
 		reason := SQLERRM;
 	END;
@@ -126,7 +126,7 @@ BEGIN
 			END IF;
 		EXCEPTION
 			WHEN invalid_schema_name THEN NULL;		-- it sends nothing: it has no extension idempotency_remit
-			WHEN query_canceled OR OTHERS THEN
+			WHEN query_canceled OR assert_failure OR OTHERS THEN
 				PERFORM idempotency_router.raise_if_cancelled(SQLSTATE, SQLERRM);
 				RAISE WARNING 'cannot relay for partition %', sender USING DETAIL = SQLERRM;
 		END;

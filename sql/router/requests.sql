@@ -22,10 +22,10 @@ BEGIN
 			DETAIL = 'Through a router each call is a transaction. A request without a lease would be given up at once.',
 			HINT = 'Pass the argument "lease", or use idem_execute().';
 	END IF;
-	IF pg_catalog.pg_typeof($2) OPERATOR(pg_catalog.=) 'pg_catalog.bytea'::pg_catalog.regtype THEN
+	IF idempotency_router.base_type(pg_catalog.pg_typeof($2)) OPERATOR(pg_catalog.=) 'pg_catalog.bytea'::pg_catalog.regtype THEN
 		SELECT * INTO $6, $7, $8, $9, $10
 		FROM idempotency_router.idem_begin_bytea($1, $2::pg_catalog.text::pg_catalog.bytea, $3, $4, _scope, idempotency_router.hash(_scope));
-	ELSIF pg_catalog.pg_typeof($2) OPERATOR(pg_catalog.=) ANY ('{pg_catalog.json,pg_catalog.jsonb}'::pg_catalog.regtype[]) THEN
+	ELSIF idempotency_router.base_type(pg_catalog.pg_typeof($2)) OPERATOR(pg_catalog.=) ANY ('{pg_catalog.json,pg_catalog.jsonb}'::pg_catalog.regtype[]) THEN
 		SELECT * INTO $6, $7, $8, $9, $10
 		FROM idempotency_router.idem_begin_json($1, $2::pg_catalog.text::pg_catalog.json, $3, $4, _scope, idempotency_router.hash(_scope));
 	ELSE

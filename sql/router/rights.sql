@@ -78,6 +78,31 @@ REVOKE ALL ON FUNCTION @extschema@.idem_grant(regrole, text), @extschema@.idem_r
 	@extschema@.idem_create_partitions(text, integer), @extschema@.idem_move_partition(integer, text),
 	@extschema@.idem_partition(text) FROM PUBLIC;
 
+-- A role that may use the foreign server may make its own user mapping, and name any user in it. If the partitions did not ask
+-- for a password, it would be that user there. So only superusers make mappings for it.
+CREATE FUNCTION idempotency_router.check_user_mapping()
+RETURNS event_trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AND EXISTS (
+		SELECT FROM pg_event_trigger_ddl_commands() c
+		JOIN pg_user_mappings m ON m.umid = c.objid
+		WHERE c.classid = 'pg_user_mapping'::regclass AND m.srvname = 'idempotency')
+	THEN
+		RAISE EXCEPTION 'user mappings for partitions are made by superusers' USING ERRCODE = 'insufficient_privilege';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotency_router.check_user_mapping() IS
+	'raises an error if a role changes as whom it connects to partitions';
+CREATE EVENT TRIGGER idempotency_router_user_mapping ON ddl_command_end
+	WHEN TAG IN ('CREATE USER MAPPING', 'ALTER USER MAPPING')
+	EXECUTE FUNCTION idempotency_router.check_user_mapping();
+COMMENT ON EVENT TRIGGER idempotency_router_user_mapping IS
+	'only superusers say as whom a role connects to partitions';
+
 -- These made the functions above, and are not needed any more.
 DROP FUNCTION idempotency_router.define(text, text, text, text);
 DROP FUNCTION idempotency_router.define_batch(text, text, text);

@@ -30,6 +30,10 @@ my $router = Router->new($node, $node, $node, $other, $other);
 $node->safe_psql('postgres', 'CREATE EXTENSION idempotency; CREATE EXTENSION idempotency_remit');
 
 my $user = $node->safe_psql('postgres', 'SELECT current_user');
+for my $database ('postgres', 'router')
+{
+	$node->safe_psql($database, 'CREATE DOMAIN own_json AS json; CREATE DOMAIN own_own_json AS own_json; CREATE DOMAIN own_bytes AS bytea');
+}
 my $plain = Client->new($node);		# a server that has everything
 my $client = $router->client;
 my @scopes = map { $router->scope_on($_) } 0 .. 3;	# one on each partition
@@ -60,7 +64,7 @@ my $functions = q(
 	WHERE p.pronamespace = 'public'::regnamespace AND p.proname ~ '^idem_'
 	ORDER BY 1);
 my @of_router = grep { !/^idem_(?:partition|create_partitions|move_partition|grant|revoke|check|expire|purge|relay|relay_check)\(/ } split /\n/, rows($client, $functions);
-my @of_extension = grep { !/^idem_(?:grant|grant_remit|revoke|check|expire|purge)\(/ } split /\n/, rows($plain, $functions);
+my @of_extension = grep { !/^idem_(?:grant|grant_remit|revoke|revoke_remit|check|expire|purge)\(/ } split /\n/, rows($plain, $functions);
 is(scalar(grep { s/, scopes text\[\] DEFAULT NULL::text\[\]// } @of_router), 3, 'three functions have an argument "scopes"');
 is_deeply(\@of_router, \@of_extension, 'the others have the names, arguments, types, defaults and results of the extension, and none is for PUBLIC');
 
@@ -170,7 +174,18 @@ my @calls = (
 	q(idem_execute('e2', 'SELECT $1::int + 1 AS n', '{4}', scope => SCOPE)),
 	q(idem_execute('e3', 'SELECT 1 / 0', scope => SCOPE)),
 	q(idem_execute('e3', 'SELECT 1', '\x01'::bytea, scope => SCOPE)),
-	q(idem_execute('e4', 'SELECT 1.5 AS n', numbers => 'text', scope => SCOPE)));
+	q(idem_execute('e4', 'SELECT 1.5 AS n', numbers => 'text', scope => SCOPE)),
+	q(idem_execute('e5', 'SELECT $1::int + $2::int AS n', '[0:1]={4,5}'::int[], scope => SCOPE)),
+	q(idem_execute('e6', 'SELECT $1::int + $2::int AS n', '{{4,5}}'::int[], scope => SCOPE)),
+	q(idem_execute('e7', 'SELECT 1 AS n', '{}'::text[], scope => SCOPE)),
+	q(idem_begin('d1', '{"a": 1}'::own_json, '1 minute', scope => SCOPE)),
+	q(idem_begin('d1', '{"a":1}'::jsonb, '1 minute', scope => SCOPE)),
+	q(idem_begin('d2', 'x'::char(4), '1 minute', scope => SCOPE)),
+	q(idem_begin('d2', 'x   '::text, '1 minute', scope => SCOPE)),
+	q(idem_begin('d3', '\\x01'::own_bytes, '1 minute', scope => SCOPE)),
+	q(idem_pay('d4', 1, metadata => '{"a": 1}'::own_own_json, scope => SCOPE)),
+	q(idem_pay('d5', 1, metadata => '{"a": 1}'::varchar(40), scope => SCOPE)),
+	q(idem_pay('d6', 1, metadata => ARRAY['{}'], scope => SCOPE)));
 
 # Without what differs each time.
 sub masked
@@ -213,8 +228,7 @@ like($client->{dbh}->errstr, qr/scope must not be null.*which partition.*Pass th
 	my @both = ([ Client->new($node, %odd), 'plain' ], [ $router->client(%odd), $same ]);
 	for my $call (q(SELECT expires_at - created_at, created_at::text ~ '^[0-9]{2}/[0-9]{2}/20[0-9]{2} .*IST$' FROM idem_authorize('odd', 1, expires_in => '1 day 02:03:04', scope => SCOPE)),
 		q(SELECT count(*) FROM idem_payments(since => now() - interval '1 hour', until => now() + interval '1 hour', scope => SCOPE) WHERE key = 'odd'),
-		q(SELECT attempt FROM idem_begin('odd', '\x00ff'::bytea, '1 day 01:00:00', scope => SCOPE)),
-		q(SELECT lease_until - begun_at FROM idem_lookup_request('odd', SCOPE)))
+		q(SELECT attempt FROM idem_begin('odd', '\x00ff'::bytea, '1 day 01:00:00', scope => SCOPE)))
 	{
 		my @rows = map { my $scope = $_->[1]; rows($_->[0], $call =~ s/SCOPE/'$scope'/gr) } @both;
 		is($rows[1], $rows[0], "odd styles of times: $call");
@@ -293,6 +307,8 @@ $router->map_role($_) for qw(app app2 keeper);
 	is($keeper->error_of($pay), '42501', 'and pays nothing');
 	is($app->error_of("SELECT idem_grant('app2')"), '42501', 'rights are an administrator\'s');
 	is($app->error_of("SELECT idem_move_partition(0, 'host=elsewhere')"), '42501', 'and so are partitions');
+	is($app->error_of("ALTER USER MAPPING FOR app SERVER idempotency OPTIONS (SET user '$user')"), '42501', 'nobody says as whom he connects');
+	is($stranger->error_of("CREATE USER MAPPING FOR stranger SERVER idempotency OPTIONS (user '$user')"), '42501', 'nor makes a mapping');
 	my $both = $router->client;
 	$both->do('SET ROLE app');
 	is($both->error_of($pay), 'none', 'SET ROLE counts');

@@ -137,6 +137,7 @@ my %errors = (
 	"'x', NULL, '$there', 'bob', 1" => '22004',
 	"NULL, 'alice', '$there', 'bob', 1" => 'ID400',
 	"'x', 'alice', '$there', repeat('x', 256), 1" => '22023',
+	"'x', 'alice', '$there', 'bob', 1, reference => repeat('x', 70000)" => '54000',
 	"'x', 'alice', '$there', '', 1" => '22023',
 	"'x', 'alice', '$there', E'bob\\n', 1" => '22023',
 	"'x', 'alice', E'a\\tb', 'bob', 1" => '22023',
@@ -233,6 +234,23 @@ $router->map_role($_) for qw(app thief relay);
 	$router->partition(0)->do(q(UPDATE idempotency_remit.remittance SET due_at = now() WHERE status = 'sent'));
 	is($relay->value('SELECT idem_relay()'), 1, 'until an administrator mends it');
 	is(rows($client, 'SELECT currency, sent, orders, ok FROM idem_relay_check()'), 'USD|0|0|1', 'all has arrived');
+
+	# a trigger on one partition that fails in ways that are not caught by OTHERS
+	for my $state ('P0004', '57014', '40001')
+	{
+		$router->partition(3)->do(qq(CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+			'BEGIN IF NEW.reference = ''bad'' THEN RAISE ''it fails'' USING ERRCODE = ''$state''; END IF; RETURN NEW; END'));
+		$router->partition(3)->do('CREATE OR REPLACE TRIGGER fail AFTER INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION fail()');
+		my $bad = 'SELECT r.key FROM idem_remit($1, $2, $3, $4, 1, reference => $5, scope => $6) r';
+		$app->row($bad, "$_ $state", 'purse', $den, 'sack', $_, $shop) for qw(good bad);
+		is($relay->value('SELECT idem_relay()'), 1, "an order that fails with $state does not keep the others");
+		is(rows($app, 'SELECT string_agg(status, $1 ORDER BY key DESC) FROM unnest($2::text[]) k, idem_lookup_remittance(k, $3)', ' ', [ "good $state", "bad $state" ], $shop), 'delivered sent', 'and waits');
+		$router->partition(3)->do('DROP TRIGGER fail ON idempotency.operation');
+		$router->partition(0)->do(q(UPDATE idempotency_remit.remittance SET due_at = now() WHERE status = 'sent'));
+		is($relay->value('SELECT idem_relay()'), 1, 'until it does not fail any more');
+	}
+	$router->partition(0)->row('SELECT idem_revoke_remit($1)', 'app');
+	is($app->error_of($remit, 'revoked', 'purse', $den, 'sack', 1, $shop), '42501', 'the right to send can be revoked');
 }
 
 #-----------------------------------------------------------------------------------------------------
