@@ -105,16 +105,16 @@ sub kill_server
 	return;
 }
 
-# Payments that wait for the standby are committed on the primary only. Clients give up waiting, and send these payments
-# again. Then the primary dies, and the standby takes over without them.
+# Payments wait for the standby, and only the primary has them. Clients give up waiting, and send these payments again. Then
+# the primary dies, and the standby takes over without them.
 sub kill_unheard
 {
 	my $receiver = $standby->value('SELECT pid FROM pg_stat_wal_receiver') // die "no walreceiver\n";
 	kill('STOP', $receiver);
-	my $waiting = sub { ($primary->value(q(SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep')) // 0) > CLIENTS };
+	my $waiting = sub { ($primary->value(q(SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query ~ 'idem_')) // 0) > CLIENTS };
 	my $ok = eval {
-		# There are more sessions that wait than clients: some clients have sent a payment again.
-		Client::wait_until($waiting, 20) or note 'no clients wait again';
+		# There are more such sessions than clients: some clients have sent a payment again.
+		ok(Client::wait_until($waiting, left()), 'clients send payments again that wait for the standby');
 		$primary->kill_all;
 		1;
 	};
