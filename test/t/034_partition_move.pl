@@ -157,15 +157,29 @@ sub progress
 # RENAME waits for this lock. Clients that start do not.
 sub hold_rename
 {
+	my ($i) = @_;
 	my $holder = Client->new($old);
 	$holder->do('BEGIN');
-	$holder->do("COMMENT ON DATABASE pay$moving[0] IS 'a lock'");
+	$holder->do("COMMENT ON DATABASE pay$i IS 'a lock'");
 	return $holder;
+}
+
+# Starts the program, and waits until it waits for that lock. It writes to a file: if it is killed, a psql of it goes on, and
+# would keep a pipe open.
+my $run;
+my $text_file = PostgreSQL::Test::Utils::tempdir() . '/move';
+sub start_move
+{
+	my @command = command(@_);
+	$run = IPC::Run::start(\@command, '<', '/dev/null', '>', $text_file, '2>&1', IPC::Run::timeout(MOVE_LIMIT));
+	my $renaming = q(SELECT count(*) FROM pg_stat_activity a WHERE query ~ 'RENAME' AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND NOT granted));
+	ok(Client::wait_until(sub { $sessions{old}->value($renaming) }), 'the databases are being fenced');
+	return;
 }
 
 ok(progress($_), "clients pay on partition $_") for 0 .. 3;
 {
-	my $holder = hold_rename();
+	my $holder = hold_rename($moving[0]);
 	my ($status, $text) = move(timeout => 2);
 	is($status, 1, 'a move that cannot go on fails');
 	like($text, qr/"pay1" cannot be renamed.*"pay1" is open on the old server again.*"pay3" is open/s, 'and opens the databases again');
@@ -174,14 +188,31 @@ ok(progress($_), "clients pay on partition $_") for 0 .. 3;
 	ok(progress($_), "clients pay on partition $_ again") for @moving;
 	is(Client->new($new)->value('SHOW default_transaction_read_only'), 'off', 'the standby has the settings that it had');
 }
+{
+	# The standby stops replaying at the worst moment.
+	my $holder = hold_rename($moving[0]);
+	start_move(timeout => 8);
+	$sessions{new}->row('SELECT pg_wal_replay_pause()');
+	$holder->do('ROLLBACK');
+	$run->finish;
+	my $text = slurp_file($text_file);
+	note $text;
+	isnt($run->result(0), 0, 'a move whose fence does not get to the new server fails');
+	like($text, qr/has not replayed the fence.*"pay1" is open on the old server again.*"pay3" is open/s, 'and takes the fence back');
+	unchanged();
+	$sessions{new}->row('SELECT pg_wal_replay_resume()');
+	ok(progress($_), "clients pay on partition $_ again") for @moving;
+}
 
-my $holder = hold_rename();
-my ($out, $err) = ('', '');
-my @command = command();
-my $run = IPC::Run::start(\@command, '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(MOVE_LIMIT));
-my $renaming = q(SELECT count(*) FROM pg_stat_activity a WHERE query ~ 'RENAME' AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND NOT granted));
-ok(Client::wait_until(sub { $sessions{old}->value($renaming) }), 'the databases are being fenced');
-is(databases('old'), 'pay1 closed, pay2, pay3 closed', 'nobody can connect to them');
+# The program is killed, and started again.
+my @holders = map { hold_rename($_) } @moving;
+start_move();
+$run->signal('KILL');
+$run->finish;
+$holders[0]->do('ROLLBACK');
+ok(Client::wait_until(sub { databases('old') =~ /pay1_moved/ }), 'its last statement goes on');
+start_move();
+is(databases('old'), 'pay1_moved closed, pay2, pay3 closed', 'nobody can connect to the databases that move');
 ok(progress($_), "meanwhile clients pay on partition $_") for 0, $staying;
 {
 	my ($status, $text) = move();
@@ -190,11 +221,11 @@ ok(progress($_), "meanwhile clients pay on partition $_") for 0, $staying;
 }
 # A router that cannot be reached later.
 $sessions{home}->do('ALTER DATABASE router2 ALLOW_CONNECTIONS false');
-$holder->do('ROLLBACK');
+$holders[1]->do('ROLLBACK');
 $run->finish;
-note "$out$err";
+note slurp_file($text_file);
 isnt($run->result(0), 0, 'a router could not be told');
-like($err, qr/router 2 was not told; its calls to these partitions fail with 08001.*Run the same command again/s, 'and the error says which');
+like(slurp_file($text_file), qr/router 2 was not told; its calls to these partitions fail with 08001.*Run the same command again/s, 'and the error says which');
 is(databases('old'), 'pay1_moved closed, pay2, pay3_moved closed', 'on the old server, the databases are fenced');
 is(databases('new'), 'pay1, pay2 closed, pay3', 'on the new one they are open, and the stale copy is closed');
 $router->{nodes}[$_] = $new for @moving;

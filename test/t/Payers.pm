@@ -13,6 +13,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 use constant MOST => 20_000;	# of the rounds of one client
+use constant LIFE => 400;	# how long it may last, in seconds
 use constant PAUSE => 10_000;	# between two calls, in microseconds, about
 use constant ANSWER_LIMIT => 4;	# how long a client waits for an answer, in seconds
 use constant SCOPES => 3;	# on each partition
@@ -180,6 +181,7 @@ sub client
 		router => $shared->{routers}[ $number % @{ $shared->{routers} } ],
 		acknowledged => {}, refused => [], errors => {}, timeouts => 0, changed => 0, client => undef }, ref $shared;
 	my @scopes = @{ $shared->{scopes} };
+	alarm LIFE;
 	my @partitions = $number <= @scopes ? ($number - 1) : (0 .. $#scopes);
 
 	for my $i (1 .. MOST)
