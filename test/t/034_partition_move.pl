@@ -26,7 +26,7 @@ my ($home, $old) = map { PostgreSQL::Test::Cluster->new($_) } qw(home old);
 for ($home, $old)
 {
 	$_->init(allows_streaming => 1);
-	$_->append_conf('postgresql.conf', "max_connections = 100\nmax_prepared_transactions = 5\nlog_statement = none\nlog_min_error_statement = panic");
+	$_->append_conf('postgresql.conf', "max_connections = 200\nmax_prepared_transactions = 5\nlog_statement = none\nlog_min_error_statement = panic");
 	$_->start;
 }
 my $router = Router->new($home, $home, $old, $old, $old);
@@ -172,7 +172,7 @@ sub start_move
 {
 	my @command = command(@_);
 	$run = IPC::Run::start(\@command, '<', '/dev/null', '>', $text_file, '2>&1', IPC::Run::timeout(MOVE_LIMIT));
-	my $renaming = q(SELECT count(*) FROM pg_stat_activity a WHERE query ~ 'RENAME' AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND NOT granted));
+	my $renaming = q(SELECT count(*) FROM pg_stat_activity a WHERE state = 'active' AND query ~ 'RENAME' AND pid <> pg_backend_pid());
 	ok(Client::wait_until(sub { $sessions{old}->value($renaming) }), 'the databases are being fenced');
 	return;
 }
@@ -191,7 +191,7 @@ ok(progress($_), "clients pay on partition $_") for 0 .. 3;
 {
 	# The standby stops replaying at the worst moment.
 	my $holder = hold_rename($moving[0]);
-	start_move(timeout => 8);
+	start_move(timeout => 15);
 	$sessions{new}->row('SELECT pg_wal_replay_pause()');
 	$holder->do('ROLLBACK');
 	$run->finish;
@@ -210,9 +210,10 @@ start_move();
 $run->signal('KILL');
 $run->finish;
 $holders[0]->do('ROLLBACK');
-ok(Client::wait_until(sub { databases('old') =~ /pay1_moved/ }), 'its last statement goes on');
+my $others = q(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'psql');
+ok(Client::wait_until(sub { !$sessions{old}->value($others) }), 'its last statement ends');
 start_move();
-is(databases('old'), 'pay1_moved closed, pay2, pay3 closed', 'nobody can connect to the databases that move');
+ok(Client::wait_until(sub { databases('old') eq 'pay1_moved closed, pay2, pay3 closed' }), 'nobody can connect to the databases that move');
 ok(progress($_), "meanwhile clients pay on partition $_") for 0, $staying;
 {
 	my ($status, $text) = move();
