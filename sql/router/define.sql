@@ -133,8 +133,8 @@ $define$;
 
 -- Makes both for a function of one scope. They have the same arguments, but JSON is text behind, and the scope is given.
 --
--- A receipt comes from the partition as one text, the row. PL/Proxy does not prepare its statements. So for a query that names the 24
--- columns, the partition would take three times as long.
+-- A receipt comes from the partition as one text, the row. PL/Proxy does not prepare its statements, and a query that names the 24
+-- columns would take the partition three times as long. So a row must have the columns that the router knows.
 CREATE FUNCTION idempotency_router.define(name text, arguments text, returns text, comment text)
 RETURNS void
 LANGUAGE plpgsql
@@ -142,7 +142,7 @@ SET search_path = pg_catalog, pg_temp
 AS $define$
 DECLARE
 	result constant text := regexp_replace(returns, '^SETOF | ROWS \d+$', '', 'g');
-	one_row constant boolean := returns = result AND EXISTS (SELECT FROM pg_type WHERE oid = to_regtype(result) AND typrelid <> 0);
+	is_row constant boolean := EXISTS (SELECT FROM pg_type WHERE oid = to_regtype(result) AND typrelid <> 0);
 	argument text;
 	part text[];
 	n integer := 0;
@@ -172,25 +172,21 @@ BEGIN
 			ELSE format('$%s', n)
 		END;
 	END LOOP;
-	IF columns = '{}' AND NOT one_row THEN
-		SELECT array_agg(a.attname::text ORDER BY a.attnum) INTO columns
-		FROM pg_type t JOIN pg_attribute a ON a.attrelid = t.typrelid
-		WHERE t.oid = to_regtype(result);
-	END IF;
-
 	call := format('@extschema@.%s(%s)', name, (SELECT string_agg('$' || i, ', ' ORDER BY i) FROM generate_series(1, n) i));
-	PERFORM idempotency_router.define_remote(name, types, outs, CASE WHEN one_row THEN 'text' ELSE regexp_replace(returns, ' ROWS \d+$', '') END,
-		CASE WHEN one_row OR columns IS NULL THEN 'SELECT ' || call
+	PERFORM idempotency_router.define_remote(name, types, outs,
+		replace(regexp_replace(returns, ' ROWS \d+$', ''), result, CASE WHEN is_row THEN 'text' ELSE result END),
+		CASE WHEN columns = '{}' THEN 'SELECT ' || call
 			ELSE format('SELECT %s FROM %s r', (SELECT string_agg('r.' || c, ', ' ORDER BY i) FROM unnest(columns) WITH ORDINALITY u(c, i)), call) END);
 
 	call := format('idempotency_router.%s(%s, idempotency_router.hash(_scope))', name, array_to_string(passed, ', '));
 	PERFORM idempotency_router.define_public(name, arguments, returns,
 		CASE
+			WHEN is_row AND returns ~ '^SETOF ' THEN format('RETURN QUERY SELECT (t.r).* FROM (SELECT c::%s AS r FROM %s c OFFSET 0) t;', result, call)
 			WHEN returns ~ '^SETOF ' THEN format('RETURN QUERY SELECT * FROM %s;', call)
 			WHEN returns = 'void' THEN format('PERFORM %s;', call)
 			WHEN returns = 'record' THEN format('SELECT * INTO %s FROM %s;',
 				(SELECT string_agg('$' || n + i, ', ' ORDER BY i) FROM generate_subscripts(columns, 1) i), call)
-			WHEN one_row THEN format('RETURN %s::%s;', call, returns)
+			WHEN is_row THEN format('RETURN %s::%s;', call, result)
 			ELSE format('RETURN %s;', call)
 		END,
 		comment);
