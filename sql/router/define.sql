@@ -63,9 +63,7 @@ $$;
 COMMENT ON FUNCTION idempotency_router.json_texts(anyarray, text) IS
 	'the texts of an argument that is an array of JSON';
 
--- Makes a function of PL/Proxy. Its last argument is the partition. PL/Proxy sends a NOTICE when it replaces a connection,
--- as it does after each error. Clients do not get it. Arguments are sent as text, and the styles of times are those that every
--- server reads alike.
+-- Makes a function of PL/Proxy. Its last argument is the partition.
 --
 --	types		of the other arguments
 --	outs		the columns of the result, as OUT arguments, if it is no type
@@ -84,15 +82,16 @@ BEGIN
 		types := types || 'integer'::text;
 		run := format('RUN ON $%s;', n + 1);
 	END IF;
-	EXECUTE format('CREATE FUNCTION idempotency_router.%s(%s) RETURNS %s LANGUAGE plproxy '
-		'SET client_min_messages = warning SET datestyle = iso SET intervalstyle = postgres AS %L',
+	EXECUTE format('CREATE FUNCTION idempotency_router.%s(%s) RETURNS %s LANGUAGE plproxy AS %L',
 		name, array_to_string(types || outs, ', '), returns, format('CLUSTER ''idempotency''; %s %s;', run, target));
 	EXECUTE format('REVOKE ALL ON FUNCTION idempotency_router.%s FROM PUBLIC', name);
 	EXECUTE format('COMMENT ON FUNCTION idempotency_router.%s IS ''runs the function of this name on a partition''', name);
 END
 $define$;
 
--- Makes a public function.
+-- Makes a public function. PL/Proxy sends a NOTICE when it replaces a connection, as it does after each error. Clients do not get
+-- it. Arguments are sent as text, and the styles of times are those that every server reads alike. PL/Proxy's functions have no such
+-- settings, as they are called for each row.
 --
 --	arguments	as the extension idempotency declares them
 --	returns		the result, and the other options
@@ -105,7 +104,8 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $define$
 BEGIN
-	EXECUTE format('CREATE FUNCTION @extschema@.%s(%s) RETURNS %s LANGUAGE plpgsql AS %L', name, arguments, returns,
+	EXECUTE format('CREATE FUNCTION @extschema@.%s(%s) RETURNS %s LANGUAGE plpgsql '
+		'SET client_min_messages = warning SET datestyle = iso SET intervalstyle = postgres AS %L', name, arguments, returns,
 		format($body$
 DECLARE
 	_message text;

@@ -97,6 +97,7 @@ CREATE FUNCTION @extschema@.idem_relay(max integer DEFAULT 1000)
 RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning
 AS $$
 DECLARE
 	n constant integer := (SELECT count(*) FROM idempotency_router.partitions());

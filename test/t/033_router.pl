@@ -228,7 +228,8 @@ like($client->{dbh}->errstr, qr/scope must not be null.*which partition.*Pass th
 	my @both = ([ Client->new($node, %odd), 'plain' ], [ $router->client(%odd), $same ]);
 	for my $call (q(SELECT expires_at - created_at, created_at::text ~ '^[0-9]{2}/[0-9]{2}/20[0-9]{2} .*IST$' FROM idem_authorize('odd', 1, expires_in => '1 day 02:03:04', scope => SCOPE)),
 		q(SELECT count(*) FROM idem_payments(since => now() - interval '1 hour', until => now() + interval '1 hour', scope => SCOPE) WHERE key = 'odd'),
-		q(SELECT attempt FROM idem_begin('odd', '\x00ff'::bytea, '1 day 01:00:00', scope => SCOPE)))
+		q(SELECT attempt FROM idem_begin('odd', '\x00ff'::bytea, '1 day 01:00:00', scope => SCOPE)),
+		q(SELECT rows FROM idem_execute('odd args', 'SELECT $1::date + 1 AS day', ARRAY['2026-11-26'::date], scope => SCOPE)))
 	{
 		my @rows = map { my $scope = $_->[1]; rows($_->[0], $call =~ s/SCOPE/'$scope'/gr) } @both;
 		is($rows[1], $rows[0], "odd styles of times: $call");
