@@ -37,7 +37,8 @@ RETURN left(state, 2) IN ('22', '23') OR state IN ('P0001', idempotency_remit.st
 COMMENT ON FUNCTION idempotency_remit.is_final(text) IS
 	'says whether an error with this SQLSTATE is the last word on a delivery';
 
--- Carries out orders: see start.sql. The outcome of each: "delivered"; "refused", which cannot change any more; or "later".
+-- Carries out orders: see start.sql. If one is cancelled, because a timeout was set for the role, it comes later: PL/Proxy may
+-- wait for ever after that error. The outcome of each: "delivered"; "refused", which cannot change any more; or "later".
 CREATE FUNCTION idempotency_remit.deliver(orders jsonb)
 RETURNS SETOF jsonb
 LANGUAGE plpgsql SECURITY DEFINER
@@ -77,7 +78,7 @@ BEGIN
 			outcome := CASE WHEN receipt.kind = 'post' AND receipt.sqlstate IS NULL THEN 'delivered' ELSE 'refused' END;
 			state := receipt.sqlstate;
 			reason := CASE WHEN receipt.kind = 'cancel' THEN 'the delivery was refused before' ELSE receipt.message END;
-		EXCEPTION WHEN assert_failure OR OTHERS THEN
+		EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
 			outcome := 'later';
 			state := SQLSTATE;
 			reason := SQLERRM;
@@ -88,7 +89,7 @@ BEGIN
 			BEGIN
 				PERFORM @extschema@.idem_cancel(key, an_order.to_scope);
 				outcome := 'refused';
-			EXCEPTION WHEN assert_failure OR OTHERS THEN
+			EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
 				NULL;
 			END;
 		END IF;
@@ -136,7 +137,7 @@ BEGIN
 				IF receipt.kind <> 'post' THEN
 					RAISE EXCEPTION 'key "%" is not free', receipt.key;
 				END IF;
-			EXCEPTION WHEN assert_failure OR OTHERS THEN
+			EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
 				an_outcome.outcome := 'later';
 				an_outcome.sqlstate := SQLSTATE;
 				an_outcome.message := 'the money cannot be returned: ' || SQLERRM;
