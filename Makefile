@@ -105,6 +105,7 @@ fastapi express:
 
 bench:
 	@test/bin/setup bench/run
+	@test/bin/setup bench/router
 
 # Payments between accounts, next to pgledger, too: make bench-ledger PGLEDGER=/path/of/its/checkout/pgledger.sql
 bench-ledger:
