@@ -52,6 +52,7 @@ DECLARE
 	deadline constant timestamptz := clock_timestamp() + interval '4 seconds';
 	an_order record;
 	key text;
+	account @extschema@.idem_account;
 	receipt @extschema@.idem_receipt;
 	outcome text;
 	state text;
@@ -70,6 +71,10 @@ BEGIN
 		END IF;
 		key := 'idem_remit:' || an_order.token;
 		BEGIN
+			SELECT * INTO account FROM @extschema@.idem_lookup_account(an_order.to_account, scope => an_order.to_scope);
+			IF account.currency <> an_order.currency THEN
+				RAISE EXCEPTION 'account "%" has another currency', an_order.to_account USING ERRCODE = 'invalid_parameter_value';
+			END IF;
 			receipt := @extschema@.idem_post(key,
 				ARRAY[
 					ROW(idempotency_remit.clearing_account(an_order.to_scope, an_order.currency), -an_order.amount)::@extschema@.idem_entry,

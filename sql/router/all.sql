@@ -31,3 +31,11 @@ SELECT idempotency_router.define_public('idem_purge',
 	'RETURN (SELECT pg_catalog.sum(n) FROM idempotency_router.idem_purge() n);',
 	'empties the tables of requests whose rows have all expired, on all partitions, and returns how many it emptied');
 
+-- The mark of a partition: see partitions.sql.
+SELECT idempotency_router.define_remote('mark', '{}', '{}', 'text',
+	$$SELECT (SELECT substr(c, strpos(c, '=') + 1) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) c
+		WHERE d.datname = current_database() AND s.setrole = 0 AND c LIKE 'idempotency_router.partition=%')$$);
+SELECT idempotency_router.define_remote('set_mark', '{text}', '{}', 'text',
+	$$SELECT e.message FROM @extschema@.idem_execute('idem_router_mark:' || gen_random_uuid(),
+		format('ALTER DATABASE %I SET idempotency_router.partition = %L', current_database(), $1), scope => 'idem_router_mark') e$$);
+

@@ -30,7 +30,7 @@ BEGIN
 		state := '08001';
 		message := format('could not connect to partition "%s"', coalesce(own[1], ''));
 		detail := own[2];
-		hint := 'The call was not sent. Send the same call again, with the same key.';
+		hint := 'Send the same call again, with the same key.';
 	ELSIF state = 'XX000' AND own[2] ~ '^(PQ|query timeout)' THEN
 		state := '08006';
 		message := format('lost the answer of partition "%s"', coalesce(own[1], ''));

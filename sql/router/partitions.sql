@@ -7,6 +7,10 @@
 --
 -- The foreign server "idempotency" has the partitions: its options p0, p1 and so on say where each is. It is the one
 -- place that knows. Their number is a power of two, and never changes: a scope would be looked for on another one.
+--
+-- A router that looks for a scope on another partition than others do would let a key pay twice. So each partition has a mark: its
+-- number and how many there are. It is a setting of the database. A router claims its partitions, and compares their marks then and
+-- when it is told of another place.
 
 -- The hash, as PL/Proxy takes it: it uses the lowest bits.
 CREATE FUNCTION idempotency_router.hash(scope text)
@@ -107,7 +111,10 @@ CREATE FUNCTION @extschema@.idem_move_partition(
 RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning
 AS $$
+DECLARE
+	its_mark text;
 BEGIN
 	IF connection IS NULL THEN
 		RAISE EXCEPTION 'connection must not be null' USING ERRCODE = 'null_value_not_allowed';
@@ -117,6 +124,12 @@ BEGIN
 	END IF;
 	PERFORM idempotency_router.check_connection(connection);
 	EXECUTE format('ALTER SERVER idempotency OPTIONS (SET p%s %L)', partition, connection);
+	BEGIN
+		its_mark := idempotency_router.mark(partition);
+	EXCEPTION WHEN OTHERS THEN
+		RAISE WARNING 'it was not checked whether this is partition %', partition USING DETAIL = SQLERRM;
+	END;
+	PERFORM idempotency_router.check_mark(partition, its_mark);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.idem_move_partition(integer, text) IS
@@ -138,4 +151,58 @@ END
 $$;
 COMMENT ON FUNCTION idempotency_router.check_connection(text) IS
 	'raises an error if a connection string says who connects';
+
+-- The mark that a partition must have.
+CREATE FUNCTION idempotency_router.right_mark(partition integer)
+RETURNS text
+LANGUAGE sql STABLE
+RETURN partition || ' of ' || (SELECT count(*) FROM idempotency_router.partitions());
+COMMENT ON FUNCTION idempotency_router.right_mark(integer) IS
+	'the mark that a partition must have';
+
+CREATE FUNCTION idempotency_router.check_mark(partition integer, its_mark text)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF its_mark <> idempotency_router.right_mark(partition) THEN
+		RAISE EXCEPTION 'this is another partition' USING ERRCODE = 'object_not_in_prerequisite_state',
+			DETAIL = format('The router takes it for %s, and it is %s.', idempotency_router.right_mark(partition), its_mark),
+			HINT = 'All routers must have the same partitions, and as many of them.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotency_router.check_mark(integer, text) IS
+	'raises an error if a partition is marked as another one';
+
+CREATE FUNCTION @extschema@.idem_claim_partitions()
+RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning
+AS $$
+DECLARE
+	n constant integer := (SELECT count(*) FROM idempotency_router.partitions());
+	its_mark text[];
+	claimed integer := 0;
+BEGIN
+	-- all are looked at before one is marked
+	FOR i IN 0 .. n - 1
+	LOOP
+		its_mark[i] := idempotency_router.mark(i);
+		PERFORM idempotency_router.check_mark(i, its_mark[i]);
+	END LOOP;
+	FOR i IN 0 .. n - 1
+	LOOP
+		CONTINUE WHEN its_mark[i] IS NOT NULL;
+		PERFORM idempotency_router.set_mark(idempotency_router.right_mark(i), i);
+		PERFORM idempotency_router.check_mark(i, idempotency_router.mark(i));	-- two routers may have marked it
+		claimed := claimed + 1;
+	END LOOP;
+	RETURN claimed;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.idem_claim_partitions() IS
+	'marks each partition with its number, and makes sure that none is another one; returns how many were not marked before';
 

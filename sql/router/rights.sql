@@ -12,7 +12,7 @@ BEGIN ATOMIC
 	JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'idempotency_router'
 	JOIN pg_proc p ON p.oid = d.objid
 	WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
-		AND p.proname ~ '^idem_' AND p.proname <> ALL ('{idem_grant,idem_revoke,idem_create_partitions,idem_move_partition}')
+		AND p.proname ~ '^idem_' AND p.proname <> ALL ('{idem_grant,idem_revoke,idem_create_partitions,idem_claim_partitions,idem_move_partition}')
 		AND (kind IS NULL OR kind = CASE
 			WHEN p.proname ~ '^(idem_expire|idem_purge|idem_relay)' THEN 'maintenance'
 			WHEN p.proname ~ '^idem_check$' THEN 'auditor'
@@ -75,7 +75,7 @@ COMMENT ON FUNCTION @extschema@.idem_revoke(regrole) IS
 
 -- PUBLIC gets no right on the functions of administrators.
 REVOKE ALL ON FUNCTION @extschema@.idem_grant(regrole, text), @extschema@.idem_revoke(regrole),
-	@extschema@.idem_create_partitions(text, integer), @extschema@.idem_move_partition(integer, text),
+	@extschema@.idem_create_partitions(text, integer), @extschema@.idem_claim_partitions(), @extschema@.idem_move_partition(integer, text),
 	@extschema@.idem_partition(text) FROM PUBLIC;
 
 -- A role that may use the foreign server may make its own user mapping, and name any user in it. If the partitions did not ask

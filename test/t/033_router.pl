@@ -63,7 +63,7 @@ my $functions = q(
 	FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
 	WHERE p.pronamespace = 'public'::regnamespace AND p.proname ~ '^idem_'
 	ORDER BY 1);
-my @of_router = grep { !/^idem_(?:partition|create_partitions|move_partition|grant|revoke|check|expire|purge|relay|relay_check)\(/ } split /\n/, rows($client, $functions);
+my @of_router = grep { !/^idem_(?:partition|create_partitions|claim_partitions|move_partition|grant|revoke|check|expire|purge|relay|relay_check)\(/ } split /\n/, rows($client, $functions);
 my @of_extension = grep { !/^idem_(?:grant|grant_remit|revoke|revoke_remit|check|expire|purge)\(/ } split /\n/, rows($plain, $functions);
 is(scalar(grep { s/, scopes text\[\] DEFAULT NULL::text\[\]// } @of_router), 3, 'three functions have an argument "scopes"');
 is_deeply(\@of_router, \@of_extension, 'the others have the names, arguments, types, defaults and results of the extension, and none is for PUBLIC');
@@ -334,6 +334,19 @@ $router->map_role($_) for qw(app app2 keeper);
 	is_deeply({ map { $_ => $client->error_of("SELECT $_") } keys %errors }, \%errors, 'partitions that cannot be');
 	is($plain->error_of('CREATE EXTENSION idempotency_router CASCADE'), '55000', 'a database is a router or a partition');
 
+	# A router that looks elsewhere would let a key pay twice.
+	is($client->error_of('SELECT idem_move_partition(0, $1)', Router::connection($other, 2)), '55000', 'a partition is not taken for another one');
+	is($client->value('SELECT connection FROM idem_partition($1)', $scopes[0]), Router::connection($node, 0), 'and stays where it is');
+	is($client->value('SELECT idem_claim_partitions()'), 0, 'all are claimed');
+	$node->safe_psql('postgres', 'CREATE DATABASE wrong');
+	my $wrong = Client->new($node, dbname => 'wrong');
+	$wrong->do('CREATE EXTENSION idempotency_router CASCADE');
+	$wrong->row('SELECT idem_create_partitions($1, 2)', 'host=' . $node->host . ' port=' . $node->port . ' dbname=pay%s');
+	$wrong->do("CREATE USER MAPPING FOR CURRENT_USER SERVER idempotency OPTIONS (user '$user')");
+	is($wrong->error_of('SELECT idem_claim_partitions()'), '55000', 'a router with another number of partitions cannot claim them');
+	like($wrong->{dbh}->errstr, qr/takes it for 0 of 2, and it is 0 of 4/, 'and the error says why');
+	$wrong->close;
+
 	my $invariants = $plain->value('SELECT count(*) FROM idem_check()');
 	is($client->value('SELECT count(*) FILTER (WHERE ok) FROM idem_check()'), $invariants, 'idem_check() looks at all partitions');
 	$router->partition(2)->do(q(UPDATE idempotency.operation SET captured = 4, refunded = 5 WHERE key = 'k2'));
@@ -390,7 +403,7 @@ $router->map_role($_) for qw(app app2 keeper);
 	$other->stop('immediate');
 	like($client->error_of("SELECT r.key FROM idem_pay('down', 1, scope => '$scopes[3]') r"), qr/^(?:08006|57P0[12])$/, 'a partition is lost');
 	is($client->error_of("SELECT r.key FROM idem_pay('down', 1, scope => '$scopes[3]') r"), '08001', 'then there is no connection');
-	like($client->{dbh}->errstr, qr/could not connect to partition "pay3".*was not sent/s, 'and the error says so');
+	like($client->{dbh}->errstr, qr/could not connect to partition "pay3".*same key/s, 'and the error says so');
 	is($client->value("SELECT r.replayed FROM idem_pay('up', 1, scope => '$scopes[$_]') r"), 0, "partition $_ does not mind") for 0, 1;
 	is($client->error_of('SELECT idem_pay_batch($1, $2, scopes => $3)', [ 'x1', 'x2' ], [ 1, 2 ], [ @scopes[ 0, 3 ] ]), '08001', 'a batch fails if one of its partitions does');
 	$other->start;
@@ -419,7 +432,8 @@ $router->map_role($_) for qw(app app2 keeper);
 		}
 		POSIX::_exit(0);
 	}
-	$router->tell(3, "host=$dir port=" . $other->port . ' dbname=pay3');
+	# It serves one connection, so the router must not look whose it is.
+	$node->safe_psql('router', "ALTER SERVER idempotency OPTIONS (SET p3 'host=$dir port=" . $other->port . " dbname=pay3')");
 	my $garbled = $router->client;
 	is($garbled->error_of("SELECT r.key FROM idem_pay('nonsense', 1, scope => '$scopes[3]') r"), '08006', 'an answer that makes no sense is a lost one');
 	like($garbled->{dbh}->errstr, qr/lost the answer of partition "pay3".*same key/s, 'and the error says what to do');

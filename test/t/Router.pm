@@ -50,6 +50,7 @@ sub create
 	$node->safe_psql($dbname, "SELECT idem_create_partitions('dbname=pay%s', " . @nodes . ')');
 	$self->tell($_) for 0 .. $#nodes;
 	$self->map_role($node->safe_psql($dbname, 'SELECT current_user'));
+	$node->safe_psql($dbname, 'SELECT idem_claim_partitions()');
 	return $self;
 }
 
