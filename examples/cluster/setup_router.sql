@@ -4,13 +4,14 @@ CREATE EXTENSION idempotency_router CASCADE;
 
 -- Partitions 0 and 1 are on server one. Partitions 2 and 3 are on server two or on its standby, whichever is the primary.
 SELECT idem_create_partitions('dbname=pay%s', 4);
+CREATE USER MAPPING FOR postgres SERVER idempotency OPTIONS (user 'postgres');
 SELECT idem_move_partition(p, format('host=%s dbname=pay%s', :'one', p)) FROM generate_series(0, 1) p;
 SELECT idem_move_partition(p, format('host=%s,%s dbname=pay%s target_session_attrs=primary', :'two', :'four', p))
 FROM generate_series(2, 3) p;
+SELECT idem_claim_partitions();
 
 SELECT idem_grant('shop');
 CREATE USER MAPPING FOR shop SERVER idempotency OPTIONS (user 'shop');
-CREATE USER MAPPING FOR postgres SERVER idempotency OPTIONS (user 'postgres');
 
 -- What the clients write down. It stands for their own memory, so it is no part of a real router.
 CREATE SCHEMA client AUTHORIZATION shop;
