@@ -23,17 +23,18 @@ override with_llvm = no
 all:
 
 # The parts of the install script, in their order: each needs those before it. "rights" covers all objects and comes last.
-SCRIPT = $(patsubst %,sql/install/%.sql,start money ledger payment request check rights)
+SCRIPT = sql/install/start.sql sql/types/answers.sql $(patsubst %,sql/install/%.sql,money ledger payment request check rights)
 
 sql/idempotency--$(EXTVERSION).sql: $(SCRIPT) idempotency.control
 	cat $(SCRIPT) >$@
 
-SCRIPT_ROUTER = $(patsubst %,sql/router/%.sql,start partitions errors define calls requests batches all relay rights)
+SCRIPT_ROUTER = sql/router/start.sql sql/types/answers.sql sql/types/remittance.sql \
+	$(patsubst %,sql/router/%.sql,partitions errors define calls requests batches all relay rights)
 
 sql/idempotency_router--$(EXTVERSION).sql: $(SCRIPT_ROUTER) idempotency_router.control
 	cat $(SCRIPT_ROUTER) >$@
 
-SCRIPT_REMIT = $(patsubst %,sql/remit/%.sql,start send deliver rights)
+SCRIPT_REMIT = sql/remit/start.sql sql/types/remittance.sql $(patsubst %,sql/remit/%.sql,send deliver rights)
 
 sql/idempotency_remit--$(EXTVERSION).sql: $(SCRIPT_REMIT) idempotency_remit.control
 	cat $(SCRIPT_REMIT) >$@

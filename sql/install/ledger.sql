@@ -101,27 +101,6 @@ COMMENT ON COLUMN idempotency.entry.cum_held IS
 	'the same sum as cum, of what is held; null for zero';
 SELECT pg_catalog.pg_extension_config_dump('idempotency.entry', '');
 
-CREATE TYPE @extschema@.idem_account AS (
-	name			text COLLATE "C",
-	currency		text COLLATE "C",
-	floor			numeric,
-	ceiling			numeric,
-	closed			boolean,
-	metadata		jsonb,
-	owner			text COLLATE "C",
-	created_at		timestamptz
-);
-COMMENT ON TYPE @extschema@.idem_account IS
-	'an account, without its balance';
-COMMENT ON COLUMN @extschema@.idem_account.name IS 'name of the account';
-COMMENT ON COLUMN @extschema@.idem_account.currency IS 'code of its currency';
-COMMENT ON COLUMN @extschema@.idem_account.floor IS 'what is available never goes below this, or null for no limit';
-COMMENT ON COLUMN @extschema@.idem_account.ceiling IS 'what is posted never goes above this, or null for no limit';
-COMMENT ON COLUMN @extschema@.idem_account.closed IS 'true while the account is closed';
-COMMENT ON COLUMN @extschema@.idem_account.metadata IS 'other data that the caller gave';
-COMMENT ON COLUMN @extschema@.idem_account.owner IS 'name of the role that opened the account';
-COMMENT ON COLUMN @extschema@.idem_account.created_at IS 'when the account was opened';
-
 CREATE FUNCTION @extschema@.idem_account_open(
 	name text,
 	currency text DEFAULT NULL,

@@ -126,59 +126,6 @@ COMMENT ON COLUMN idempotency.hold.key IS
 	'key of the authorization';
 SELECT pg_catalog.pg_extension_config_dump('idempotency.hold', '');
 
-CREATE TYPE @extschema@.idem_receipt AS (
-	key				text COLLATE "C",
-	payment_id		uuid,
-	seq				integer,
-	kind			text COLLATE "C",
-	status			text COLLATE "C",
-	amount			numeric,
-	currency		text COLLATE "C",
-	authorized		numeric,
-	captured		numeric,
-	refunded		numeric,
-	capturable		numeric,
-	refundable		numeric,
-	from_account	text COLLATE "C",
-	to_account		text COLLATE "C",
-	from_seq		bigint,
-	to_seq			bigint,
-	legs			jsonb,
-	reference		text,
-	metadata		jsonb,
-	expires_at		timestamptz,
-	created_at		timestamptz,
-	sqlstate		text COLLATE "C",
-	message			text,
-	replayed		boolean
-);
-COMMENT ON TYPE @extschema@.idem_receipt IS
-	'stored answer to a keyed operation of a payment';
-COMMENT ON COLUMN @extschema@.idem_receipt.key IS 'idempotency key';
-COMMENT ON COLUMN @extschema@.idem_receipt.payment_id IS 'ID of the payment that the operation belongs to';
-COMMENT ON COLUMN @extschema@.idem_receipt.seq IS 'number of the operation within its payment, from 1';
-COMMENT ON COLUMN @extschema@.idem_receipt.kind IS 'kind of the operation: pay, authorize, increase, capture, void, refund, reversal, expire or post; cancel if the key was cancelled before it was used';
-COMMENT ON COLUMN @extschema@.idem_receipt.status IS 'state of the payment after the operation: authorized, partially_captured, succeeded, voided, expired, partially_refunded or refunded; or of the operation: declined or cancelled';
-COMMENT ON COLUMN @extschema@.idem_receipt.amount IS 'amount of the operation, in the major unit of the currency; of a post: what accounts get, or zero if that is in several currencies';
-COMMENT ON COLUMN @extschema@.idem_receipt.currency IS 'code of the currency, or null if there is none or several';
-COMMENT ON COLUMN @extschema@.idem_receipt.authorized IS 'total authorized for the payment, after the operation';
-COMMENT ON COLUMN @extschema@.idem_receipt.captured IS 'total captured of what was authorized, after the operation';
-COMMENT ON COLUMN @extschema@.idem_receipt.refunded IS 'total refunded of what was captured, after the operation';
-COMMENT ON COLUMN @extschema@.idem_receipt.capturable IS 'amount that can still be captured';
-COMMENT ON COLUMN @extschema@.idem_receipt.refundable IS 'amount that can still be refunded';
-COMMENT ON COLUMN @extschema@.idem_receipt.from_account IS 'account that the money comes from, or null';
-COMMENT ON COLUMN @extschema@.idem_receipt.to_account IS 'account that the money goes to, or null';
-COMMENT ON COLUMN @extschema@.idem_receipt.from_seq IS 'number of the entry that the operation made in from_account, or null';
-COMMENT ON COLUMN @extschema@.idem_receipt.to_seq IS 'number of the entry that the operation made in to_account, or null';
-COMMENT ON COLUMN @extschema@.idem_receipt.legs IS 'of a post: its entries in the order given, each with account, amount and, unless it was declined, seq; or null';
-COMMENT ON COLUMN @extschema@.idem_receipt.reference IS 'text that the caller gave';
-COMMENT ON COLUMN @extschema@.idem_receipt.metadata IS 'other data that the caller gave';
-COMMENT ON COLUMN @extschema@.idem_receipt.expires_at IS 'when the hold expires, or null if there is none';
-COMMENT ON COLUMN @extschema@.idem_receipt.created_at IS 'time of the operation';
-COMMENT ON COLUMN @extschema@.idem_receipt.sqlstate IS 'SQLSTATE of the refusal, or null if the operation was not declined';
-COMMENT ON COLUMN @extschema@.idem_receipt.message IS 'message of the refusal, or null if the operation was not declined';
-COMMENT ON COLUMN @extschema@.idem_receipt.replayed IS 'true if an earlier call stored the receipt and this call did nothing';
-
 CREATE FUNCTION @extschema@.idem_pay(
 	key text,
 	amount numeric,
@@ -272,15 +219,6 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT idempotency.shorten_call
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_refund(text, uuid, numeric, text, anycompatible, text, text, text) IS
 	'refunds all or part of what a payment captured, once per key';
-
-CREATE TYPE @extschema@.idem_entry AS (
-	account			text COLLATE "C",
-	amount			numeric
-);
-COMMENT ON TYPE @extschema@.idem_entry IS
-	'what idem_post() is to change in one account';
-COMMENT ON COLUMN @extschema@.idem_entry.account IS 'name of the account';
-COMMENT ON COLUMN @extschema@.idem_entry.amount IS 'what the account gets, in the major unit of its currency; below zero for what it gives';
 
 CREATE FUNCTION @extschema@.idem_post(
 	key text,

@@ -164,31 +164,6 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_execute(text, text, anycompatible, text, text, text) IS
 	'runs an SQL command with the caller''s rights, once per key; a repeated call returns the same rows';
 
-CREATE TYPE @extschema@.idem_request AS (
-	key				text COLLATE "C",
-	status			text COLLATE "C",
-	attempt			integer,
-	response		json,
-	checkpoint		text,
-	checkpoint_data	json,
-	lease_until		timestamptz,
-	begun_at		timestamptz,
-	created_at		timestamptz,
-	expires_at		timestamptz
-);
-COMMENT ON TYPE @extschema@.idem_request IS
-	'state of a request';
-COMMENT ON COLUMN @extschema@.idem_request.key IS 'idempotency key';
-COMMENT ON COLUMN @extschema@.idem_request.status IS 'status of the request: started, released, completed or failed';
-COMMENT ON COLUMN @extschema@.idem_request.attempt IS 'number of the current attempt';
-COMMENT ON COLUMN @extschema@.idem_request.response IS 'answer of the request, or null unless it is completed or failed';
-COMMENT ON COLUMN @extschema@.idem_request.checkpoint IS 'name of the last checkpoint, or null';
-COMMENT ON COLUMN @extschema@.idem_request.checkpoint_data IS 'data of the last checkpoint, or null';
-COMMENT ON COLUMN @extschema@.idem_request.lease_until IS 'when the lease of the current attempt ends, or null if it has none';
-COMMENT ON COLUMN @extschema@.idem_request.begun_at IS 'when the request was begun';
-COMMENT ON COLUMN @extschema@.idem_request.created_at IS 'when the request last changed';
-COMMENT ON COLUMN @extschema@.idem_request.expires_at IS 'when the request expires';
-
 CREATE FUNCTION @extschema@.idem_lookup_request(
 	key text,
 	scope text DEFAULT NULL)

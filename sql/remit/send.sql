@@ -66,10 +66,8 @@ BEGIN
 	-- Names that the other side could not even refuse
 	BEGIN
 		PERFORM @extschema@.idem_lookup_account(store_order.to_account, scope => store_order.to_scope);
-	EXCEPTION WHEN OTHERS THEN
-		IF SQLSTATE <> idempotency_remit.state('403') THEN
-			RAISE EXCEPTION 'to_scope or to_account cannot be that of an account' USING ERRCODE = 'invalid_parameter_value', DETAIL = SQLERRM;
-		END IF;
+	EXCEPTION WHEN data_exception THEN
+		RAISE EXCEPTION 'to_scope or to_account cannot be that of an account' USING ERRCODE = 'invalid_parameter_value', DETAIL = SQLERRM;
 	END;
 	INSERT INTO idempotency_remit.remittance
 		(scope, key, payment_id, status, from_account, to_scope, to_account, amount, currency, reference, metadata, role, created_at,

@@ -109,22 +109,3 @@ COMMENT ON COLUMN idempotency_remit.clearing.scope IS 'scope of the account';
 COMMENT ON COLUMN idempotency_remit.clearing.currency IS 'currency of the account';
 SELECT pg_catalog.pg_extension_config_dump('idempotency_remit.clearing', '');
 
-CREATE TYPE @extschema@.idem_remittance AS (
-	key				text COLLATE "C",
-	payment_id		uuid,
-	status			text COLLATE "C",
-	from_account	text COLLATE "C",
-	to_scope		text COLLATE "C",
-	to_account		text COLLATE "C",
-	amount			numeric,
-	currency		text COLLATE "C",
-	reference		text,
-	metadata		jsonb,
-	created_at		timestamptz,
-	settled_at		timestamptz,
-	sqlstate		text COLLATE "C",
-	message			text
-);
-COMMENT ON TYPE @extschema@.idem_remittance IS
-	'what became of money that was sent to another scope';
-

@@ -35,7 +35,9 @@ SELECT idempotency_router.define_public('idem_purge',
 SELECT idempotency_router.define_remote('mark', '{}', '{}', 'text',
 	$$SELECT (SELECT substr(c, strpos(c, '=') + 1) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) c
 		WHERE d.datname = current_database() AND s.setrole = 0 AND c LIKE 'idempotency_router.partition=%')$$);
-SELECT idempotency_router.define_remote('set_mark', '{text}', '{}', 'text',
-	$$SELECT e.message FROM @extschema@.idem_execute('idem_router_mark:' || gen_random_uuid(),
-		format('ALTER DATABASE %I SET idempotency_router.partition = %L', current_database(), $1), scope => 'idem_router_mark') e$$);
+-- Of two routers that mark it at the same time, one gets ID422: the key is that of the database.
+SELECT idempotency_router.define_remote('set_mark', '{text}', '{}', 'boolean',
+	$$SELECT e.replayed FROM pg_database d, @extschema@.idem_execute('idem_router_mark:' || d.oid,
+		format('ALTER DATABASE %I SET idempotency_router.partition = %L', d.datname, $1), scope => 'idem_router_mark', declines => 'raise') e
+		WHERE d.datname = current_database()$$);
 

@@ -71,7 +71,7 @@ LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT p.partition, p.connection
 	FROM idempotency_router.partitions() p
-	WHERE p.partition = (SELECT ((idempotency_router.hash(scope)::bigint + 4294967296) % count(*))::integer FROM idempotency_router.partitions());
+	WHERE p.partition = (SELECT idempotency_router.hash(scope) & (count(*)::integer - 1) FROM idempotency_router.partitions());
 END;
 COMMENT ON FUNCTION @extschema@.idem_partition(text) IS
 	'returns the number of the partition that has a scope, and how a connection to it is made';
@@ -197,7 +197,7 @@ BEGIN
 	LOOP
 		CONTINUE WHEN its_mark[i] IS NOT NULL;
 		PERFORM idempotency_router.set_mark(idempotency_router.right_mark(i), i);
-		PERFORM idempotency_router.check_mark(i, idempotency_router.mark(i));	-- two routers may have marked it
+		PERFORM idempotency_router.check_mark(i, coalesce(idempotency_router.mark(i), 'not marked'));
 		claimed := claimed + 1;
 	END LOOP;
 	RETURN claimed;

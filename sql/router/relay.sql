@@ -4,25 +4,6 @@
 
 -- The partitions have the extension idempotency_remit for that: sql/remit/start.sql tells how the money goes.
 
-CREATE TYPE @extschema@.idem_remittance AS (
-	key				text COLLATE "C",
-	payment_id		uuid,
-	status			text COLLATE "C",
-	from_account	text COLLATE "C",
-	to_scope		text COLLATE "C",
-	to_account		text COLLATE "C",
-	amount			numeric,
-	currency		text COLLATE "C",
-	reference		text,
-	metadata		jsonb,
-	created_at		timestamptz,
-	settled_at		timestamptz,
-	sqlstate		text COLLATE "C",
-	message			text
-);
-COMMENT ON TYPE @extschema@.idem_remittance IS
-	'what became of money that was sent to another scope';
-
 SELECT idempotency_router.define('idem_remit',
 	'key text, from_account text, to_scope text, to_account text, amount numeric, currency text DEFAULT NULL, '
 	'reference text DEFAULT NULL, metadata anycompatible DEFAULT NULL::text, scope text DEFAULT NULL, declines text DEFAULT NULL',

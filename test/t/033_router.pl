@@ -345,6 +345,7 @@ $router->map_role($_) for qw(app app2 keeper);
 	$wrong->do("CREATE USER MAPPING FOR CURRENT_USER SERVER idempotency OPTIONS (user '$user')");
 	is($wrong->error_of('SELECT idem_claim_partitions()'), '55000', 'a router with another number of partitions cannot claim them');
 	like($wrong->{dbh}->errstr, qr/takes it for 0 of 2, and it is 0 of 4/, 'and the error says why');
+	is($wrong->error_of('SELECT idempotency_router.set_mark($1, 0)', '0 of 2'), 'ID422', 'not even at the same time');
 	$wrong->close;
 
 	my $invariants = $plain->value('SELECT count(*) FROM idem_check()');
