@@ -23,7 +23,7 @@ override with_llvm = no
 all:
 
 # The parts of the install script, in their order: each needs those before it. "rights" covers all objects and comes last.
-SCRIPT = sql/install/start.sql sql/types/answers.sql $(patsubst %,sql/install/%.sql,money ledger payment request check rights)
+SCRIPT = sql/install/start.sql sql/types/answers.sql $(patsubst %,sql/install/%.sql,money ledger payment request check stat rights)
 
 sql/idempotency--$(EXTVERSION).sql: $(SCRIPT) idempotency.control
 	cat $(SCRIPT) >$@

@@ -26,6 +26,10 @@
 #include "port/atomics.h"
 #include "replication/syncrep.h"
 #include "replication/walsender_private.h"
+#if PG_VERSION_NUM >= 170000
+#include "storage/dsm_registry.h"
+#endif
+#include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/rel.h"
 
@@ -202,6 +206,61 @@ compat_require_permission(PlannedStmt *plan, RangeTblEntry *rte,
 #else
 	rte->requiredPerms = permission;
 	rte->checkAsUser = role;
+#endif
+}
+
+/*
+ * Can a library that is not preloaded have memory that sessions share?
+ */
+static inline bool
+compat_has_named_segments(void)
+{
+	return PG_VERSION_NUM >= 170000;
+}
+
+#if PG_VERSION_NUM >= 190000
+/*
+ * For GetNamedDSMSegment(), which hands on an argument to make().
+ */
+static inline void
+compat_make_segment(void *segment, void *arg)
+{
+	void		(*make) (void *segment) = (void (*) (void *)) arg;
+
+	make(segment);
+}
+#endif
+
+/*
+ * Find the segment of shared memory of this name and size, or make one and have make()
+ * fill it.  NULL: there are no such segments.
+ */
+static inline void *
+compat_named_segment(const char *name, Size size, void (*make) (void *segment))
+{
+#if PG_VERSION_NUM >= 170000
+	bool		found;
+#endif
+
+#if PG_VERSION_NUM >= 190000
+	return GetNamedDSMSegment(name, size, compat_make_segment, &found, (void *) make);
+#elif PG_VERSION_NUM >= 170000
+	return GetNamedDSMSegment(name, size, make, &found);
+#else
+	return NULL;
+#endif
+}
+
+/*
+ * The number of this process among those of clients and workers, from 0.
+ */
+static inline int
+compat_my_number(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProcNumber;
+#else
+	return MyBackendId - 1;
 #endif
 }
 

@@ -23,6 +23,12 @@
  *	pause.h		stopping at a named moment, for tests
  *	compat.h	what differs between PostgreSQL versions
  *
+ * stat: counters, and who works on what
+ *	stat.c		counting calls and what became of them
+ *	memory.c	the memory that sessions share for that
+ *	session.c	what each session, and the maintenance worker, leave there
+ *	view.c		idem_stat_reset; what idempotency.stat and idempotency.activity show
+ *
  * table: the tables.  No other folder reads or writes a row by itself
  *	catalog.c	finding the tables and their indexes
  *	shape.c		what they must be like: columns, keys
@@ -114,7 +120,8 @@
  *	maintenance.h	how to register the launcher, and what both share
  *
  * Nothing needs to be preloaded: the first call loads the library.  If it is
- * preloaded, a launcher of background workers runs too.
+ * preloaded, a launcher of background workers runs too, and calls are counted before
+ * PostgreSQL 17.
  *
  *-------------------------------------------------------------------------
  */
@@ -125,6 +132,7 @@
 #include "compat.h"
 #include "maintenance/maintenance.h"
 #include "settings.h"
+#include "stat/memory.h"
 
 COMPAT_MODULE_MAGIC("idempotency", IDEM_VERSION);
 
@@ -138,5 +146,8 @@ _PG_init(void)
 {
 	settings_define();
 	if (process_shared_preload_libraries_in_progress)
+	{
+		stat_memory_register();
 		maintenance_register();
+	}
 }

@@ -10,7 +10,7 @@ RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.idem_grant(regrole, text) IS
-	'grants a role the rights of kind application (the default), maintenance or auditor, and USAGE on the schema of the functions';
+	'grants a role the rights of kind application (the default), maintenance, auditor or monitor, and USAGE on the schema of the functions';
 
 CREATE FUNCTION @extschema@.idem_revoke(role regrole)
 RETURNS void
@@ -29,6 +29,9 @@ COMMENT ON FUNCTION @extschema@.idem_revoke(regrole) IS
 GRANT USAGE ON SCHEMA idempotency TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON idempotency.payment, idempotency.movement, idempotency.account_balance, idempotency.account_entry, idempotency.request
 	TO @extowner@ WITH GRANT OPTION;
+-- Roles that read the views idempotency.stat and idempotency.activity need the right on these functions, too.
+GRANT SELECT ON idempotency.stat, idempotency.activity TO @extowner@ WITH GRANT OPTION;
+GRANT EXECUTE ON FUNCTION idempotency.stat_counters, idempotency.session_keys, idempotency.worker_run TO @extowner@ WITH GRANT OPTION;
 -- Roles that read the view idempotency.account_balance need this right. It shows the
 -- balance of every account.
 GRANT EXECUTE ON FUNCTION idempotency.entry_balance TO @extowner@ WITH GRANT OPTION;

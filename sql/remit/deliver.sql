@@ -119,7 +119,9 @@ DECLARE
 	an_outcome record;
 	sent idempotency_remit.remittance;
 	receipt @extschema@.idem_receipt;
-	settled integer := 0;
+	delivered integer := 0;
+	returned integer := 0;
+	later integer := 0;
 BEGIN
 	FOR an_outcome IN
 		SELECT o.* FROM jsonb_to_recordset(outcomes) AS o(payment_id uuid, scope text, outcome text, sqlstate text, message text)
@@ -154,9 +156,12 @@ BEGIN
 			sqlstate = an_outcome.sqlstate,
 			message = an_outcome.message
 		WHERE r.payment_id = sent.payment_id AND r.scope = sent.scope;
-		settled := settled + (an_outcome.outcome <> 'later')::integer;
+		delivered := delivered + (an_outcome.outcome = 'delivered')::integer;
+		returned := returned + (an_outcome.outcome = 'refused')::integer;
+		later := later + (an_outcome.outcome = 'later')::integer;
 	END LOOP;
-	RETURN settled;
+	PERFORM idempotency.count_relays(delivered, returned, later);
+	RETURN delivered + returned;
 END
 $$;
 COMMENT ON FUNCTION idempotency_remit.settle(jsonb) IS

@@ -81,11 +81,14 @@
 #include "compat.h"
 #include "errors.h"
 #include "settings.h"
+#include "stat/session.h"
+#include "stat/stat.h"
 
 static void probe(Claim *claim);
 static bool is_answer(const Claim *claim);
 static bool take_lock(Claim *claim);
 static bool wait_for_key(Claim *claim);
+static void wait_for_holder(Store *store);
 static bool refuse_in_flight(Claim *claim, Refusal *refusal);
 static bool refused(Claim *claim);
 static bool take_payment(Claim *claim, const text *scope,
@@ -401,8 +404,21 @@ wait_for_key(Claim *claim)
 		return refuse_in_flight(claim, claim_in_flight());
 	claim->waited_for = claim->store->holder;
 	let_go(claim);
-	store_wait(claim->store);
+	lock_tag_of_key(&claim->tag, RelationGetRelid(claim->tables.stores[0].heap), claim->key);
+	session_set_key(&claim->tag, claim->key);	/* perhaps it was never locked */
+	wait_for_holder(claim->store);
 	return true;
+}
+
+/*
+ * Wait for the transaction whose row was found.
+ */
+static void
+wait_for_holder(Store *store)
+{
+	stat_wait_begin(STAT_WAIT_TRANSACTION);
+	store_wait(store);
+	stat_wait_end();
 }
 
 /*
@@ -478,7 +494,7 @@ wait_for_payment(Claim *claim)
 											 "payment is in flight",
 											 "Another transaction that uses the payment has not ended.",
 											 "Retry later with the same key."));
-	store_wait(claim->store);
+	wait_for_holder(claim->store);
 	return true;
 }
 

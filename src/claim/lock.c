@@ -35,6 +35,8 @@
 
 #include "claim/lock.h"
 #include "compat.h"
+#include "stat/session.h"
+#include "stat/stat.h"
 #include "xactlock.h"
 
 /*
@@ -58,6 +60,7 @@ static KeyAtWork *at_work = NULL;
 static int	n_at_work = 0;
 static int	allocated = 0;
 
+static LockAcquireResult acquire(const LOCKTAG *tag, bool wait);
 static void push_key(const LOCKTAG *tag, const Key *key);
 static void pop_key(const LOCKTAG *tag);
 static void set_up(void);
@@ -97,7 +100,8 @@ bool
 lock_key(const LOCKTAG *tag, const Key *key, bool wait)
 {
 	set_up();
-	switch (xactlock_acquire(tag, ExclusiveLock, !wait))
+	session_set_key(tag, key);
+	switch (acquire(tag, wait))
 	{
 		case LOCKACQUIRE_OK:
 			break;
@@ -143,7 +147,7 @@ lock_release_kept(const LOCKTAG *tag, bool in_parent)
 bool
 lock_payment(const LOCKTAG *tag, bool wait)
 {
-	switch (wait ? xactlock_acquire(tag, ExclusiveLock, false) : xactlock_try(tag, ExclusiveLock))
+	switch (wait ? acquire(tag, true) : xactlock_try(tag, ExclusiveLock))
 	{
 		case LOCKACQUIRE_OK:
 			break;
@@ -181,6 +185,22 @@ lock_is_at_work(const LOCKTAG *tag, const Key *key)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Take a lock.  A wait for it is counted.
+ */
+static LockAcquireResult
+acquire(const LOCKTAG *tag, bool wait)
+{
+	LockAcquireResult result = xactlock_acquire(tag, ExclusiveLock, true);
+
+	if (result != LOCKACQUIRE_NOT_AVAIL || !wait)
+		return result;
+	stat_wait_begin(STAT_WAIT_TRANSACTION);
+	result = xactlock_acquire(tag, ExclusiveLock, false);
+	stat_wait_end();
+	return result;
 }
 
 /*

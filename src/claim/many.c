@@ -28,6 +28,7 @@
 #include "claim/lock.h"
 #include "claim/many.h"
 #include "settings.h"
+#include "stat/stat.h"
 
 /* The lock of one of many keys. */
 typedef struct LockedKey
@@ -108,7 +109,11 @@ claim_many_end(ClaimMany *many, bool wait)
 	while (many->nlocks > 0)
 		lock_release_key(&many->tags[--many->nlocks]);
 	if (wait && many->wait)
+	{
+		stat_wait_begin(STAT_WAIT_TRANSACTION);
 		store_wait(many->store);
+		stat_wait_end();
+	}
 }
 
 /*

@@ -69,6 +69,7 @@
 
 #include "claim/settle.h"
 #include "compat.h"
+#include "stat/stat.h"
 
 /* What is settled at one level of synchronous_commit. */
 typedef struct Mark
@@ -122,14 +123,22 @@ settle(const Unsettled *rows)
 	int			level = level_asked();
 	Mark	   *mark = &marks[level];
 	XLogRecPtr	settled_to;
+	bool		waits;
+	bool		replicated;
 
 	if (!rows->any || level == SYNCHRONOUS_COMMIT_OFF)
 		return;
 
 	prepare_mark(mark);
+	waits = level > SYNCHRONOUS_COMMIT_LOCAL_FLUSH || XLogNeedsFlush(rows->flush_to);
+	if (waits)
+		stat_wait_begin(STAT_WAIT_DURABLE);
 	XLogFlush(rows->flush_to);
 	settled_to = GetFlushRecPtr(NULL);
-	if (level > SYNCHRONOUS_COMMIT_LOCAL_FLUSH && !wait_for_standbys(settled_to, level))
+	replicated = level <= SYNCHRONOUS_COMMIT_LOCAL_FLUSH || wait_for_standbys(settled_to, level);
+	if (waits)
+		stat_wait_end();
+	if (!replicated)
 		return;
 
 	if (mark->next_lsn != InvalidXLogRecPtr && mark->next_lsn <= settled_to)

@@ -35,6 +35,7 @@
 #include "ledger/account.h"
 #include "ledger/hint.h"
 #include "pause.h"
+#include "stat/stat.h"
 #include "xactlock.h"
 
 /* The class of these locks: see claim/lock.c. */
@@ -242,8 +243,11 @@ account_lock_if_free(const LOCKTAG *tag)
 void
 account_lock(const LOCKTAG *tag)
 {
-	if (!account_lock_if_free(tag))
-		xactlock_acquire(tag, ExclusiveLock, false);
+	if (account_lock_if_free(tag))
+		return;
+	stat_wait_begin(STAT_WAIT_TRANSACTION);
+	xactlock_acquire(tag, ExclusiveLock, false);
+	stat_wait_end();
 }
 
 void

@@ -36,6 +36,7 @@
 #include "errors.h"
 #include "ledger/ledger.h"
 #include "ledger/scan.h"
+#include "stat/stat.h"
 #include "subtransaction.h"
 
 /* The first and the longest slice, in milliseconds; and each how many one is longer. */
@@ -47,6 +48,7 @@
 static volatile sig_atomic_t canceled;
 static struct sigaction usual;
 
+static void wait_once(Ledger *ledger);
 static void wait_a_slice(Ledger *ledger);
 static void watch_for_cancel(int signal, siginfo_t * info, void *context);
 static int	milliseconds_since(TimestampTz begin);
@@ -58,6 +60,17 @@ ledger_wait(Ledger *ledger)
 {
 	Assert(ledger_must_wait(ledger));
 	CHECK_FOR_INTERRUPTS();		/* a lock that is free takes no wait */
+	stat_wait_begin(STAT_WAIT_TRANSACTION);
+	wait_once(ledger);
+	stat_wait_end();
+}
+
+/*
+ * Wait for the turnstile, or for a slice.
+ */
+static void
+wait_once(Ledger *ledger)
+{
 	if (ledger->wait_turnstile)
 	{
 		turnstile_release(&ledger->turnstile);

@@ -41,12 +41,15 @@
 #include "tcop/tcopprot.h"
 #include "utils/catcache.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "maintenance/maintenance.h"
 #include "payment/hold.h"
 #include "request/purge.h"
+#include "stat/session.h"
+#include "stat/stat.h"
 
 /* How many holds are released in a transaction. */
 #define HOLDS_AT_ONCE	1000
@@ -65,6 +68,7 @@ extern PGDLLEXPORT void idem_maintenance_worker(Datum arg);
 static void override_settings(void);
 static void repeat(const char *activity, const char *extension, bool (*work) (void));
 static bool attempt_once(const char *activity, const char *extension, bool (*work) (void));
+static void note_error(void);
 static void add_context(void *name);
 static bool expire_holds(void);
 static bool purge_tables(void);
@@ -85,6 +89,7 @@ idem_maintenance_worker(Datum arg)
 	repeat("idem_expire()", "idempotency", expire_holds);
 	repeat("idem_purge()", "idempotency", purge_tables);
 	repeat("idem_relay()", "idempotency_router", relay_orders);
+	worker_run_ends();
 }
 
 /*
@@ -166,6 +171,7 @@ attempt_once(const char *activity, const char *extension, bool (*work) (void))
 	{
 		HOLD_INTERRUPTS();
 		EmitErrorReport();
+		note_error();
 		AbortCurrentTransaction();
 		FlushErrorState();
 		result = false;
@@ -176,6 +182,20 @@ attempt_once(const char *activity, const char *extension, bool (*work) (void))
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return result;
+}
+
+/*
+ * Note the current error, for idempotency.activity.
+ */
+static void
+note_error(void)
+{
+	MemoryContext context = MemoryContextSwitchTo(TopMemoryContext);
+	ErrorData  *error = CopyErrorData();
+
+	worker_run_failed(error->message ? error->message : "missing error text");
+	FreeErrorData(error);
+	MemoryContextSwitchTo(context);
 }
 
 /*
@@ -193,7 +213,11 @@ add_context(void *name)
 static bool
 expire_holds(void)
 {
-	return hold_expire(HOLDS_AT_ONCE) == HOLDS_AT_ONCE;
+	Datum		done;
+
+	worker_run_begins();
+	done = DirectFunctionCall1(idem_expire, Int32GetDatum(HOLDS_AT_ONCE));
+	return DatumGetInt32(done) == HOLDS_AT_ONCE;
 }
 
 /*
@@ -204,7 +228,10 @@ purge_tables(void)
 {
 	bool		more;
 
-	(void) purge_requests(&more);
+	int			emptied = purge_requests(&more);
+
+	stat_add(STAT_PURGE, STAT_CALLS, 1);
+	stat_add(STAT_PURGE, STAT_NEW, emptied);
 	return more;
 }
 

@@ -21,6 +21,7 @@
 
 #include "errors.h"
 #include "payment/batch.h"
+#include "stat/stat.h"
 #include "subtransaction.h"
 
 /* The words for the outcomes, as they are in the result. */
@@ -31,6 +32,7 @@ static const char *const outcome_names[] = {
 };
 
 static Refusal *refused(const Operation *op);
+static void count_items(const Batch *batch);
 static void put_rows(Batch *batch, ReturnSetInfo *rsinfo);
 
 void
@@ -125,6 +127,7 @@ batch_end(Batch *batch, FunctionCallInfo fcinfo)
 	ledger_close(&batch->ledger);
 	store_close(&batch->store);
 	settle(&batch->unsettled);
+	count_items(batch);
 	put_rows(batch, (ReturnSetInfo *) fcinfo->resultinfo);
 }
 
@@ -138,6 +141,31 @@ refused(const Operation *op)
 		return refusal_make(ERRCODE_IDEM_STATE, "idempotency key has been cancelled",
 							NULL, NULL);
 	return operation_refusal(op);
+}
+
+/*
+ * Count what became of the items.
+ */
+static void
+count_items(const Batch *batch)
+{
+	for (int i = 0; i < batch->nitems; i++)
+	{
+		const BatchItem *item = &batch->items[i];
+
+		switch (item->outcome)
+		{
+			case OUTCOME_NEW:
+				stat_note(STAT_NEW, 1);
+				break;
+			case OUTCOME_REPLAYED:
+				stat_note(STAT_REPLAYED, 1);
+				break;
+			case OUTCOME_FAILED:
+				stat_note(stat_outcome_of_error(item->sqlstate), 1);
+				break;
+		}
+	}
 }
 
 /*

@@ -50,9 +50,10 @@
 #include "payment/payment.h"
 #include "payment/receipt.h"
 #include "payment/state.h"
+#include "stat/stat.h"
 #include "table/store.h"
 
-PG_FUNCTION_INFO_V1(idem_cancel);
+STAT_FUNCTION(idem_cancel, STAT_CANCEL);
 
 #define COMMAND "idem_cancel()"
 
@@ -83,8 +84,8 @@ pg_noreturn static void cannot_cancel(const Operation *original);
  * another role's; ID412 if the operation cannot be undone; ID404 if the payment's
  * rows were deleted by hand; 55000 of receipt_make().
  */
-Datum
-idem_cancel(PG_FUNCTION_ARGS)
+static Datum
+idem_cancel_call(PG_FUNCTION_ARGS)
 {
 	Key			key;
 	Key			own_key;
@@ -110,14 +111,17 @@ idem_cancel(PG_FUNCTION_ARGS)
 		operation_make_cancelled(&op, &key);
 		claim_insert(&claim, op.values, op.nulls);
 		claim_release(&claim);
-		receipt = receipt_make(fcinfo, &op, false);
+		receipt = receipt_new(fcinfo, &op);
 	}
 	else
 	{
 		operation_copy(&op, claim_slot(&claim));
 		refusal_raise(operation_check_access(&op));
 		if (operation_is(&op, OPERATION_CANCEL) || operation_is_declined(&op))
+		{
+			stat_note(STAT_REPLAYED, 1);
 			receipt = receipt_make(fcinfo, &op, true);
+		}
 		else
 			receipt = undo(fcinfo, &store, &own_key, &op);
 	}
@@ -148,6 +152,7 @@ replay(FunctionCallInfo fcinfo, const Claim *claim)
 
 	operation_from_slot(&op, claim_slot(claim));
 	refusal_raise(operation_check_payment_access(&op));
+	stat_note(STAT_REPLAYED, 1);
 	return receipt_make(fcinfo, &op, true);
 }
 
@@ -191,7 +196,7 @@ undo(FunctionCallInfo fcinfo, Store *store, const Key *own_key,
 	claim_insert(&claim, op.values, op.nulls);
 	claim_release(&claim);
 	ledger_close(&ledger);
-	return receipt_make(fcinfo, &op, false);
+	return receipt_new(fcinfo, &op);
 }
 
 /*

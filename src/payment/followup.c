@@ -40,12 +40,13 @@
 #include "payment/receipt.h"
 #include "payment/state.h"
 #include "settings.h"
+#include "stat/stat.h"
 #include "table/store.h"
 
-PG_FUNCTION_INFO_V1(idem_increase);
-PG_FUNCTION_INFO_V1(idem_capture);
-PG_FUNCTION_INFO_V1(idem_void);
-PG_FUNCTION_INFO_V1(idem_refund);
+STAT_FUNCTION(idem_increase, STAT_INCREASE);
+STAT_FUNCTION(idem_capture, STAT_CAPTURE);
+STAT_FUNCTION(idem_void, STAT_VOID);
+STAT_FUNCTION(idem_refund, STAT_REFUND);
 
 static Datum follow(FunctionCallInfo fcinfo, text *key, text *scope,
 					OperationArgs *args, text *declines, const char *command);
@@ -68,8 +69,8 @@ static Refusal *check_against_payment(const Operation *newest, OperationArgs *ar
  * Errors: those of follow(), and of json_arg_jsonb(); those of call_duration() for
  * expires_in.
  */
-Datum
-idem_increase(PG_FUNCTION_ARGS)
+static Datum
+idem_increase_call(PG_FUNCTION_ARGS)
 {
 	OperationArgs args = {
 		.kind = OPERATION_INCREASE,
@@ -95,8 +96,8 @@ idem_increase(PG_FUNCTION_ARGS)
  *
  * Errors: those of follow(), and of json_arg_jsonb(); 22004 if final is NULL.
  */
-Datum
-idem_capture(PG_FUNCTION_ARGS)
+static Datum
+idem_capture_call(PG_FUNCTION_ARGS)
 {
 	OperationArgs args = {
 		.kind = OPERATION_CAPTURE,
@@ -121,8 +122,8 @@ idem_capture(PG_FUNCTION_ARGS)
  *
  * Errors: those of follow(), and of json_arg_jsonb().
  */
-Datum
-idem_void(PG_FUNCTION_ARGS)
+static Datum
+idem_void_call(PG_FUNCTION_ARGS)
 {
 	OperationArgs args = {
 		.kind = OPERATION_VOID,
@@ -144,8 +145,8 @@ idem_void(PG_FUNCTION_ARGS)
  *
  * Errors: those of follow(), and of json_arg_jsonb().
  */
-Datum
-idem_refund(PG_FUNCTION_ARGS)
+static Datum
+idem_refund_call(PG_FUNCTION_ARGS)
 {
 	OperationArgs args = {
 		.kind = OPERATION_REFUND,
@@ -190,7 +191,7 @@ follow(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 	{
 		claim_insert(&claim, op.values, op.nulls);
 		claim_release(&claim);
-		receipt = receipt_make(fcinfo, &op, false);
+		receipt = receipt_new(fcinfo, &op);
 	}
 	else
 		receipt = receipt_replay(fcinfo, claim_slot(&claim), args);

@@ -33,11 +33,12 @@
 #include "payment/followup.h"
 #include "payment/operation.h"
 #include "settings.h"
+#include "stat/stat.h"
 #include "subtransaction.h"
 #include "table/store.h"
 
-PG_FUNCTION_INFO_V1(idem_capture_batch);
-PG_FUNCTION_INFO_V1(idem_refund_batch);
+STAT_FUNCTION(idem_capture_batch, STAT_CAPTURE_BATCH);
+STAT_FUNCTION(idem_refund_batch, STAT_REFUND_BATCH);
 
 /* An item that is being carried out. */
 typedef struct FollowItem
@@ -76,8 +77,8 @@ static bool carry_out(const FollowItem *f, Claim *claim);
  * with one of the keys that the claim has not seen; 0A000 where no set can be
  * returned.
  */
-Datum
-idem_capture_batch(PG_FUNCTION_ARGS)
+static Datum
+idem_capture_batch_call(PG_FUNCTION_ARGS)
 {
 	return follow_many(fcinfo, OPERATION_CAPTURE, ARG_TEXT(8), "idem_capture_batch()");
 }
@@ -87,8 +88,8 @@ idem_capture_batch(PG_FUNCTION_ARGS)
  *
  * Arguments, result and errors are those of idem_capture_batch, without final.
  */
-Datum
-idem_refund_batch(PG_FUNCTION_ARGS)
+static Datum
+idem_refund_batch_call(PG_FUNCTION_ARGS)
 {
 	return follow_many(fcinfo, OPERATION_REFUND, ARG_TEXT(7), "idem_refund_batch()");
 }

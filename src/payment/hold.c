@@ -65,10 +65,11 @@
 #include "payment/hold.h"
 #include "payment/movement.h"
 #include "payment/state.h"
+#include "stat/stat.h"
 #include "subtransaction.h"
 #include "table/store.h"
 
-PG_FUNCTION_INFO_V1(idem_expire);
+STAT_FUNCTION(idem_expire, STAT_EXPIRE);
 
 #define COMMAND			"idem_expire()"
 
@@ -93,6 +94,7 @@ typedef struct Hold
 	text	   *scope;
 	text	   *key;			/* the authorization's */
 	HoldState	state;
+	bool		released;		/* was anything left to release? */
 } Hold;
 
 /* One call of idem_expire(). */
@@ -103,6 +105,7 @@ typedef struct Sweep
 	bool		careful;		/* is each in a subtransaction of its own? */
 	bool		started;		/* was a hold found? */
 	int			done;			/* how many holds have been looked at */
+	int			released;		/* how many have been released */
 	int			failed;			/* how many releases raised an error */
 	/* of the first of those errors: */
 	pg_uuid_t	payment_id;
@@ -111,6 +114,7 @@ typedef struct Sweep
 	MemoryContext context;		/* of the message */
 } Sweep;
 
+static int	expire(int most);
 static void sweep(void *arg);
 static void take_hold(Hold *hold, Store *holds);
 static void deal_with(Sweep *s, Hold *hold);
@@ -148,8 +152,8 @@ hold_add(const Operation *op)
  * 25006 in a read-only transaction or on a standby; 40001 at REPEATABLE READ and
  * SERIALIZABLE; 55P03, 40P01 and 57014 from waiting; those of catalog_open().
  */
-Datum
-idem_expire(PG_FUNCTION_ARGS)
+static Datum
+idem_expire_call(PG_FUNCTION_ARGS)
 {
 	int			most;
 
@@ -159,11 +163,15 @@ idem_expire(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_holds must be greater than zero")));
-	PG_RETURN_INT32(hold_expire(most));
+	PG_RETURN_INT32(expire(most));
 }
 
-int
-hold_expire(int most)
+/*
+ * Look at the holds that are due, at most this many.  Returns how many it has looked
+ * at.
+ */
+static int
+expire(int most)
 {
 	Sweep		s = {
 		.until = GetCurrentTimestamp(),
@@ -178,13 +186,19 @@ hold_expire(int most)
 
 	error = subtransaction_try(sweep, &s);
 	if (error == NULL)
+	{
+		stat_note(STAT_NEW, s.released);
 		return s.done;
+	}
 	if (!s.started || !subtransaction_own_error(error))
 		ReThrowError(error);
 	FreeErrorData(error);
 	s.careful = true;
 	s.done = 0;
+	s.released = 0;
 	sweep(&s);
+	stat_note(STAT_NEW, s.released);
+	stat_note(STAT_FAILED, s.failed);
 	if (s.failed > 0)
 		warn_of_failures(&s);
 	return s.done;
@@ -244,6 +258,7 @@ take_hold(Hold *hold, Store *holds)
 	hold->scope = DatumGetTextPCopy(store_get(holds, Anum_hold_scope));
 	hold->key = DatumGetTextPCopy(store_get(holds, Anum_hold_key));
 	hold->state = HOLD_STUCK;
+	hold->released = false;
 }
 
 /*
@@ -256,6 +271,8 @@ deal_with(Sweep *s, Hold *hold)
 
 	if (error)
 		note_failure(s, hold, error);
+	else if (hold->released)
+		s->released++;
 	if (hold->state == HOLD_DONE)
 		return;
 
@@ -329,6 +346,7 @@ release_hold(void *arg)
 	Key			own_key = key_with_prefix(KEY_EXPIRE_PREFIX, &authorization);
 	OperationArgs args = {.kind = OPERATION_EXPIRE};
 	HoldState	state = HOLD_STUCK;
+	bool		released = false;
 	TimestampTz expires_at = hold->expires_at;
 	Store		store;
 	Ledger		ledger = {.dont_wait = true};
@@ -356,7 +374,10 @@ release_hold(void *arg)
 				if (ledger.gave_up)
 					state = HOLD_STUCK;
 				else
+				{
 					claim_insert(&claim, op.values, op.nulls);
+					released = true;
+				}
 			}
 			else if (!money_is_zero(operation_capturable(&op)) &&
 					 !operation_is_null(&op, expires_at))
@@ -372,6 +393,7 @@ release_hold(void *arg)
 
 	hold->state = state;
 	hold->expires_at = expires_at;
+	hold->released = released;
 }
 
 /*

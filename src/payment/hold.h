@@ -18,10 +18,7 @@
  */
 extern void hold_add(const Operation *op);
 
-/*
- * Look at the holds that are due, at most this many.  Returns how many it has
- * looked at.  See idem_expire(), which has the same errors, except 22023.
- */
-extern int	hold_expire(int most);
+/* Release holds that are due.  The maintenance worker calls it, too. */
+extern PGDLLEXPORT Datum idem_expire(PG_FUNCTION_ARGS);
 
 #endif							/* IDEM_HOLD_H */

@@ -51,10 +51,11 @@
 #include "payment/operation.h"
 #include "payment/payment.h"
 #include "settings.h"
+#include "stat/stat.h"
 #include "subtransaction.h"
 #include "table/store.h"
 
-PG_FUNCTION_INFO_V1(idem_pay_batch);
+STAT_FUNCTION(idem_pay_batch, STAT_PAY_BATCH);
 
 #define COMMAND	"idem_pay_batch()"
 
@@ -126,8 +127,8 @@ static bool has_accounts(const Portion *portion, const BatchItem *item);
  * 23505 if there is a row with one of the keys that the
  * claim has not seen; 0A000 where no set can be returned.
  */
-Datum
-idem_pay_batch(PG_FUNCTION_ARGS)
+static Datum
+idem_pay_batch_call(PG_FUNCTION_ARGS)
 {
 	Declines	declines = setting_declines_of_call(ARG_TEXT(8));
 	Batch		batch;

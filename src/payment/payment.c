@@ -38,16 +38,17 @@
 #include "payment/payment.h"
 #include "payment/receipt.h"
 #include "settings.h"
+#include "stat/stat.h"
 #include "table/store.h"
 
-PG_FUNCTION_INFO_V1(idem_pay);
-PG_FUNCTION_INFO_V1(idem_authorize);
+STAT_FUNCTION(idem_pay, STAT_PAY);
+STAT_FUNCTION(idem_authorize, STAT_AUTHORIZE);
 
 static Refusal *check_amount(const OperationArgs *args);
 static Datum start_payment(FunctionCallInfo fcinfo, text *key, text *scope,
 						   OperationArgs *args, text *declines, const char *command);
 static bool start(Operation *op, Claim *claim, Ledger *ledger, const Key *key,
-				  const OperationArgs *args, Declines declines, const char *command);
+				  OperationArgs *args, Declines declines, const char *command);
 
 /*
  * idem_pay: authorize and capture an amount in one step.
@@ -65,8 +66,8 @@ static bool start(Operation *op, Claim *claim, Ledger *ledger, const Key *key,
  * movement_make() and store_insert(); 22021 of setting_text(); ID403 and ID422 of a
  * replay; 55000 of receipt_make().
  */
-Datum
-idem_pay(PG_FUNCTION_ARGS)
+static Datum
+idem_pay_call(PG_FUNCTION_ARGS)
 {
 	OperationArgs args = {
 		.kind = OPERATION_PAY,
@@ -93,8 +94,8 @@ idem_pay(PG_FUNCTION_ARGS)
  * Errors: those of idem_pay; 22004 if expires_in is NULL, and those of
  * call_duration().
  */
-Datum
-idem_authorize(PG_FUNCTION_ARGS)
+static Datum
+idem_authorize_call(PG_FUNCTION_ARGS)
 {
 	OperationArgs args = {
 		.kind = OPERATION_AUTHORIZE,
@@ -174,24 +175,18 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 
 	store_open(&store, TABLE_OPERATION);
 	claim_init(&claim, &store, &key);
-	if (claim_find(&claim, command))
-		receipt = receipt_replay(fcinfo, claim_slot(&claim), args);
-	else
+	if (!claim_find(&claim, command) &&
+		start(&op, &claim, &ledger, &key, args, declines, command))
 	{
-		refusal_raise(payment_check(args));
-
-		if (start(&op, &claim, &ledger, &key, args, declines, command))
-		{
-			claim_insert(&claim, op.values, op.nulls);
-			claim_release(&claim);
-			/* hold_add() may wait; the key needs no lock any more */
-			if (!operation_is_null(&op, expires_at) && !operation_is_declined(&op))
-				hold_add(&op);
-			receipt = receipt_make(fcinfo, &op, false);
-		}
-		else
-			receipt = receipt_replay(fcinfo, claim_slot(&claim), args);
+		claim_insert(&claim, op.values, op.nulls);
+		claim_release(&claim);
+		/* hold_add() may wait; the key needs no lock any more */
+		if (!operation_is_null(&op, expires_at) && !operation_is_declined(&op))
+			hold_add(&op);
+		receipt = receipt_new(fcinfo, &op);
 	}
+	else
+		receipt = receipt_replay(fcinfo, claim_slot(&claim), args);
 	ledger_close(&ledger);
 	store_close(&store);
 
@@ -199,13 +194,14 @@ start_payment(FunctionCallInfo fcinfo, text *key_arg, text *scope_arg,
 }
 
 /*
- * Claim the key, and make the operation with its entries.  It is not inserted yet.
- * False: another answer to the key came first.
+ * Check the rest of the request, claim the key, and make the operation with its entries.
+ * It is not inserted yet.  False: another answer to the key came first.
  */
 static bool
 start(Operation *op, Claim *claim, Ledger *ledger, const Key *key,
-	  const OperationArgs *args, Declines declines, const char *command)
+	  OperationArgs *args, Declines declines, const char *command)
 {
+	refusal_raise(payment_check(args));
 	while (claim_take(claim, command))
 	{
 		Refusal    *refusal;

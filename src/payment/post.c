@@ -43,9 +43,10 @@
 #include "payment/operation.h"
 #include "payment/receipt.h"
 #include "settings.h"
+#include "stat/stat.h"
 #include "table/store.h"
 
-PG_FUNCTION_INFO_V1(idem_post);
+STAT_FUNCTION(idem_post, STAT_POST);
 
 #define COMMAND "idem_post()"
 
@@ -93,8 +94,8 @@ static Refusal *check_totals(List *totals);
  * add_up(), movement_make_legs() and store_insert(); ID403 and ID422 of a replay; 55000
  * of receipt_make().
  */
-Datum
-idem_post(PG_FUNCTION_ARGS)
+static Datum
+idem_post_call(PG_FUNCTION_ARGS)
 {
 	OperationArgs args = {
 		.kind = OPERATION_POST,
@@ -119,7 +120,7 @@ idem_post(PG_FUNCTION_ARGS)
 	{
 		claim_insert(&claim, op.values, op.nulls);
 		claim_release(&claim);
-		receipt = receipt_make(fcinfo, &op, false);
+		receipt = receipt_new(fcinfo, &op);
 	}
 	else
 		receipt = receipt_replay(fcinfo, claim_slot(&claim), &args);

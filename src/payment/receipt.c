@@ -21,6 +21,7 @@
 #include "utils/typcache.h"
 
 #include "payment/receipt.h"
+#include "stat/stat.h"
 
 /* The columns of the type idem_receipt, in the install script's order. */
 enum
@@ -73,6 +74,13 @@ receipt_make(FunctionCallInfo fcinfo, const Operation *op, bool replayed)
 }
 
 Datum
+receipt_new(FunctionCallInfo fcinfo, const Operation *op)
+{
+	stat_note(operation_is_declined(op) ? STAT_DECLINED : STAT_NEW, 1);
+	return receipt_make(fcinfo, op, false);
+}
+
+Datum
 receipt_make_now(FunctionCallInfo fcinfo, const Operation *op)
 {
 	PaymentState state = operation_payment_state(op, GetCurrentStatementStartTimestamp());
@@ -89,7 +97,10 @@ receipt_replay(FunctionCallInfo fcinfo, TupleTableSlot *slot,
 	operation_from_slot(&op, slot);
 	refusal_raise(operation_check_access(&op));
 	if (args)
+	{
 		refusal_raise(operation_check_args(&op, args));
+		stat_note(STAT_REPLAYED, 1);
+	}
 	return receipt_make(fcinfo, &op, true);
 }
 

@@ -24,6 +24,9 @@
 extern Datum receipt_make(FunctionCallInfo fcinfo, const Operation *op,
 						  bool replayed);
 
+/* The receipt of an operation that this call has stored, which counts it. */
+extern Datum receipt_new(FunctionCallInfo fcinfo, const Operation *op);
+
 /*
  * The receipt of a payment's newest operation, replayed, with the payment's state
  * when the statement began.  That is also the time of the view
@@ -36,7 +39,8 @@ extern Datum receipt_make_now(FunctionCallInfo fcinfo, const Operation *op);
 /*
  * The receipt of the row in a slot, replayed.
  *
- * args: what the caller asks for.  NULL: any operation will do.
+ * args: what the caller asks for; the call counts as replayed.  NULL: the caller only
+ * looks, and any operation will do.
  *
  * Errors: ID403 if the current role may not see it; ID422 if it is not what is
  * asked for; 55000, as above.

@@ -21,8 +21,18 @@
 #include "request/clock.h"
 #include "request/fingerprint.h"
 #include "request/request.h"
+#include "stat/stat.h"
 
-PG_FUNCTION_INFO_V1(idem_begin);
+STAT_FUNCTION(idem_begin, STAT_BEGIN);
+
+/* What the outcomes count as. */
+static const StatCounter counters[] = {
+	[BEGIN_NEW] = STAT_NEW,
+	[BEGIN_RESUMED] = STAT_NEW,
+	[BEGIN_COMPLETED] = STAT_REPLAYED,
+	[BEGIN_FAILED] = STAT_REPLAYED,
+	[BEGIN_UNKNOWN] = STAT_IN_FLIGHT,	/* nobody has ended it */
+};
 
 static void begin_unanswered(RequestClaim *rc, const BeginOptions *options,
 							 BeginResult *result);
@@ -48,8 +58,8 @@ static Datum begin_row(FunctionCallInfo fcinfo, const BeginResult *result);
  * Errors: those of fingerprint_of_argument(), call_duration(), key_check() and
  * request_begin(); 22004 if takeover is NULL.
  */
-Datum
-idem_begin(PG_FUNCTION_ARGS)
+static Datum
+idem_begin_call(PG_FUNCTION_ARGS)
 {
 	BeginOptions options = {
 		.fingerprint = fingerprint_of_argument(fcinfo, 1, "request"),
@@ -69,6 +79,7 @@ idem_begin(PG_FUNCTION_ARGS)
 	request_begin(&rc, &options, &result, "idem_begin()");
 	row = begin_row(fcinfo, &result);
 	request_close(&rc);
+	stat_note(counters[result.outcome], 1);
 
 	return row;
 }

@@ -21,10 +21,11 @@
 #include "compat.h"
 #include "json_arg.h"
 #include "request/request.h"
+#include "stat/stat.h"
 
-PG_FUNCTION_INFO_V1(idem_complete);
-PG_FUNCTION_INFO_V1(idem_fail);
-PG_FUNCTION_INFO_V1(idem_release);
+STAT_FUNCTION(idem_complete, STAT_COMPLETE);
+STAT_FUNCTION(idem_fail, STAT_FAIL);
+STAT_FUNCTION(idem_release, STAT_RELEASE);
 
 static void end_call(FunctionCallInfo fcinfo, RequestStatus status,
 					 const char *command);
@@ -40,8 +41,8 @@ static bool is_same_end(const Request *row, RequestStatus status, text *response
  *
  * Errors: those of end_call().
  */
-Datum
-idem_complete(PG_FUNCTION_ARGS)
+static Datum
+idem_complete_call(PG_FUNCTION_ARGS)
 {
 	end_call(fcinfo, REQUEST_COMPLETED, "idem_complete()");
 	PG_RETURN_VOID();
@@ -53,8 +54,8 @@ idem_complete(PG_FUNCTION_ARGS)
  *
  * Arguments and errors: those of idem_complete.
  */
-Datum
-idem_fail(PG_FUNCTION_ARGS)
+static Datum
+idem_fail_call(PG_FUNCTION_ARGS)
 {
 	end_call(fcinfo, REQUEST_FAILED, "idem_fail()");
 	PG_RETURN_VOID();
@@ -69,8 +70,8 @@ idem_fail(PG_FUNCTION_ARGS)
  * request_take_started(), request_insert() and settle(); ID412 if the request has
  * ended.
  */
-Datum
-idem_release(PG_FUNCTION_ARGS)
+static Datum
+idem_release_call(PG_FUNCTION_ARGS)
 {
 	int			attempt = ARG_IS_NULL(1) ? 0 : PG_GETARG_INT32(1);
 	Key			key;
@@ -179,6 +180,7 @@ end_leased(RequestClaim *rc, RequestStatus status, text *response, int attempt,
 		/* the caller may not have heard that it has ended */
 		if (!is_same_end(&started, status, response))
 			request_raise_ended(rc, &started, request_is(&started, status));
+		stat_note(STAT_REPLAYED, 1);
 		return;
 	}
 	request_follow(&row, &started);

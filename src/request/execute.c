@@ -38,9 +38,10 @@
 #include "request/request.h"
 #include "request/rows.h"
 #include "settings.h"
+#include "stat/stat.h"
 #include "subtransaction.h"
 
-PG_FUNCTION_INFO_V1(idem_execute);
+STAT_FUNCTION(idem_execute, STAT_EXECUTE);
 
 /* A command, and how to run it. */
 typedef struct Run
@@ -81,8 +82,8 @@ static Datum result(FunctionCallInfo fcinfo, bool replayed, const Datum rows,
  * request_begin(), run() and request_end();
  * 22004 if command or numbers is NULL; 22023 if numbers is another word.
  */
-Datum
-idem_execute(PG_FUNCTION_ARGS)
+static Datum
+idem_execute_call(PG_FUNCTION_ARGS)
 {
 	text	   *command = ARG_TEXT(1);
 	BeginOptions options = {.field = "command, args or numbers", .takeover = true};
@@ -110,6 +111,7 @@ idem_execute(PG_FUNCTION_ARGS)
 	{
 		Request    *row = &begin.row;
 
+		stat_note(STAT_REPLAYED, 1);
 		answer = result(fcinfo, true, request_value(row, response),
 						!request_is_null(row, response),
 						request_is_null(row, sqlstate) ? NULL
@@ -134,6 +136,7 @@ idem_execute(PG_FUNCTION_ARGS)
 	request_end(&rc, begun, refusal ? REQUEST_FAILED : REQUEST_COMPLETED, rows,
 				refusal, "idem_execute()");
 	request_close(&rc);
+	stat_note(refusal ? STAT_DECLINED : STAT_NEW, 1);
 
 	return result(fcinfo, false, PointerGetDatum(rows), rows != NULL,
 				  refusal ? unpack_sql_state(refusal->sqlstate) : NULL,

@@ -20,9 +20,10 @@
 #include "call.h"
 #include "json_arg.h"
 #include "request/request.h"
+#include "stat/stat.h"
 
-PG_FUNCTION_INFO_V1(idem_checkpoint);
-PG_FUNCTION_INFO_V1(idem_renew);
+STAT_FUNCTION(idem_checkpoint, STAT_CHECKPOINT);
+STAT_FUNCTION(idem_renew, STAT_RENEW);
 
 static void check_has_lease(const Key *key, const char *detail);
 static void follow_started(RequestClaim *rc, int attempt, Request *row,
@@ -36,8 +37,8 @@ static void follow_started(RequestClaim *rc, int attempt, Request *row,
  * Errors: those of key_check(), request_check_size(), check_has_lease(),
  * follow_started() and request_insert(); 22004 if name is NULL.
  */
-Datum
-idem_checkpoint(PG_FUNCTION_ARGS)
+static Datum
+idem_checkpoint_call(PG_FUNCTION_ARGS)
 {
 	text	   *name = ARG_TEXT(1);
 	text	   *data = json_arg_text(fcinfo, 2, "data");
@@ -72,8 +73,8 @@ idem_checkpoint(PG_FUNCTION_ARGS)
  * Errors: those of key_check(), call_duration(), check_has_lease(), follow_started()
  * and request_insert(); 22004 if lease or attempt is NULL.
  */
-Datum
-idem_renew(PG_FUNCTION_ARGS)
+static Datum
+idem_renew_call(PG_FUNCTION_ARGS)
 {
 	int64		lease;
 	TimestampTz until;

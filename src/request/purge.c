@@ -36,12 +36,13 @@
 #include "request/clock.h"
 #include "request/purge.h"
 #include "request/row.h"
+#include "stat/stat.h"
 #include "subtransaction.h"
 #include "table/catalog.h"
 #include "table/store.h"
 #include "xactlock.h"
 
-PG_FUNCTION_INFO_V1(idem_purge);
+STAT_FUNCTION(idem_purge, STAT_PURGE);
 
 #define COMMAND			"idem_purge()"
 
@@ -75,8 +76,8 @@ static bool is_stuck(Store *store, TimestampTz now);
  * Errors: 25000 in a parallel operation; 25001 above READ COMMITTED; 25006 in a
  * read-only transaction or on a standby; those of store_open() and request_note_purge().
  */
-Datum
-idem_purge(PG_FUNCTION_ARGS)
+static Datum
+idem_purge_call(PG_FUNCTION_ARGS)
 {
 	bool		more;
 
@@ -130,6 +131,7 @@ purge_requests(bool *more)
 	}
 	store_close(&mark);
 
+	stat_note(STAT_NEW, emptied);
 	return emptied;
 }
 

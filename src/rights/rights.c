@@ -68,9 +68,11 @@ PG_FUNCTION_INFO_V1(idem_set_rights);
 typedef enum RightsKind
 {
 	RIGHTS_APPLICATION,			/* payments and requests */
-	RIGHTS_MAINTENANCE,			/* idem_expire() and idem_purge() */
-	RIGHTS_AUDITOR				/* reading payments and accounts, and
+	RIGHTS_MAINTENANCE,			/* idem_expire(), idem_purge(),
+								 * idem_stat_reset() */
+	RIGHTS_AUDITOR,				/* reading payments and accounts, and
 								 * idem_check() */
+	RIGHTS_MONITOR				/* counters, and who works on what */
 } RightsKind;
 
 /* The words for the kinds, as idem_grant() takes them. */
@@ -78,6 +80,7 @@ static const char *const rights_kind_names[] = {
 	[RIGHTS_APPLICATION] = "application",
 	[RIGHTS_MAINTENANCE] = "maintenance",
 	[RIGHTS_AUDITOR] = "auditor",
+	[RIGHTS_MONITOR] = "monitor",
 };
 
 /* A right: EXECUTE on a function, SELECT on a table or view, USAGE on a schema. */
@@ -121,6 +124,7 @@ static const Right rights[] = {
 	{RIGHTS_APPLICATION, ProcedureRelationId, "idem_void"},
 	{RIGHTS_MAINTENANCE, ProcedureRelationId, "idem_expire"},
 	{RIGHTS_MAINTENANCE, ProcedureRelationId, "idem_purge"},
+	{RIGHTS_MAINTENANCE, ProcedureRelationId, "idem_stat_reset"},
 	/* idem_check() needs its caller's rights on the tables */
 	{RIGHTS_AUDITOR, ProcedureRelationId, "entry_balance"},
 	{RIGHTS_AUDITOR, ProcedureRelationId, "idem_check"},
@@ -133,6 +137,12 @@ static const Right rights[] = {
 	{RIGHTS_AUDITOR, RelationRelationId, "movement"},
 	{RIGHTS_AUDITOR, RelationRelationId, "operation"},
 	{RIGHTS_AUDITOR, RelationRelationId, "payment"},
+	{RIGHTS_MONITOR, ProcedureRelationId, "session_keys"},
+	{RIGHTS_MONITOR, ProcedureRelationId, "stat_counters"},
+	{RIGHTS_MONITOR, ProcedureRelationId, "worker_run"},
+	{RIGHTS_MONITOR, NamespaceRelationId, IDEM_SCHEMA},
+	{RIGHTS_MONITOR, RelationRelationId, "activity"},
+	{RIGHTS_MONITOR, RelationRelationId, "stat"},
 };
 
 static void set_rights_on_function(const GrantObject *object, Oid installer);
@@ -333,7 +343,7 @@ kind_by_name(const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unrecognized kind of rights: \"%s\"", name),
-			 errhint("Valid kinds are \"application\", \"maintenance\" and \"auditor\".")));
+			 errhint("Valid kinds are \"application\", \"maintenance\", \"auditor\" and \"monitor\".")));
 }
 
 /*

@@ -69,7 +69,7 @@ ALTER FUNCTION of_deputy() OWNER TO regress_idem_deputy;
 SELECT pg_temp.error('SELECT of_deputy()');
 DROP FUNCTION of_deputy();
 SET ROLE regress_idem_installer;
-GRANT EXECUTE ON FUNCTION app.idem_expire(integer), app.idem_purge() TO regress_idem_deputy WITH GRANT OPTION;
+GRANT EXECUTE ON FUNCTION app.idem_expire(integer), app.idem_purge(), app.idem_stat_reset() TO regress_idem_deputy WITH GRANT OPTION;
 SET ROLE regress_idem_deputy;
 SELECT app.idem_grant('regress_idem_app', 'maintenance');
 SELECT pg_temp.error($$SELECT app.idem_grant('regress_idem_app')$$);

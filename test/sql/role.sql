@@ -127,6 +127,17 @@ DELETE FROM idempotency.operation;
 SELECT idem_lookup('role');
 RESET ROLE;
 
+-- whoever monitors sees what goes on, and nothing that is stored
+CREATE ROLE regress_idem_monitor;
+SELECT idem_grant('regress_idem_monitor', 'monitor');
+SET ROLE regress_idem_monitor;
+SELECT count(*) >= 0 AS seen FROM idempotency.activity;
+SELECT key, amount FROM idempotency.operation;
+SELECT idem_stat_reset();
+RESET ROLE;
+SELECT idem_revoke('regress_idem_monitor');
+DROP ROLE regress_idem_monitor;
+
 -- idem_revoke revokes all of it
 SELECT idem_revoke('regress_idem_app');
 SET ROLE regress_idem_app;

@@ -92,7 +92,7 @@ FROM pg_proc p
 JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'idempotency',
 	pg_temp.call(p.oid) AS c (answer)
-WHERE 'scope' = ANY (p.proargnames) AND c.answer <> '22004 The setting "idempotency.require_scope" is on.'
+WHERE 'scope' = ANY (p.proargnames[:p.pronargs]) AND c.answer <> '22004 The setting "idempotency.require_scope" is on.'
 ORDER BY 1;
 SELECT count(*) > 12 AS looked_at_them FROM pg_proc WHERE proname LIKE 'idem\_%' AND 'scope' = ANY (proargnames);
 RESET idempotency.require_scope;

@@ -1,0 +1,120 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.c
+ *		What sessions and the worker are doing, for others to see.
+ *
+ * pg_locks shows who holds and who waits for the lock of a key, but only a hash of the
+ * key.  So each session leaves in shared memory the key that it has used last, with the
+ * lock.  Nobody locks that: the writer makes a number odd before it writes, and even
+ * again afterwards.  A reader that sees an odd number, or two different ones, reads
+ * again.
+ *
+ * What is left there may be old.  idempotency.activity shows a key only where pg_locks has
+ * its lock, or where the session waits.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "stat/memory.h"
+#include "stat/session.h"
+
+static WorkerRun *lock_run(StatDatabase **place);
+
+void
+session_set_key(const LOCKTAG *tag, const Key *key)
+{
+	StatSession *mine = stat_memory_session();
+	uint32		changes;
+
+	if (mine == NULL)
+		return;
+	changes = pg_atomic_read_u32(&mine->changes) | 1;
+	pg_atomic_write_u32(&mine->changes, changes);
+	pg_write_barrier();
+	mine->pid = MyProcPid;
+	mine->database = MyDatabaseId;
+	mine->lock_high = tag->locktag_field2;
+	mine->lock_low = tag->locktag_field3;
+	mine->waiting = false;
+	mine->scope_len = VARSIZE_ANY_EXHDR(key->scope);
+	mine->key_len = VARSIZE_ANY_EXHDR(key->key);
+	memcpy(mine->text, VARDATA_ANY(key->scope), mine->scope_len);
+	memcpy(mine->text +mine->scope_len, VARDATA_ANY(key->key), mine->key_len);
+	pg_write_barrier();
+	pg_atomic_write_u32(&mine->changes, changes + 1);
+}
+
+void
+session_set_waiting(bool waiting)
+{
+	StatSession *mine = stat_memory_session();
+
+	if (mine && mine->pid == MyProcPid)
+		mine->waiting = waiting;
+}
+
+/*
+ * A worker has one run.  It begins with the first of its transactions that finds the
+ * extension.
+ */
+void
+worker_run_begins(void)
+{
+	static bool begun = false;
+	StatDatabase *place;
+	WorkerRun  *run;
+
+	stat_memory_attach();
+	run = begun ? NULL : lock_run(&place);
+	begun = true;
+	if (run == NULL)
+		return;
+	run->started_at = GetCurrentTimestamp();
+	run->ended_at = 0;
+	SpinLockRelease(&place->lock);
+}
+
+void
+worker_run_ends(void)
+{
+	StatDatabase *place;
+	WorkerRun  *run = lock_run(&place);
+
+	if (run == NULL)
+		return;
+	run->ended_at = GetCurrentTimestamp();
+	SpinLockRelease(&place->lock);
+}
+
+void
+worker_run_failed(const char *message)
+{
+	int			len = pg_mbcliplen(message, strlen(message), STAT_MESSAGE_BYTES - 1);
+	StatDatabase *place;
+	WorkerRun  *run = lock_run(&place);
+
+	if (run == NULL)
+		return;
+	run->failed_at = GetCurrentTimestamp();
+	memcpy(run->message, message, len);
+	run->message[len] = '\0';
+	SpinLockRelease(&place->lock);
+}
+
+/*
+ * The worker's run in this database, with its lock; NULL if there is no memory.
+ */
+static WorkerRun *
+lock_run(StatDatabase **place)
+{
+	*place = stat_memory() ? stat_memory_place(NULL) : NULL;
+	if (*place == NULL)
+		return NULL;
+	SpinLockAcquire(&(*place)->lock);
+	return &(*place)->run;
+}

@@ -1,0 +1,26 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.h
+ *		What sessions and the worker are doing, for others to see.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IDEM_STAT_SESSION_H
+#define IDEM_STAT_SESSION_H
+
+#include "storage/lock.h"
+
+#include "key.h"
+
+/* This session is about to take the lock of a key. */
+extern void session_set_key(const LOCKTAG *tag, const Key *key);
+
+/* This session waits for another transaction, or does so no more. */
+extern void session_set_waiting(bool waiting);
+
+/* The maintenance worker begins and ends its work in this database, or has an error. */
+extern void worker_run_begins(void);
+extern void worker_run_ends(void);
+extern void worker_run_failed(const char *message);
+
+#endif							/* IDEM_STAT_SESSION_H */

@@ -1,0 +1,238 @@
+# Counters of calls, and who works on what: idempotency.stat and idempotency.activity. In a server that preloads the
+# library, and from PostgreSQL 17 on in one that does not.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use Client;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init(allows_streaming => 1);
+$node->append_conf('postgresql.conf', <<'CONF');
+shared_preload_libraries = 'idempotency'
+idempotency.databases = 'worked'
+idempotency.naptime = 1
+max_prepared_transactions = 5
+restart_after_crash = on
+CONF
+$node->start;
+$node->safe_psql('postgres', $_) for 'CREATE EXTENSION idempotency', 'CREATE DATABASE other', 'CREATE DATABASE worked';
+$node->safe_psql($_, 'CREATE EXTENSION idempotency') for 'other', 'worked';
+
+# What is counted of a function: "calls new replayed declined in_flight mismatch conflict failed".
+sub stat_of
+{
+	my ($function, $dbname, $server) = @_;
+	return ($server // $node)->safe_psql($dbname // 'postgres', qq(SELECT concat_ws(' ', calls, new, replayed, declined, in_flight, mismatch, conflict, failed)
+		FROM idempotency.stat WHERE function = '$function'));
+}
+
+# Runs a statement whose error, if any, is of no interest.
+sub run
+{
+	my ($sql) = @_;
+	$node->psql('postgres', $sql, on_error_stop => 0);
+	return;
+}
+
+# The rows of idempotency.activity, with the process id of each session replaced by its name.
+sub activity
+{
+	my ($columns, $where, %names) = @_;
+	my $rows = $node->safe_psql('postgres', qq(SELECT $columns FROM idempotency.activity WHERE $where ORDER BY kind, state, key, pid));
+	$rows =~ s/\b$names{$_}\b/$_/g for keys %names;
+	return $rows;
+}
+
+# Outcomes
+is(stat_of('idem_pay'), '0 0 0 0 0 0 0 0', 'nothing is counted before the first call');
+is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT function) FROM idempotency.stat'), '21|21', 'each function has a row');
+run($_) for ("SELECT idem_pay('a', 50)") x 3, "SELECT idem_pay('a', 60)", "SELECT idem_pay('', 50)", "SELECT idem_pay('b', 50, 'XXX1')";
+is(stat_of('idem_pay'), '6 1 2 0 0 1 0 2', 'a payment, two replays, another request, two wrong ones');
+run(q(SELECT idem_account_open('purse', 'USD', floor => 0), idem_account_open('shop', 'USD')));
+run(q(SELECT idem_pay('c', 50, from_account => 'purse', to_account => 'shop')));
+run(q(SELECT idem_pay('c', 50, from_account => 'purse', to_account => 'shop', declines => 'record'))) for 1, 2;
+is(stat_of('idem_pay'), '9 1 3 2 0 1 0 2', 'a decline that is raised, one that is recorded, and its replay');
+run(q(SELECT idem_refund('d', payment_id, 'Infinity') FROM idem_lookup('a'))) for 1, 2;
+run(q(SELECT idem_refund('e', payment_id, 1) FROM idem_lookup('a')));
+is(stat_of('idem_refund'), '3 1 1 1 0 0 0 0', 'a refund, its replay, one too much');
+run(q(SELECT idem_cancel('f'))) for 1, 2;
+is(stat_of('idem_cancel'), '2 1 1 0 0 0 0 0', 'a cancellation and its replay');
+run(q(SELECT idem_pay_batch('{a,g,h,h,NULL}', '{50,1,2,3,1}')));
+is(stat_of('idem_pay_batch'), '1 2 1 0 0 1 0 1', 'a batch is one call, and its items count each');
+run(q(SELECT idem_pay_batch('{}'::text[], '{}'::numeric[])));
+is(stat_of('idem_pay_batch'), '2 2 1 0 0 1 0 1', 'an empty one has none');
+run(q(SELECT idem_execute('i', 'SELECT idem_pay(''j'', 1)'))) for 1, 2;
+run(q(SELECT idem_execute('k', 'SELECT 1 / 0', declines => 'record')));
+is(stat_of('idem_execute'), '3 1 1 1 0 0 0 0', 'commands, by their outcome');
+is(stat_of('idem_pay'), '10 2 3 2 0 1 0 2', 'a call within a command counts for itself');
+run(q(BEGIN; SELECT idem_begin('l', lease => '1 hour'); COMMIT; SELECT idem_begin('l', lease => '1 hour')));
+run(q(SELECT idem_complete('l', '1', 1))) for 1, 2;
+run(q(SELECT idem_begin('l', lease => '1 hour')));
+is(stat_of('idem_begin'), '3 1 1 0 1 0 0 0', 'a request, a retry that is too early, one that has the answer');
+is(stat_of('idem_complete'), '2 1 1 0 0 0 0 0', 'and its end');
+run(q(SELECT idem_authorize('m' || i, 10, expires_in => '1 microsecond') FROM generate_series(1, 3) i));
+run(q(SELECT idem_expire()));
+is(stat_of('idem_expire'), '1 3 0 0 0 0 0 0', 'holds that were released');
+run(q(SELECT idem_lookup('a')));
+run(q(BEGIN; SELECT idem_pay('rolled back', 1); ROLLBACK));
+is(stat_of('idem_pay'), '11 3 3 2 0 1 0 2', 'calls are counted, not commits');
+is(stat_of('idem_pay', 'other'), '0 0 0 0 0 0 0 0', 'another database counts for itself');
+
+# Waiting, and who waits for whom
+my $holder = $node->background_psql('postgres', on_error_stop => 0);
+my $waiter = $node->background_psql('postgres', on_error_stop => 0);
+my %pids = (holder => $holder->query_safe('SELECT pg_backend_pid()'), waiter => $waiter->query_safe('SELECT pg_backend_pid()'));
+$node->safe_psql('postgres', 'SELECT idem_stat_reset()');
+$holder->query(q(BEGIN; SELECT idem_pay('wait', 50, scope => 'tenant')));
+$waiter->query_until(qr/go/, qq(\\echo go\nSELECT replayed FROM idem_pay('wait', 50, scope => 'tenant');\n));
+$node->poll_query_until('postgres', qq(SELECT count(*) = 1 FROM pg_locks WHERE pid = $pids{waiter} AND NOT granted AND waitstart IS NOT NULL))
+	or die 'nobody waits';
+is(activity('kind, state, pid, scope, key, blocked_by, since IS NOT NULL', "kind = 'key'", %pids),
+	"key|held|holder|tenant|wait||t\nkey|waiting|waiter|tenant|wait|{holder}|t", 'who holds a key, and who waits for it');
+$holder->query('COMMIT');
+$waiter->query('SELECT 1');
+is(activity('*', "kind = 'key'"), '', 'nobody does any more');
+is($node->safe_psql('postgres', q(SELECT waits, wait_time > 0, wait_time < 600, new, replayed FROM idempotency.stat WHERE function = 'idem_pay')),
+	'1|t|t|1|1', 'a call that waited, and for how long');
+
+$holder->query(q(BEGIN; SELECT idem_begin('begun')));
+is(activity('kind, state, pid, key', "kind = 'key'", %pids), 'key|held|holder|begun', 'who has begun a request');
+my ($status, $out, $error) = $node->psql('postgres', q(SET idempotency.in_flight = 'fail'; SELECT idem_begin('begun')));
+like($error, qr/ID409|in flight/, 'others get ID409');
+$waiter->query(q(SET lock_timeout = '10ms'; SELECT idem_begin('begun'); RESET lock_timeout));
+is(stat_of('idem_begin'), '3 1 0 0 2 0 0 0', 'which is counted, and lock_timeout with it');
+is($node->safe_psql('postgres', q(SELECT waits, wait_time > 0 FROM idempotency.stat WHERE function = 'idem_begin')), '1|t', 'an error ends a wait');
+is(activity('kind, state, pid, key', "kind = 'key'", %pids), 'key|held|holder|begun', 'and nobody waits any more');
+$holder->query('ROLLBACK');
+$node->safe_psql('postgres', q(BEGIN; SELECT idem_pay('two-phase', 1); PREPARE TRANSACTION 'p'));
+$waiter->query_until(qr/go/, qq(\\echo go\nSELECT replayed FROM idem_pay('two-phase', 1);\n));
+$node->poll_query_until('postgres', qq(SELECT count(*) = 1 FROM pg_locks WHERE pid = $pids{waiter} AND NOT granted)) or die 'nobody waits';
+is(activity('state, pid, key, message', "kind = 'key' AND state = 'held'"), 'held||two-phase|a prepared transaction', 'a prepared transaction holds a key');
+$node->safe_psql('postgres', q(COMMIT PREPARED 'p'));
+$waiter->query('SELECT 1');
+
+# A conflict
+$holder->query(q(BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class));
+$node->safe_psql('postgres', q(SELECT idem_pay('conflict', 1)));
+$holder->query(q(SELECT idem_pay('conflict', 1)));
+$holder->query('ROLLBACK');
+like(stat_of('idem_pay'), qr/ 1 0$/, '40001 is a conflict');
+
+# Leases, holds, the worker
+$node->safe_psql('postgres', q(SELECT idem_begin('running', lease => '1 hour'); SELECT idem_begin('lapsed', lease => '1 microsecond');
+	SELECT idem_begin('ended', lease => '1 hour'); SELECT idem_complete('ended', '1', 1);
+	SELECT idem_authorize('overdue', 10, expires_in => '1 microsecond')));
+is(activity('kind, state, key, until IS NOT NULL, payment_id IS NOT NULL', "kind IN ('lease', 'hold')"),
+	"hold|overdue|overdue|t|t\nlease|lapsed|lapsed|t|f\nlease|running|running|t|f", 'leases, and a hold that is overdue');
+
+# The worker, in a database of its own
+sub worker_is
+{
+	my ($condition, $what) = @_;
+	return ok($node->poll_query_until('worked', "SELECT count(*) = 1 FROM idempotency.activity WHERE kind = 'worker' AND $condition"), $what);
+}
+worker_is("state = 'done' AND message IS NULL AND since <= until", 'the last run of the worker');
+$node->safe_psql('worked', q(CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.kind = ''expire'' THEN RAISE EXCEPTION USING ERRCODE = ''53200'', MESSAGE = ''no room''; END IF; RETURN NEW; END';
+	CREATE TRIGGER stop AFTER INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION stop();
+	SELECT idem_authorize('stuck', 10, expires_in => '1 microsecond')));
+worker_is("state = 'failed' AND message = 'no room'", 'and its error');
+is($node->safe_psql('worked', "SELECT state, key FROM idempotency.activity WHERE kind = 'hold'"), 'overdue|stuck', 'the hold is overdue');
+$node->safe_psql('worked', 'DROP FUNCTION stop() CASCADE');
+worker_is("state = 'done' AND message = 'no room'", 'which stays there once it works again');
+is($node->safe_psql('worked', "SELECT new, failed > 0 FROM idempotency.stat WHERE function = 'idem_expire'"), '1|t', 'its work is counted');
+
+# Reset, restart, crash
+$node->safe_psql('postgres', 'SELECT idem_stat_reset()');
+is(stat_of('idem_pay'), '0 0 0 0 0 0 0 0', 'a reset sets all to zero');
+ok($node->safe_psql('postgres', q(SELECT bool_and(stats_reset > now() - interval '1 hour') FROM idempotency.stat)), 'and says when');
+run("SELECT idem_pay('again', 50)") for 1 .. 3;
+$_->quit for $holder, $waiter;
+$node->restart;
+is(stat_of('idem_pay'), '3 1 2 0 0 0 0 0', 'the counters survive a restart');
+run("SELECT idem_pay('again', 50)");
+is(stat_of('idem_pay'), '4 1 3 0 0 0 0 0', 'and go on');
+my $victim = $node->background_psql('postgres', on_error_stop => 0);
+kill 'KILL', $victim->query('SELECT pg_backend_pid()') + 0;
+$node->poll_query_until('postgres', "SELECT stats_reset > pg_postmaster_start_time() FROM idempotency.stat LIMIT 1") or die 'it has not crashed';
+is(stat_of('idem_pay'), '0 0 0 0 0 0 0 0', 'but not a crash');
+run("SELECT idem_pay('again', 50)");
+$node->stop;
+my $file = $node->data_dir . '/pg_stat/idempotency.stat';
+ok(-s $file, 'they are in a file');
+append_to_file($file, 'x' x 100);
+$node->start;
+ok(!-e $file, 'which is gone when the server runs');
+is(stat_of('idem_pay'), '1 0 1 0 0 0 0 0', 'what cannot be read of it is left out');
+$node->stop;
+unlink $file;
+append_to_file($file, 'no such format');
+$node->start;
+is(stat_of('idem_pay'), '0 0 0 0 0 0 0 0', 'and so is a file of another format');
+
+# Many sessions count at the same time
+run('SELECT idem_stat_reset()');
+my $script = $node->basedir . '/pay.sql';
+append_to_file($script, "\\set k random(1, 100)\nSELECT idem_pay('many ' || :k, 1);\n");
+$node->command_ok([ 'pgbench', '-n', '-c', 8, '-t', 250, '-f', $script, 'postgres' ], 'eight sessions pay');
+is($node->safe_psql('postgres', q(SELECT calls, new + replayed, new = (SELECT count(*) FROM idempotency.payment WHERE key LIKE 'many %'), failed FROM idempotency.stat WHERE function = 'idem_pay')),
+	'2000|2000|t|0', 'all calls are counted');
+
+# A database that has been dropped gives its place to another one
+$node->safe_psql('postgres', "CREATE DATABASE d$_ TEMPLATE other STRATEGY file_copy"), $node->safe_psql("d$_", q(SELECT idem_pay('a', 1))),
+	$node->safe_psql('postgres', "DROP DATABASE d$_") for 1 .. 3;
+is(stat_of('idem_pay', 'other'), '0 0 0 0 0 0 0 0', 'others are not mixed up');
+
+# A standby counts its replays
+$node->backup('standby');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'standby', has_streaming => 1);
+$standby->start;
+$node->wait_for_catchup($standby);
+$standby->safe_psql('postgres', "SELECT idem_pay('again', 50)");
+is(stat_of('idem_pay', 'postgres', $standby), '1 0 1 0 0 0 0 0', 'a standby counts its replays');
+$standby->stop;
+
+# Synchronous replication: a replay waits until the payment is durable
+run('SELECT idem_stat_reset()');
+run(q(SET synchronous_commit = off; SELECT idem_pay('late', 1)));
+run(q(SELECT idem_pay('late', 1)));
+ok($node->safe_psql('postgres', q(SELECT durability_waits <= 1 AND durability_wait_time >= 0 AND waits = 0 FROM idempotency.stat WHERE function = 'idem_pay')),
+	'a wait for the disk is none for another transaction');
+$node->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'");
+$node->reload;
+$node->psql('postgres', q(SET synchronous_commit = local; SELECT idem_pay('unsafe', 1);));
+$node->poll_query_until('postgres', "SELECT current_setting('synchronous_standby_names') = 'nobody'") or die;
+run('SELECT idem_stat_reset()');
+run(q(SET statement_timeout = '300ms'; SELECT idem_pay('unsafe', 1)));
+is($node->safe_psql('postgres', q(SELECT durability_waits, durability_wait_time > 0.1 FROM idempotency.stat WHERE function = 'idem_pay')), '1|t',
+	'a wait for a standby is counted, though it was cancelled');
+$node->append_conf('postgresql.conf', "synchronous_standby_names = ''");
+$node->stop;
+
+# Without preloading
+$node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
+$node->start;
+if ($node->pg_version >= 17)
+{
+	run("SELECT idem_pay('again', 50)") for 1, 2;
+	is(stat_of('idem_pay'), '2 0 2 0 0 0 0 0', 'from 17 on, all servers count');
+}
+else
+{
+	my ($result, $rows, $message) = $node->psql('postgres', 'SELECT * FROM idempotency.stat');
+	like($message, qr/calls are not counted/, 'before 17, only a server that preloads the library counts');
+	like($message, qr/HINT:  Add "idempotency" to "shared_preload_libraries"/, 'and the error says so');
+	($result, $rows, $message) = $node->psql('postgres', 'SELECT idem_stat_reset()');
+	like($message, qr/calls are not counted/, 'as a reset does');
+}
+is($node->safe_psql('postgres', "SELECT replayed FROM idem_pay('again', 50)"), 't', 'payments work all the same');
+is(activity('key', "kind = 'lease' AND state = 'running'"), 'running', 'and so does idempotency.activity');
+$node->stop;
+
+done_testing();
