@@ -31,6 +31,32 @@ SELECT idempotency_router.define_public('idem_purge',
 	'RETURN (SELECT pg_catalog.sum(n) FROM idempotency_router.idem_purge() n);',
 	'empties the tables of requests whose rows have all expired, on all partitions, and returns how many it emptied');
 
+SELECT idempotency_router.define_remote('idem_stat_reset', '{}', '{}', 'SETOF text', 'SELECT @extschema@.idem_stat_reset()', 'RUN ON ALL;');
+SELECT idempotency_router.define_public('idem_stat_reset',
+	'',
+	'void',
+	'PERFORM idempotency_router.idem_stat_reset();',
+	'sets the counters of all partitions, which the view idempotency_router.stat shows, to zero');
+
+SELECT idempotency_router.define_remote('idem_stat', '{}',
+	'{OUT partition text,OUT function text,OUT calls bigint,OUT new bigint,OUT replayed bigint,OUT declined bigint,OUT in_flight bigint,OUT mismatch bigint,'
+	'OUT conflict bigint,OUT failed bigint,OUT waits bigint,OUT wait_time double precision,OUT durability_waits bigint,'
+	'OUT durability_wait_time double precision,OUT stats_reset timestamptz}',
+	'SETOF record', 'SELECT current_database()::text AS partition, s.* FROM idempotency.stat s', 'RUN ON ALL;');
+CREATE VIEW idempotency_router.stat AS
+SELECT * FROM idempotency_router.idem_stat();
+COMMENT ON VIEW idempotency_router.stat IS
+	'the view idempotency.stat of each partition, with the name of its database';
+
+SELECT idempotency_router.define_remote('idem_activity', '{}',
+	'{OUT partition text,OUT kind text,OUT state text,OUT pid integer,OUT scope text,OUT key text,OUT payment_id uuid,OUT since timestamptz,'
+	'OUT until timestamptz,OUT blocked_by integer[],OUT message text}',
+	'SETOF record', 'SELECT current_database()::text AS partition, a.* FROM idempotency.activity a', 'RUN ON ALL;');
+CREATE VIEW idempotency_router.activity AS
+SELECT * FROM idempotency_router.idem_activity();
+COMMENT ON VIEW idempotency_router.activity IS
+	'the view idempotency.activity of each partition, with the name of its database';
+
 -- The mark of a partition: see partitions.sql.
 SELECT idempotency_router.define_remote('mark', '{}', '{}', 'text',
 	$$SELECT (SELECT substr(c, strpos(c, '=') + 1) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) c

@@ -14,7 +14,8 @@ BEGIN ATOMIC
 	WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 		AND p.proname ~ '^idem_' AND p.proname <> ALL ('{idem_grant,idem_revoke,idem_create_partitions,idem_claim_partitions,idem_move_partition}')
 		AND (kind IS NULL OR kind = CASE
-			WHEN p.proname ~ '^(idem_expire|idem_purge|idem_relay)' THEN 'maintenance'
+			WHEN p.proname ~ '^(idem_expire|idem_purge|idem_relay|idem_stat_reset)' THEN 'maintenance'
+			WHEN p.proname IN ('idem_stat', 'idem_activity') THEN 'monitor'
 			WHEN p.proname ~ '^idem_check$' THEN 'auditor'
 			ELSE 'application' END);
 END;
@@ -35,21 +36,23 @@ BEGIN
 		RAISE EXCEPTION 'role must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
 	kind := coalesce(kind, 'application');
-	IF kind NOT IN ('application', 'maintenance', 'auditor') THEN
+	IF kind NOT IN ('application', 'maintenance', 'auditor', 'monitor') THEN
 		RAISE EXCEPTION 'unknown kind of role: "%"', kind USING ERRCODE = 'invalid_parameter_value',
-			HINT = 'The kinds are application, maintenance and auditor.';
+			HINT = 'The kinds are application, maintenance, auditor and monitor.';
 	END IF;
 	FOR what IN SELECT 'FUNCTION ' || f FROM idempotency_router.functions_of(kind) f
 		UNION ALL SELECT 'SCHEMA idempotency_router'
 		UNION ALL SELECT 'SCHEMA @extschema@'
 		UNION ALL SELECT 'FOREIGN SERVER idempotency'
+		UNION ALL SELECT 'idempotency_router.stat, idempotency_router.activity' WHERE kind = 'monitor'
 	LOOP
-		EXECUTE format('GRANT %s ON %s TO %s', CASE WHEN what ~ '^FUNCTION' THEN 'EXECUTE' ELSE 'USAGE' END, what, role);
+		EXECUTE format('GRANT %s ON %s TO %s',
+			CASE WHEN what ~ '^FUNCTION' THEN 'EXECUTE' WHEN what ~ '^idempotency_router' THEN 'SELECT' ELSE 'USAGE' END, what, role);
 	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.idem_grant(regrole, text) IS
-	'grants a role the rights of kind application (the default), maintenance or auditor on this router; it needs them on the partitions, too, and a user mapping';
+	'grants a role the rights of kind application (the default), maintenance, auditor or monitor on this router; it needs them on the partitions, too, and a user mapping';
 
 CREATE FUNCTION @extschema@.idem_revoke(role regrole)
 RETURNS void
@@ -65,6 +68,7 @@ BEGIN
 	FOR what IN SELECT 'FUNCTION ' || f FROM idempotency_router.functions_of(NULL) f
 		UNION ALL SELECT 'SCHEMA idempotency_router'
 		UNION ALL SELECT 'FOREIGN SERVER idempotency'
+		UNION ALL SELECT 'idempotency_router.stat, idempotency_router.activity'
 	LOOP
 		EXECUTE format('REVOKE ALL ON %s FROM %s', what, role);
 	END LOOP;

@@ -34,6 +34,7 @@ my %interpreter = (
 
 my $node = PostgreSQL::Test::Cluster->new('docs');
 $node->init(extra => [ '--locale=C', '--encoding=UTF8' ]);
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'idempotency'");
 $node->start;
 $node->safe_psql('postgres', 'CREATE ROLE shop_owner');
 

@@ -151,6 +151,12 @@ for my $name ('idem_pay_batch', 'idem_statement')
 		"the columns of $name are described");
 }
 
+for my $name ('stat', 'activity')
+{
+	is_deeply([ map { unquoted($_->[0]) . " $_->[1]" } @{ table(section("idempotency.$name")) } ], columns("idempotency.$name"),
+		"the columns of the view $name are listed");
+}
+
 for my $name ('payment', 'movement', 'account_balance', 'account_entry')
 {
 	my ($view) = section('Tables and views') =~ /^(The view `idempotency\.$name` has.*?)(?:\n\n|\z)/ms;

@@ -23,7 +23,7 @@ my ($node, $other) = map { PostgreSQL::Test::Cluster->new($_) } qw(main other);
 for ($node, $other)
 {
 	$_->init;
-	$_->append_conf('postgresql.conf', "timezone = 'UTC'\nlog_min_error_statement = panic");
+	$_->append_conf('postgresql.conf', "timezone = 'UTC'\nlog_min_error_statement = panic\nshared_preload_libraries = 'idempotency'");
 	$_->start;
 }
 my $router = Router->new($node, $node, $node, $other, $other);
@@ -63,8 +63,8 @@ my $functions = q(
 	FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
 	WHERE p.pronamespace = 'public'::regnamespace AND p.proname ~ '^idem_'
 	ORDER BY 1);
-my @of_router = grep { !/^idem_(?:partition|create_partitions|claim_partitions|move_partition|grant|revoke|check|expire|purge|relay|relay_check)\(/ } split /\n/, rows($client, $functions);
-my @of_extension = grep { !/^idem_(?:grant|grant_remit|revoke|revoke_remit|check|expire|purge)\(/ } split /\n/, rows($plain, $functions);
+my @of_router = grep { !/^idem_(?:partition|create_partitions|claim_partitions|move_partition|grant|revoke|check|expire|purge|relay|relay_check|stat_reset)\(/ } split /\n/, rows($client, $functions);
+my @of_extension = grep { !/^idem_(?:grant|grant_remit|revoke|revoke_remit|check|expire|purge|stat_reset)\(/ } split /\n/, rows($plain, $functions);
 is(scalar(grep { s/, scopes text\[\] DEFAULT NULL::text\[\]// } @of_router), 3, 'three functions have an argument "scopes"');
 is_deeply(\@of_router, \@of_extension, 'the others have the names, arguments, types, defaults and results of the extension, and none is for PUBLIC');
 
@@ -75,7 +75,7 @@ my $types = q(
 is(rows($client, $types), rows($plain, $types), 'so do the types');
 
 my $signature = q(SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ') -> ' || pg_get_function_result(p.oid)
-	FROM pg_proc p WHERE p.proname IN ('idem_grant', 'idem_revoke', 'idem_check', 'idem_expire', 'idem_purge') AND p.pronamespace = 'public'::regnamespace ORDER BY 1);
+	FROM pg_proc p WHERE p.proname IN ('idem_grant', 'idem_revoke', 'idem_check', 'idem_expire', 'idem_purge', 'idem_stat_reset') AND p.pronamespace = 'public'::regnamespace ORDER BY 1);
 is(rows($client, $signature), rows($plain, $signature), 'and the functions for administrators');
 
 #-----------------------------------------------------------------------------------------------------
@@ -285,16 +285,16 @@ like($client->{dbh}->errstr, qr/lease.*each call is a transaction.*idem_execute/
 
 for my $n ($node, $other)
 {
-	$n->safe_psql('postgres', "CREATE ROLE $_ LOGIN") for qw(app app2 stranger keeper);
+	$n->safe_psql('postgres', "CREATE ROLE $_ LOGIN") for qw(app app2 stranger keeper watcher);
 }
 for my $i (0 .. 3)
 {
-	$router->{nodes}[$i]->safe_psql("pay$i", q(SELECT idem_grant('app'); SELECT idem_grant('app2'); SELECT idem_grant('keeper', 'maintenance')));
+	$router->{nodes}[$i]->safe_psql("pay$i", q(SELECT idem_grant('app'); SELECT idem_grant('app2'); SELECT idem_grant('keeper', 'maintenance'); SELECT idem_grant('watcher', 'monitor')));
 }
-$node->safe_psql('router', q(SELECT idem_grant('app'); SELECT idem_grant('app2'); SELECT idem_grant('keeper', 'maintenance')));
-$router->map_role($_) for qw(app app2 keeper);
+$node->safe_psql('router', q(SELECT idem_grant('app'); SELECT idem_grant('app2'); SELECT idem_grant('keeper', 'maintenance'); SELECT idem_grant('watcher', 'monitor')));
+$router->map_role($_) for qw(app app2 keeper watcher);
 {
-	my ($app, $app2, $stranger, $keeper) = map { $router->client(user => $_) } qw(app app2 stranger keeper);
+	my ($app, $app2, $stranger, $keeper, $watcher) = map { $router->client(user => $_) } qw(app app2 stranger keeper watcher);
 	my $pay = "SELECT r.key FROM idem_pay('mine', 5, scope => '$scopes[3]') r";
 	is($app->error_of($pay), 'none', 'a role pays');
 	is($router->partition(3)->value(q(SELECT role FROM idempotency.operation WHERE key = 'mine')), 'app', 'as the role of that name');
@@ -306,6 +306,13 @@ $router->map_role($_) for qw(app app2 keeper);
 	is($app->error_of(q(SELECT idem_expire())), '42501', 'an application does not do maintenance');
 	is($keeper->value(q(SELECT idem_expire() + idem_purge())), 0, 'who maintains does');
 	is($keeper->error_of($pay), '42501', 'and pays nothing');
+	is($watcher->value('SELECT count(DISTINCT partition) FROM idempotency_router.stat'), 4, 'who monitors sees the counters of all partitions');
+	cmp_ok($watcher->value(q(SELECT sum(new) FROM idempotency_router.stat WHERE function = 'idem_pay')), '>', 0, 'with what was paid through the router');
+	ok($watcher->value('SELECT count(*) >= 0 FROM idempotency_router.activity'), 'and who works on what');
+	is($watcher->error_of('SELECT idem_stat_reset()'), '42501', 'but sets nothing to zero');
+	is($app->error_of('SELECT calls FROM idempotency_router.stat'), '42501', 'an application sees none of it');
+	$keeper->do('SELECT idem_stat_reset()');
+	is($watcher->value('SELECT sum(calls) FROM idempotency_router.stat'), 0, 'who maintains does');
 	is($app->error_of("SELECT idem_grant('app2')"), '42501', 'rights are an administrator\'s');
 	is($app->error_of("SELECT idem_move_partition(0, 'host=elsewhere')"), '42501', 'and so are partitions');
 	is($app->error_of("ALTER USER MAPPING FOR app SERVER idempotency OPTIONS (SET user '$user')"), '42501', 'nobody says as whom he connects');

@@ -28,7 +28,7 @@ my %node = map { ($_ => PostgreSQL::Test::Cluster->new($_)) } qw(router left rig
 for (values %node)
 {
 	$_->init;
-	$_->append_conf('postgresql.conf', "timezone = 'UTC'\nlog_min_error_statement = panic\nlog_min_messages = log\nmax_connections = 60");
+	$_->append_conf('postgresql.conf', "timezone = 'UTC'\nlog_min_error_statement = panic\nlog_min_messages = log\nmax_connections = 60\nshared_preload_libraries = 'idempotency'");
 	$_->start;
 }
 my $router = Router->new($node{router}, @node{qw(left left right right)});
@@ -99,6 +99,7 @@ $client->row($remit, "to $_", 'alice', $there, $_, 21, $here) for sort keys %ref
 is(balance($here, 'alice'), '907.00', 'money is sent where it cannot arrive');
 is($client->value('SELECT idem_relay()'), 3, 'a relay settles that');
 is(balance($here, 'alice'), '970.00', 'and it comes back');
+is(rows($client, q(SELECT sum(new), sum(declined), sum(failed) FROM idempotency_router.stat WHERE function = 'idem_relay')), '1|3|0', 'both are counted');
 like(remittance("to $_", $here), qr/^returned\|.*\|$refused{$_}\|/, "to $_: the order says why") for sort keys %refused;
 open_account($there, 'nobody');
 my $late = q(SELECT d->>'outcome', d->>'message' FROM idempotency_remit.deliver(jsonb_build_array(jsonb_build_object(
@@ -259,7 +260,7 @@ $router->map_role($_) for qw(app thief relay);
 
 # Somebody may make a function that looks like a relay.
 $client->do(q(CREATE SCHEMA trap; CREATE FUNCTION trap.idem_relay(integer) RETURNS integer LANGUAGE plpgsql AS 'BEGIN RAISE LOG $$trapped$$; RETURN 0; END'));
-$node{router}->append_conf('postgresql.conf', "shared_preload_libraries = 'idempotency'\nidempotency.databases = 'router'\nidempotency.naptime = 1");
+$node{router}->append_conf('postgresql.conf', "idempotency.databases = 'router'\nidempotency.naptime = 1");
 $node{router}->restart;
 $client = $router->client;
 $client->row($remit, 'by the worker', 'alice', $there, 'bob', 1, $here);
