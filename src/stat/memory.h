@@ -55,7 +55,7 @@ typedef struct StatSession
 	bool		waiting;		/* does it wait for the key, or what has it? */
 	int16		scope_len;
 	int16		key_len;
-	char text[	2 * KEY_MAX_BYTES]; /* the scope and the key */
+	char		bytes[2 * KEY_MAX_BYTES];	/* the scope and the key */
 } StatSession;
 
 /* All of it. */

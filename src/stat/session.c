@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "stat/memory.h"
 #include "stat/session.h"
 
@@ -43,8 +44,8 @@ session_set_key(const LOCKTAG *tag, const Key *key)
 	mine->waiting = false;
 	mine->scope_len = VARSIZE_ANY_EXHDR(key->scope);
 	mine->key_len = VARSIZE_ANY_EXHDR(key->key);
-	memcpy(mine->text, VARDATA_ANY(key->scope), mine->scope_len);
-	memcpy(mine->text +mine->scope_len, VARDATA_ANY(key->key), mine->key_len);
+	memcpy(mine->bytes, VARDATA_ANY(key->scope), mine->scope_len);
+	memcpy(mine->bytes + mine->scope_len, VARDATA_ANY(key->key), mine->key_len);
 	pg_write_barrier();
 	pg_atomic_write_u32(&mine->changes, changes + 1);
 }

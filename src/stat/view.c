@@ -101,8 +101,8 @@ idem_session_keys(PG_FUNCTION_ARGS)
 		values[CLASSID] = ObjectIdGetDatum(s.lock_high);
 		values[OBJID] = ObjectIdGetDatum(s.lock_low);
 		values[WAITING] = BoolGetDatum(s.waiting);
-		values[SCOPE] = PointerGetDatum(cstring_to_text_with_len(s.text, s.scope_len));
-		values[KEY] = PointerGetDatum(cstring_to_text_with_len(s.text +s.scope_len, s.key_len));
+		values[SCOPE] = PointerGetDatum(cstring_to_text_with_len(s.bytes, s.scope_len));
+		values[KEY] = PointerGetDatum(cstring_to_text_with_len(s.bytes + s.scope_len, s.key_len));
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
