@@ -49,7 +49,7 @@ test/expected:
 	ln -s ../expected $@
 
 # These targets find PostgreSQL by themselves, or install it. So make must be able to read this file without it.
-SELF_CONTAINED = test soak fuzz model demo orders wallets processor cluster fastapi express bench bench-ledger bench-router bench-scale bench-instructions indent types dist clients
+SELF_CONTAINED = test soak fuzz model demo orders wallets processor cluster fastapi express bench bench-ledger bench-router bench-scale bench-instructions pictures plots indent types dist clients
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -124,6 +124,10 @@ bench-scale:
 
 bench-instructions:
 	@test/bin/setup bench/instructions
+
+# Draws the pictures of the pages.
+pictures:
+	@docs/pictures/draw
 
 # Lays out the C code as PostgreSQL lays out its own.
 indent:
