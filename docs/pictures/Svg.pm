@@ -19,6 +19,8 @@ my %colours = (
 	green => [ '#1a7f37', '#3fb950', '#1a7f37', '#2ea043', '#dafbe1', '#12291b' ],
 	red => [ '#cf222e', '#f85149', '#cf222e', '#f85149', '#ffebe9', '#30171b' ],
 	amber => [ '#8a5d00', '#d29922', '#bf8700', '#bb8009', '#fff8c5', '#2e2510' ]);
+# What each kind of class sets, and to which of these colours.
+my %kinds = (text => [ 'fill', 0 ], line => [ 'stroke', 2 ], full => [ 'fill', 2 ], soft => [ 'fill', 4 ]);
 my %panel = (background => [ '#ffffff', '#0d1117' ], border => [ '#d0d7de', '#3d444d' ]);
 
 my %size = (normal => 15, small => 13);		# pixels, if the picture is as wide as it wants to be
@@ -56,7 +58,7 @@ sub box
 	my ($self, $x, $y, $w, $h, $style, @lines) = @_;
 	my @classes = (
 		$style->{bare} ? () : $self->class('line', $style->{colour}),
-		$self->class($style->{plain} ? 'none' : 'soft', $style->{colour}));
+		$style->{plain} ? () : $self->class('soft', $style->{colour}));
 	push @{ $self->{boxes} }, [ $x, $y, $x + $w, $y + $h, $lines[0] // 'a box without text' ] unless $style->{bare};
 	$self->put('rect', class => "@classes", x => $x, y => $y, width => $w, height => $h, $style->{square} ? () : (rx => 6),
 		dashes($style));
@@ -81,7 +83,7 @@ sub text
 	my $width = width($text, %$style);
 	my $left = $x - ($anchor eq 'middle' ? $width / 2 : $anchor eq 'end' ? $width : 0);
 	push @{ $self->{texts} }, [ $left, $y - 0.78 * $size, $left + $width, $y + 0.22 * $size, $text ];
-	my @classes = ($self->class('text', $style->{colour}), map { $style->{$_} ? $self->use_class($_) : () } qw(small bold mono));
+	my @classes = ($self->class('text', $style->{colour}), grep { $style->{$_} } qw(small bold mono));
 	$self->put('text', class => "@classes", x => $x, y => $y, $anchor eq 'start' ? () : ('text-anchor' => $anchor), $text);
 	return;
 }
@@ -96,7 +98,7 @@ sub line
 	my $length = sqrt(($x - $x0)**2 + ($y - $y0)**2);
 	my ($dx, $dy) = (($x - $x0) / $length, ($y - $y0) / $length);
 	@points[ -2, -1 ] = ($x - 6 * $dx, $y - 6 * $dy) if $style->{arrow};
-	my @classes = ($self->class('line', $style->{colour}), $style->{thin} ? $self->use_class('thin') : ());
+	my @classes = ($self->class('line', $style->{colour}), $style->{thin} ? 'thin' : ());
 	$self->put('polyline', class => "@classes", points => join(' ', map { number($_) } @points), dashes($style));
 	if ($style->{arrow})
 	{
@@ -142,12 +144,7 @@ sub dashes
 sub class
 {
 	my ($self, $what, $colour) = @_;
-	return $self->use_class("$what-" . ($colour // 'ink'));
-}
-
-sub use_class
-{
-	my ($self, $class) = @_;
+	my $class = "$what-" . ($colour // 'ink');
 	$self->{used}{$class} = 1;
 	return $class;
 }
@@ -215,7 +212,7 @@ sub palette
 	for my $class (sort keys %{ $self->{used} })
 	{
 		my ($what, $colour) = split /-/, $class;
-		my $kind = { text => [ 'fill', 0 ], line => [ 'stroke', 2 ], full => [ 'fill', 2 ], soft => [ 'fill', 4 ] }->{$what} or next;
+		my $kind = $kinds{$what} or next;
 		my ($property, $first) = @$kind;
 		$css .= ".$class\{$property:$colours{$colour}[ $first + $dark ]}\n";
 	}
