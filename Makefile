@@ -49,7 +49,7 @@ test/expected:
 	ln -s ../expected $@
 
 # These targets find PostgreSQL by themselves, or install it. So make must be able to read this file without it.
-SELF_CONTAINED = test soak fuzz model demo orders wallets processor cluster fastapi express bench bench-ledger bench-router bench-scale bench-instructions pictures plots indent types dist clients
+SELF_CONTAINED = test soak fuzz model demo orders wallets processor cluster fastapi express bench bench-ledger bench-router bench-scale bench-instructions pictures indent types dist clients
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -105,18 +105,17 @@ fastapi express:
 	@test/bin/setup examples/$@/run
 
 bench:
-	@test/bin/setup bench/run
-	@test/bin/setup bench/router
+	@bench/save run router
 
 # Payments between accounts, next to pgledger, too: make bench-ledger PGLEDGER=/path/of/its/checkout/pgledger.sql
 bench-ledger:
-	@test/bin/setup bench/ledger
+	@bench/save ledger
 
 bench bench-ledger: export IDEM_PGLEDGER := $(or $(abspath $(PGLEDGER)),$(IDEM_PGLEDGER))
 
 # What a call through a router costs.
 bench-router:
-	@test/bin/setup bench/router
+	@bench/save router
 
 # Next to a small and a large number of payments: make bench-scale SMALL=1000000 LARGE=50000000
 bench-scale:
