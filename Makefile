@@ -49,7 +49,7 @@ test/expected:
 	ln -s ../expected $@
 
 # These targets find PostgreSQL by themselves, or install it. So make must be able to read this file without it.
-SELF_CONTAINED = test soak fuzz model demo orders wallets processor cluster fastapi express bench bench-ledger bench-router bench-scale bench-instructions pictures indent types dist clients
+SELF_CONTAINED = test soak fuzz model demo orders wallets processor cluster fastapi express bench bench-ledger bench-router bench-scale bench-instructions bench-plots pictures plots indent types dist clients
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -111,7 +111,14 @@ bench:
 bench-ledger:
 	@bench/save ledger
 
-bench bench-ledger: export IDEM_PGLEDGER := $(or $(abspath $(PGLEDGER)),$(IDEM_PGLEDGER))
+bench bench-ledger bench-plots: export IDEM_PGLEDGER := $(or $(abspath $(PGLEDGER)),$(IDEM_PGLEDGER))
+
+# Measures what the plots show, and makes them: on a machine that does nothing else, for about 50 minutes.
+bench-plots:
+	@[ -r "$(IDEM_PGLEDGER)" ] || { echo 'make bench-plots PGLEDGER=/path/of/its/checkout/pgledger.sql' >&2; exit 2; }
+	@$(MAKE) -s bench
+	@cp dist/bench.csv bench/results.csv
+	@$(MAKE) -s plots
 
 # What a call through a router costs.
 bench-router:
@@ -127,6 +134,10 @@ bench-instructions:
 # Draws the pictures of the pages.
 pictures:
 	@docs/pictures/draw
+
+# Draws the plots of bench/results.csv, and writes the tables of the pages.
+plots:
+	@docs/pictures/plot
 
 # Lays out the C code as PostgreSQL lays out its own.
 indent:

@@ -21,12 +21,16 @@ sub read_text
 
 # What is drawn now is what is there.
 my $drawn = PostgreSQL::Test::Utils::tempdir();
-command_ok([ 'docs/pictures/draw', '--to', $drawn ], 'the pictures can be drawn');
+command_ok([ "docs/pictures/$_", '--to', $drawn ], "docs/pictures/$_ succeeds") for qw(draw plot);
 my @pictures = map { basename($_) } glob 'docs/pictures/*.svg';
 is_deeply([ map { basename($_) } glob "$drawn/*.svg" ], \@pictures, 'each picture has a source');
 for (@pictures)
 {
-	ok(-e "$drawn/$_" && read_text("$drawn/$_") eq read_text("docs/pictures/$_"), "$_ is as drawn from its source: make pictures");
+	ok(-e "$drawn/$_" && read_text("$drawn/$_") eq read_text("docs/pictures/$_"), "$_ is as drawn from its source: make pictures plots");
+}
+for (map { basename($_) } glob "$drawn/*.md")
+{
+	ok(read_text("$drawn/$_") eq read_text("docs/$_"), "the table of $_ has the numbers of bench/results.csv: make plots");
 }
 
 # Links of pages lead to a picture, and say what it shows.
