@@ -52,14 +52,12 @@ sub width
 	return $sum * $size{ $style{small} ? 'small' : 'normal' } / 100;
 }
 
-# A rectangle with lines of text in its middle.  Style: a colour; dashed, plain (no fill), bare (no border), square.
+# A rectangle with lines of text in its middle.  Style: a colour; dashed, plain (not filled), square.
 sub box
 {
 	my ($self, $x, $y, $w, $h, $style, @lines) = @_;
-	my @classes = (
-		$style->{bare} ? () : $self->class('line', $style->{colour}),
-		$style->{plain} ? () : $self->class('soft', $style->{colour}));
-	push @{ $self->{boxes} }, [ $x, $y, $x + $w, $y + $h, $lines[0] // 'a box without text' ] unless $style->{bare};
+	my @classes = map { $self->class($_, $style->{colour}) } 'line', $style->{plain} ? () : 'soft';
+	push @{ $self->{boxes} }, [ $x, $y, $x + $w, $y + $h, $lines[0] // 'a box without text' ];
 	$self->put('rect', class => "@classes", x => $x, y => $y, width => $w, height => $h, $style->{square} ? () : (rx => 6),
 		dashes($style));
 	my $step = $style->{small} ? 18 : 20;
@@ -115,14 +113,6 @@ sub cross
 	my ($self, $x, $y, $style) = @_;
 	$self->put('path', class => $self->class('line', $style->{colour}), 'stroke-width' => 2.5,
 		d => sprintf('M%s %sl12 12m0 -12l-12 12', number($x - 6), number($y - 6)));
-	return;
-}
-
-# A filled rectangle without a text, which may lie anywhere: the bar of a plot, say.
-sub bar
-{
-	my ($self, $x, $y, $w, $h, $colour) = @_;
-	$self->put('rect', class => $self->class('full', $colour), x => $x, y => $y, width => $w, height => $h, rx => 2);
 	return;
 }
 
