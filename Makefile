@@ -85,9 +85,9 @@ fuzz:
 model:
 	@test/bin/model
 
-# Both acts of the demo, or one of them: make wallets
+# Both acts of the demo, or one of them: make wallets. The double charge as a page, until Ctrl-C: make demo WEB=1 PORT=8001
 demo:
-	@test/bin/setup examples/storm/run orders wallets
+	@test/bin/setup $(if $(WEB),examples/web/run,examples/storm/run orders wallets)
 
 orders wallets:
 	@test/bin/setup examples/storm/run $@
