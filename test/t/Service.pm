@@ -22,9 +22,19 @@ sub test_over_http
 	local $ENV{PGPORT} = $node->port;
 	local $ENV{PGDATABASE} = 'postgres';
 
-	subtest $command[0] => sub {
-		open my $results, '-|', $ENV{PYTHON} // '/usr/bin/python3', $test, @command
-			or die "$test: $!";
+	results($test, @command);
+
+	$node->stop;
+	return;
+}
+
+# Runs a Python program that prints TAP, as a subtest.
+sub results
+{
+	my @program = @_;
+	subtest $program[-1] => sub {
+		open my $results, '-|', $ENV{PYTHON} // '/usr/bin/python3', @program
+			or die "$program[0]: $!";
 		my ($plan, $count) = (-1, 0);
 		while (my $line = <$results>)
 		{
@@ -46,8 +56,6 @@ sub test_over_http
 		ok(close $results, 'it ends well') or diag "status $?";
 		is($count, $plan, 'it came to the end');
 	};
-
-	$node->stop;
 	return;
 }
 
