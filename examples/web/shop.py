@@ -30,23 +30,29 @@ AMOUNT = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,3})?")
 ROWS = 40                               # of a ledger, newest first; the sums are of all
 
 # Without keys: each request books a row.
-WITHOUT = {
-    "pay": """INSERT INTO plain_payment (visit, order_id, kind, amount, currency, item)
-VALUES (%(visit)s, %(order)s, 'pay', %(amount)s, %(currency)s, %(item)s)
-RETURNING *""",
-    "refund": """INSERT INTO plain_payment (visit, order_id, kind, amount, currency, item)
-VALUES (%(visit)s, %(order)s, 'refund', %(amount)s, %(currency)s, %(item)s)
-RETURNING *""",
-}
+INSERT = """INSERT INTO plain_payment
+    (visit, order_id, kind, amount, currency, item)
+VALUES
+    (%(visit)s, %(order)s, %(kind)s, %(amount)s, %(currency)s, %(item)s)
+RETURNING *"""
+WITHOUT = {"pay": INSERT, "refund": INSERT}
 
 # With keys: the first request of a key books a row, and any other gets its receipt.
 WITH = {
     "pay": """SELECT * FROM idem_pay(
-    key => %(key)s, amount => %(amount)s, currency => %(currency)s,
-    reference => %(order)s, metadata => %(metadata)s, scope => %(visit)s)""",
+    key => %(key)s,
+    amount => %(amount)s,
+    currency => %(currency)s,
+    reference => %(order)s,
+    metadata => %(metadata)s,
+    scope => %(visit)s)""",
     "refund": """SELECT * FROM idem_refund(
-    key => %(key)s, payment_id => %(payment)s, amount => %(amount)s,
-    reference => %(order)s, metadata => %(metadata)s, scope => %(visit)s)""",
+    key => %(key)s,
+    payment_id => %(payment)s,
+    amount => %(amount)s,
+    reference => %(order)s,
+    metadata => %(metadata)s,
+    scope => %(visit)s)""",
 }
 
 # The ledger of a visit, as JSON: sums, the orders, and the newest rows.
@@ -74,8 +80,12 @@ routes = APIRouter(route_class=Idempotency(pool, key="none", limit=4096).route)
 
 async def book(request, queries):
     """Books what the request asks for, and answers with the row."""
-    values = checked(await request.json())
-    query = queries[values.pop("kind")]
+    try:
+        body = await request.json()
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "the body is no JSON")
+    values = checked(body)
+    query = queries[values["kind"]]
     if "%(key)s" in query:
         if not request.state.idempotency_key:
             raise HTTPException(400, "an Idempotency-Key header is required")
@@ -84,7 +94,7 @@ async def book(request, queries):
     sql = cursor.mogrify(query, values)
     await cursor.execute(sql)           # so the SQL that the page shows is the SQL that runs
     row = await cursor.fetchone()
-    trouble.note(request, "found" if row.get("replayed") else "booked", sql=f"BEGIN;\n{sql};\nCOMMIT;")
+    trouble.note(request, "found" if row.get("replayed") else "booked", sql=f"{sql};")
     await trouble.before_commit(request)
     return Response(json.dumps(row, default=str), 201, media_type="application/json")
 

@@ -9,11 +9,11 @@ const POLL = 1000;		// milliseconds between two looks at the ledgers
 const clock = new Intl.DateTimeFormat('en', { timeStyle: 'medium', hourCycle: 'h23' });
 
 const HINTS = {
-	'': 'Both shops charge once.',
+	'': 'All goes well. Both shops charge once.',
 	answer: 'The shop has committed. Then the connection to your browser is cut, before the answer. Your browser sends again.',
-	twice: 'Your browser sends the payment twice at the same moment.',
-	database: 'The shop loses its database session before COMMIT, and the charge is undone. Your browser cannot know, and sends again. It is harmless here, even without keys.',
-	crash: 'The shop has committed. Then a process of PostgreSQL gets kill -9: the server restarts, and the answer is lost. Your browser sends again.'
+	twice: 'Your browser sends the payment twice, at the same moment.',
+	database: 'The database session ends before COMMIT, and the charge is undone. Sent again, it is charged once, even without keys.',
+	crash: 'After COMMIT, a process of PostgreSQL gets kill -9. The server restarts, and the answer is lost. Your browser sends again.'
 };
 
 const WORDS = {
