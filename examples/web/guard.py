@@ -1,8 +1,8 @@
 """Who may ask: the page itself, in a browser on this machine.
 
-Any site that you visit can make your browser send requests to 127.0.0.1. So a request that changes something must come from
-this page, which Origin says, and must be JSON. A site can also give its own name the address 127.0.0.1 (DNS rebinding),
-and would then be this page's origin. So Host must be a name of this machine.
+Any site that you visit can make your browser send requests to 127.0.0.1. So a request that changes something must come
+from this page, which Origin says, and must be JSON. A site can also give its own name the address 127.0.0.1 (DNS
+rebinding), and would then be this page's origin. So Host must be a name of this machine.
 """
 import re
 
@@ -13,15 +13,15 @@ LARGEST_BODY = 4096
 
 HEADERS = {
     # Nothing from elsewhere, nothing inline, in no frame. A string never becomes HTML.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-                               "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+                               "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
                                "require-trusted-types-for 'script'; trusted-types 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
-    # A browser sends a request again by itself if a connection breaks that it has used before. Here, only the page may.
+    # If a connection breaks that a browser has used before, it sends the request again by itself. Here only the page may.
     "Connection": "close",
 }
 

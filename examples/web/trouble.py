@@ -2,7 +2,7 @@
 
     answer      after COMMIT, the TCP connection to the browser is cut
     database    before COMMIT, the session of the database is ended
-    crash       after COMMIT, a process of the server is killed, so that all of the server restarts. The answer is lost, too
+    crash       after COMMIT, a process of the server is killed, so that all of it restarts. The answer is lost, too
 
 Each request has a number of its own, in the header Attempt. What happened to it is noted under that number.
 """

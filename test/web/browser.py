@@ -6,6 +6,7 @@
     page.evaluate("document.title")
 """
 import base64
+import fcntl
 import json
 import os
 import select
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 import time
 
-NAMES = "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"
+NAMES = "chromium-headless-shell", "chromium"
 PATIENCE = 20       # seconds for any answer, and for any wait
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
@@ -21,8 +22,11 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage
 
 
 def program():
-    """The path of a Chromium, or None."""
-    return os.environ.get("BROWSER_PROGRAM") or next(filter(None, map(shutil.which, NAMES)), None)
+    """The path of a Chromium."""
+    found = list(filter(None, map(shutil.which, NAMES)))
+    if not found:
+        raise RuntimeError("there is no browser: install chromium-headless-shell")
+    return found[0]
 
 
 class Browser:
@@ -30,7 +34,7 @@ class Browser:
         # It reads from its file 3 and writes to its file 4, each message ended by a NUL.
         from_us, self.to_browser = os.pipe()
         self.from_browser, to_us = os.pipe()
-        from_us, to_us = (move(from_us), move(to_us))
+        from_us, to_us = move(from_us), move(to_us)
 
         def files():
             os.dup2(from_us, 3)
@@ -39,7 +43,7 @@ class Browser:
         self.log = open(os.path.join(directory, "log"), "w+")
         self.process = subprocess.Popen(
             [program(), *FLAGS, "--user-data-dir=" + os.path.join(directory, "profile")], stdin=subprocess.DEVNULL,
-            stdout=self.log, stderr=self.log, preexec_fn=files, pass_fds=(3, 4), env={**os.environ, "HOME": directory})
+            stdout=self.log, stderr=self.log, preexec_fn=files, close_fds=False, env={**os.environ, "HOME": directory})
         os.close(from_us)
         os.close(to_us)
         self.count = 0
@@ -165,7 +169,6 @@ class Page:
 
 def move(file):
     """The same file with a number that is not 3 or 4."""
-    import fcntl
     moved = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(file)
     return moved

@@ -1,4 +1,4 @@
-"""Makes a PNG small: one byte a pixel, for the 256 colours that are most frequent. The others become the nearest of them."""
+"""Makes a PNG small: one byte a pixel, for the 256 most frequent colours. The others become the nearest of them."""
 import collections
 import struct
 import zlib
