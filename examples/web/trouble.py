@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 ATTEMPT = re.compile(r"[0-9a-f]{16}")
 KEPT = 1000         # attempts whose notes are kept
-PATIENCE = 3        # seconds that a crash waits for the other shop
+PATIENCE = 6        # seconds that a crash waits for the other shop
 
 
 class Protocol(H11Protocol):
