@@ -18,7 +18,7 @@ $node->init;
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION idempotency');
 
-my @pages = grep { -e } 'README.md', 'CONTRIBUTING.md', glob('docs/*.md examples/*/README.md');
+my @pages = grep { -e } 'README.md', 'CONTRIBUTING.md', glob('docs/*.md docs/languages/*.md examples/*/README.md');
 my %text = map { $_ => slurp_file($_) } @pages;
 my $reference = $text{'docs/reference.md'};
 
@@ -255,10 +255,13 @@ for my $page (sort keys %text)
 	is_deeply(\@broken, [], "the links of $page lead somewhere");
 }
 
-# The list of contents leads to each page.
-my %linked = map { $_ => 1 } $text{'docs/README.md'} =~ /\]\(([\w-]+\.md)\)/g;
-is_deeply([ sort map { "docs/$_" } 'README.md', keys %linked ], [ sort grep { m{^docs/} } keys %text ],
-	'the contents name each page');
+# The lists of contents lead to each page.
+for my $dir ('docs', 'docs/languages')
+{
+	my %linked = map { $_ => 1 } $text{"$dir/README.md"} =~ /\]\(([\w-]+\.md)(?:#[^)]*)?\)/g;
+	is_deeply([ sort map { "$dir/$_" } 'README.md', keys %linked ], [ sort grep { m{^$dir/[^/]+$} } keys %text ],
+		"the contents name each page of $dir");
+}
 
 cmp_ok(scalar(() = $text{'README.md'} =~ /\n/g), '<=', 180, 'README is short');
 
