@@ -1,4 +1,4 @@
-# Every example of README.md and docs/*.md runs, and prints what the page says.
+# Every example of README.md and docs/*.md runs, and prints what the page says. (039_languages runs docs/languages.)
 #
 # Each page runs in a fresh database, "shop", with the extension unless the page itself creates it. Its blocks run in
 # their order, those of SQL in one session.
