@@ -48,7 +48,7 @@ for my $page (@pages)
 	}
 	unlike($text, qr/<img\b/i, "$page: pictures have texts");
 }
-is_deeply([ sort keys %on_page ], \@pictures, 'each picture is on a page');
+is_deeply([ sort keys %on_page ], [ sort map { basename($_) } glob('docs/pictures/*.png'), glob('docs/pictures/*.svg') ], 'each picture is on a page');
 
 # A picture is well-formed, and neither runs nor loads anything.
 sub well_formed
