@@ -49,7 +49,7 @@ test/expected:
 	ln -s ../expected $@
 
 # These targets find PostgreSQL by themselves, or install it. So make must be able to read this file without it.
-SELF_CONTAINED = test soak fuzz model demo orders wallets processor cluster fastapi express bench bench-ledger bench-router bench-scale bench-instructions bench-plots pictures plots indent types dist clients
+SELF_CONTAINED = test soak fuzz model demo orders wallets processor cluster fastapi express bench bench-ledger bench-router bench-scale bench-instructions bench-plots pictures plots indent types dist deb clients
 
 ifneq ($(filter-out $(SELF_CONTAINED),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
@@ -161,3 +161,7 @@ dist:
 	git archive --format=zip --prefix=idempotency-$(EXTVERSION)/ --add-file=dist/META.json \
 		--output=dist/idempotency-$(EXTVERSION).zip HEAD -- . ':!META.json'
 	rm dist/META.json
+
+# The Debian packages, built in a clean folder, as root. For another release of Debian: make deb SUITE=trixie
+deb:
+	@test/bin/deb $(SUITE)
