@@ -154,11 +154,11 @@ clients:
 	rm -rf clients/python/build clients/python/src/*.egg-info
 	cd clients/node && npm pack --silent --pack-destination ../../dist
 
-# The archive for PGXN: the last commit, with the version filled in.
+# The archive for PGXN: the last commit, with the version filled in. One commit makes one archive, byte by byte.
 dist:
 	mkdir -p dist
 	sed 's/@VERSION@/$(EXTVERSION)/' META.json > dist/META.json
-	git archive --format=zip --prefix=idempotency-$(EXTVERSION)/ --add-file=dist/META.json \
+	TZ=UTC git archive --format=zip --prefix=idempotency-$(EXTVERSION)/ --add-file=dist/META.json \
 		--output=dist/idempotency-$(EXTVERSION).zip HEAD -- . ':!META.json'
 	rm dist/META.json
 
