@@ -48,6 +48,12 @@ installcheck: test/expected
 test/expected:
 	ln -s ../expected $@
 
+# PGXS looks for a program under the path that it has here, and finds none.
+uninstall: uninstall-scripts
+
+uninstall-scripts:
+	rm -f $(patsubst bin/%,'$(DESTDIR)$(bindir)'/%,$(SCRIPTS))
+
 # These targets find PostgreSQL by themselves, or install it. So make must be able to read this file without it.
 SELF_CONTAINED = test soak fuzz model demo orders wallets processor cluster fastapi express bench bench-ledger bench-router bench-scale bench-instructions bench-plots pictures plots indent types dist deb clients
 
@@ -60,7 +66,7 @@ endif
 include $(PGXS)
 endif
 
-.PHONY: prove_installcheck $(SELF_CONTAINED)
+.PHONY: prove_installcheck uninstall-scripts $(SELF_CONTAINED)
 
 prove_installcheck:
 	$(prove_installcheck)
