@@ -9,6 +9,8 @@ DATA_built = $(patsubst %,sql/%--$(EXTVERSION).sql,$(EXTENSION))
 SCRIPTS = bin/idempotency-move-partition
 EXTRA_CLEAN = dist test/expected
 PG_CPPFLAGS = -Isrc -DIDEM_VERSION='"$(EXTVERSION)"'
+# The folder of the build is not in the library: the same source makes the same library everywhere.
+PG_CFLAGS = -ffile-prefix-map=$(CURDIR)=.
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --load-extension=idempotency --encoding=UTF8 --no-locale
