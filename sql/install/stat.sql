@@ -62,7 +62,7 @@ CREATE FUNCTION idempotency.session_keys(
 	OUT pid integer,
 	OUT classid oid,
 	OUT objid oid,
-	OUT waiting boolean,
+	OUT waiting_since timestamptz,
 	OUT scope text,
 	OUT key text)
 RETURNS SETOF record
@@ -96,10 +96,9 @@ WITH session AS MATERIALIZED (
 	WHERE l.locktype = 'advisory' AND l.objsubid IN (7486, 7487, 7488, 7489)
 		AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
 ), waiter AS MATERIALIZED (
-	SELECT s.pid, s.classid, s.objid, s.scope, s.key, pg_catalog.pg_blocking_pids(s.pid) AS blocked_by,
-		(SELECT min(w.waitstart) FROM pg_catalog.pg_locks w WHERE w.pid = s.pid AND NOT w.granted) AS since
+	SELECT s.pid, s.classid, s.objid, s.scope, s.key, pg_catalog.pg_blocking_pids(s.pid) AS blocked_by, s.waiting_since AS since
 	FROM session s
-	WHERE s.waiting AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid = s.pid)
+	WHERE s.waiting_since IS NOT NULL AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid = s.pid)
 )
 SELECT 'key'::text AS kind,
 	'waiting'::text AS state,

@@ -52,7 +52,7 @@ typedef struct StatSession
 	Oid			database;
 	uint32		lock_high;		/* the lock of the key: see claim/lock.c */
 	uint32		lock_low;
-	bool		waiting;		/* does it wait for the key, or what has it? */
+	TimestampTz waiting_since;	/* of its call; 0: it does not wait */
 	int16		scope_len;
 	int16		key_len;
 	char		bytes[2 * KEY_MAX_BYTES];	/* the scope and the key */

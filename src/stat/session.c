@@ -24,39 +24,40 @@
 #include "stat/memory.h"
 #include "stat/session.h"
 
+static void begin_change(StatSession *mine);
+static void end_change(StatSession *mine);
 static WorkerRun *lock_run(StatDatabase **place);
 
 void
 session_set_key(const LOCKTAG *tag, const Key *key)
 {
 	StatSession *mine = stat_memory_session();
-	uint32		changes;
 
 	if (mine == NULL)
 		return;
-	changes = pg_atomic_read_u32(&mine->changes) | 1;
-	pg_atomic_write_u32(&mine->changes, changes);
-	pg_write_barrier();
+	begin_change(mine);
 	mine->pid = MyProcPid;
 	mine->database = MyDatabaseId;
 	mine->lock_high = tag->locktag_field2;
 	mine->lock_low = tag->locktag_field3;
-	mine->waiting = false;
+	mine->waiting_since = 0;
 	mine->scope_len = VARSIZE_ANY_EXHDR(key->scope);
 	mine->key_len = VARSIZE_ANY_EXHDR(key->key);
 	memcpy(mine->bytes, VARDATA_ANY(key->scope), mine->scope_len);
 	memcpy(mine->bytes + mine->scope_len, VARDATA_ANY(key->key), mine->key_len);
-	pg_write_barrier();
-	pg_atomic_write_u32(&mine->changes, changes + 1);
+	end_change(mine);
 }
 
 void
-session_set_waiting(bool waiting)
+session_set_waiting(TimestampTz since)
 {
 	StatSession *mine = stat_memory_session();
 
-	if (mine && mine->pid == MyProcPid)
-		mine->waiting = waiting;
+	if (mine == NULL || mine->pid != MyProcPid)
+		return;
+	begin_change(mine);
+	mine->waiting_since = since;
+	end_change(mine);
 }
 
 /*
@@ -105,6 +106,24 @@ worker_run_failed(const char *message)
 	memcpy(run->message, message, len);
 	run->message[len] = '\0';
 	SpinLockRelease(&place->lock);
+}
+
+/*
+ * Let readers know that what they see may be half of the old and half of the new, and
+ * that it is whole again.
+ */
+static void
+begin_change(StatSession *mine)
+{
+	pg_atomic_write_u32(&mine->changes, pg_atomic_read_u32(&mine->changes) | 1);
+	pg_write_barrier();
+}
+
+static void
+end_change(StatSession *mine)
+{
+	pg_write_barrier();
+	pg_atomic_write_u32(&mine->changes, pg_atomic_read_u32(&mine->changes) + 1);
 }
 
 /*

@@ -9,14 +9,15 @@
 #define IDEM_STAT_SESSION_H
 
 #include "storage/lock.h"
+#include "utils/timestamp.h"
 
 #include "key.h"
 
 /* This session is about to take the lock of a key. */
 extern void session_set_key(const LOCKTAG *tag, const Key *key);
 
-/* This session waits for another transaction, or does so no more. */
-extern void session_set_waiting(bool waiting);
+/* This session waits for another transaction, since this time; 0: it does so no more. */
+extern void session_set_waiting(TimestampTz since);
 
 /* The maintenance worker begins and ends its work in this database, or has an error. */
 extern void worker_run_begins(void);

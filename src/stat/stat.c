@@ -70,6 +70,7 @@ typedef struct Call
 	bool		waiting;		/* does it wait now, */
 	StatWait	wait;			/* for what, */
 	instr_time	wait_start;		/* and since when? */
+	TimestampTz first_wait;		/* for a transaction; 0: it has not waited */
 	int64		counts[N_STAT_COUNTERS];
 } Call;
 
@@ -131,8 +132,12 @@ stat_wait_begin(StatWait kind)
 	current->waiting = true;
 	current->wait = kind;
 	INSTR_TIME_SET_CURRENT(current->wait_start);
-	if (kind == STAT_WAIT_TRANSACTION)
-		session_set_waiting(true);
+	if (kind != STAT_WAIT_TRANSACTION)
+		return;
+	/* A wait for an account is many short ones.  What counts is the first. */
+	if (current->first_wait == 0)
+		current->first_wait = GetCurrentTimestamp();
+	session_set_waiting(current->first_wait);
 }
 
 void
@@ -149,7 +154,7 @@ stat_wait_end(void)
 	current->counts[counter] = 1;	/* however often it has waited */
 	current->counts[counter + 1] += INSTR_TIME_GET_MICROSEC(now);
 	current->waiting = false;
-	session_set_waiting(false);
+	session_set_waiting(0);
 }
 
 void

@@ -73,15 +73,15 @@ idem_stat_counters(PG_FUNCTION_ARGS)
 
 /*
  * idempotency.session_keys: the key that each session of this database has used last,
- * with the lock of the key as pg_locks has it.  waiting: does the session wait for it,
- * or for what has it?
+ * with the lock of the key as pg_locks has it.  waiting_since: when its call began to wait
+ * for the key, or for what has it; NULL if it does not wait.
  */
 Datum
 idem_session_keys(PG_FUNCTION_ARGS)
 {
 	enum
 	{
-		PID, CLASSID, OBJID, WAITING, SCOPE, KEY, N_COLUMNS
+		PID, CLASSID, OBJID, WAITING_SINCE, SCOPE, KEY, N_COLUMNS
 	};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	StatMemory *memory;
@@ -100,7 +100,8 @@ idem_session_keys(PG_FUNCTION_ARGS)
 		values[PID] = Int32GetDatum(s.pid);
 		values[CLASSID] = ObjectIdGetDatum(s.lock_high);
 		values[OBJID] = ObjectIdGetDatum(s.lock_low);
-		values[WAITING] = BoolGetDatum(s.waiting);
+		values[WAITING_SINCE] = TimestampTzGetDatum(s.waiting_since);
+		nulls[WAITING_SINCE] = s.waiting_since == 0;
 		values[SCOPE] = PointerGetDatum(cstring_to_text_with_len(s.bytes, s.scope_len));
 		values[KEY] = PointerGetDatum(cstring_to_text_with_len(s.bytes + s.scope_len, s.key_len));
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

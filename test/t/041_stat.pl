@@ -117,6 +117,16 @@ is(activity('state, pid, key, message', "kind = 'key' AND state = 'held'"), 'hel
 $node->safe_psql('postgres', q(COMMIT PREPARED 'p'));
 $waiter->query('SELECT 1');
 
+# A call that waits for an account makes many short waits. What counts is when it began.
+$node->safe_psql('postgres', q(SELECT idem_pay('fund', 80, from_account => 'shop', to_account => 'purse')));
+$holder->query(q(BEGIN; SELECT idem_pay('first', 50, from_account => 'purse', to_account => 'shop')));
+$waiter->query_until(qr/go/, qq(\\echo go\nSELECT idem_pay('second', 50, from_account => 'purse', to_account => 'shop');\n));
+ok($node->poll_query_until('postgres', qq(SELECT count(*) > 0 FROM pg_locks l JOIN idempotency.activity a USING (pid)
+	WHERE pid = $pids{waiter} AND NOT l.granted AND a.state = 'waiting' AND a.kind = 'key' AND l.waitstart > a.since + interval '0.5 seconds')),
+	'a wait for an account is as long as it is');
+$holder->query('ROLLBACK');
+$waiter->query('SELECT 1');
+
 # A conflict
 $holder->query(q(BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class));
 $node->safe_psql('postgres', q(SELECT idem_pay('conflict', 1)));
