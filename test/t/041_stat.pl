@@ -141,6 +141,17 @@ $node->safe_psql('postgres', q(SELECT idem_begin('running', lease => '1 hour'); 
 is(activity('kind, state, key, until IS NOT NULL, payment_id IS NOT NULL', "kind IN ('lease', 'hold')"),
 	"hold|overdue|overdue|t|t\nlease|lapsed|lapsed|t|f\nlease|running|running|t|f", 'leases, and a hold that is overdue');
 
+# What is neither is not read, however much there is of it.
+$node->safe_psql('other', q(
+	INSERT INTO idempotency.hold SELECT t, t, gen_random_uuid(), '', 'h' || t FROM generate_series(now() + interval '2 days', now() + interval '7 days', interval '20 seconds') t;
+	INSERT INTO idempotency.request_0 (created_at, expires_at, begun_at, seq, attempt, scope, key, status, role)
+		SELECT now(), now() + interval '1 day', now(), 1, 1, '', 'r' || i, 'completed', 'postgres' FROM generate_series(1, 20000) i;
+	SELECT idem_begin('leased', lease => '1 hour')));
+$node->safe_psql('other', "VACUUM ANALYZE idempotency.$_") for qw(hold request_0 request_1 request_2);
+is($node->safe_psql('other', q(BEGIN; SELECT kind, key FROM idempotency.activity;
+	SELECT sum(seq_tup_read + idx_tup_fetch) < 100 FROM pg_stat_xact_all_tables WHERE schemaname = 'idempotency'; COMMIT)),
+	"lease|leased\nt", 'idempotency.activity reads only what it shows');
+
 # The worker, in a database of its own
 sub worker_is
 {
