@@ -217,6 +217,8 @@ $standby->start;
 $node->wait_for_catchup($standby);
 $standby->safe_psql('postgres', "SELECT idem_pay('again', 50)");
 is(stat_of('idem_pay', 'postgres', $standby), '1 0 1 0 0 0 0 0', 'a standby counts its replays');
+is($standby->safe_psql('postgres', q(SELECT kind, state, key FROM idempotency.activity WHERE kind IN ('lease', 'hold') ORDER BY kind, state)),
+	"hold|overdue|overdue\nlease|lapsed|lapsed\nlease|running|running", 'and shows leases and overdue holds');
 $standby->stop;
 
 # Synchronous replication: a replay waits until the payment is durable
