@@ -5,7 +5,7 @@
 #
 # sql		the lines "--> ..." say what the statement before them prints; "…" stands for any text. A statement
 #			without such a line prints nothing.
-# sh		each line is a command that succeeds. Commands of make and sudo are left out: they build the extension
+# sh		each line is a command that succeeds. Commands of make and sudo are left out, but for psql: they build the extension
 #			and run these tests.
 # python, js	the first line is a comment with the name of the file, by which later blocks can import it. The
 #			comments "--> ..." say what it prints.
@@ -103,7 +103,7 @@ sub steps
 		}
 		elsif ($language eq 'sh')
 		{
-			push @steps, map { program('sh', 'command' . ++$count, "$_\n", undef) } grep { !/^(make|sudo)\b/ } split /\n/, $code;
+			push @steps, map { program('sh', 'command' . ++$count, "$_\n", undef) } grep { !/^(make|sudo)\b/ } map { s/^sudo -u postgres (?=psql)//r } split /\n/, $code;
 		}
 		elsif ($language eq 'python' || $language eq 'js')
 		{

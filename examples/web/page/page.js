@@ -73,6 +73,8 @@ field("again").addEventListener("click", () => {
 });
 
 form.addEventListener("input", () => {
+    // a keypad may have a comma, and no point
+    if (field("amount").value.includes(",")) field("amount").value = field("amount").value.replace(",", ".");
     field("hint").textContent = HINTS[trouble()];
     buttons();
 });
