@@ -163,10 +163,10 @@ def page(path, file, media_type):
     app.get(path)(send)
 
 
-page("/", "index.html", "text/html; charset=utf-8")
-page("/style.css", "style.css", "text/css; charset=utf-8")
-page("/page.js", "page.js", "text/javascript; charset=utf-8")
-page("/client.js", "client.js", "text/javascript; charset=utf-8")
+page("/", "index.html", "text/html")
+page("/style.css", "style.css", "text/css")
+page("/page.js", "page.js", "text/javascript")
+page("/client.js", "client.js", "text/javascript")
 page("/icon.svg", "icon.svg", "image/svg+xml")
 
 
