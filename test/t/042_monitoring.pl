@@ -121,8 +121,7 @@ sub start_postgres_exporter
 	my ($dbname, $file) = @_;
 	my $host = $node->host;
 	return start({ DATA_SOURCE_NAME => "user=exporter host=$host port=" . $node->port . " dbname=$dbname sslmode=disable" },
-		qw(prometheus-postgres-exporter --web.listen-address=127.0.0.1:PORT --disable-default-metrics --disable-settings-metrics
-		  --no-collector.database --no-collector.bgwriter), "--extend.query-path=$folder/$file");
+		qw(prometheus-postgres-exporter --web.listen-address=127.0.0.1:PORT --disable-default-metrics --disable-settings-metrics), "--extend.query-path=$folder/$file");
 }
 
 sub start_sql_exporter
