@@ -22,6 +22,7 @@ my ($output, $errors) = ('', '');
 my $demo;
 {
 	local $ENV{IDEM_TMP} = $dir;
+	local $SIG{INT} = 'DEFAULT';	# what runs in the background may have to ignore it
 	$demo = IPC::Run::start(['examples/web/run'], '<', '/dev/null', '>', \$output, '2>', \$errors, IPC::Run::timeout(120));
 }
 pump $demo until $output =~ /^Ctrl-C stops/m || $errors ne '' || !$demo->pumpable;
