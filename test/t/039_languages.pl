@@ -38,7 +38,7 @@ my @programs = (
 		[ 'shop_pg.mjs', 'pg' ], [ 'shop_postgres.mjs', 'postgres' ], [ 'shop_knex.mjs', 'knex', 'pg' ],
 		[ 'shop_drizzle.mjs', 'drizzle-orm', 'pg' ]),
 	{
-		page => 'java', file => 'Shop.java', tcp => 1, needs => 'default-jdk-headless libpostgresql-jdbc-java',
+		page => 'java', file => 'Shop.java', needs => 'default-jdk-headless libpostgresql-jdbc-java',
 		installed => "command -v javac && test -e $jdbc",
 		run => "java -cp $jdbc Shop.java"
 	},
@@ -109,7 +109,7 @@ sub go
 
 # The blocks of the pages
 
-my (%schema, %prints, %block);
+my (%schema, %prints, %export, %change, %block);
 for my $page (map { $_->{page} } @programs)
 {
 	my $text = slurp_file("docs/languages/$page.md");
@@ -118,6 +118,8 @@ for my $page (map { $_->{page} } @programs)
 		my ($language, $code) = ($1, $2);
 		$schema{$page} = $code if $language eq 'sql';
 		$prints{$page} = $code if $language eq '';
+		$export{$page} = $1 if $language eq 'sh' && $code =~ /^export (PGHOST.*)$/m;
+		$change{$2} = $1 if $language eq 'sh' && $code =~ /^(sed .* (\S+))$/m;
 		next unless $code =~ m{\A(?:#|//|/\*|<\?php\n//) ([\w./]+\.\w+)( \*/)?\n};
 		$block{"$page/$1"} = $code;
 	}
@@ -128,6 +130,7 @@ for my $page (sort keys %schema)
 {
 	is($schema{$page}, $schema{python}, "$page makes the same table");
 	is($prints{$page}, $prints{python}, "$page prints the same");
+	is($export{$page}, $export{python}, "$page connects alike");
 }
 
 # Which can run?
@@ -150,12 +153,17 @@ for my $program (@programs)
 	}
 }
 
-# The schema is that of the page; each program has a copy of its database.
+# The schema is that of the page; each program has a copy of its database, and logs in with the page's password.
 
 my $node = PostgreSQL::Test::Cluster->new('languages');
 $node->init;
 $node->append_conf('postgresql.conf', "log_line_prefix = '%d '");
+my $hba = $node->data_dir . '/pg_hba.conf';
+my $trust = slurp_file($hba);
+unlink $hba;
+$node->append_conf('pg_hba.conf', "local all shop_app scram-sha-256\n$trust");
 $node->start;
+my %login = map { split /=/ } split ' ', $export{python};
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
 $node->safe_psql('shop', $schema{python});
 
@@ -167,16 +175,15 @@ sub start_program
 	for my $file ($program->{file}, @{ $program->{with} // [] })
 	{
 		system_or_bail('mkdir', '-p', dirname("$dir/$file"));
-		my $code = $block{"$program->{page}/$file"};
-		# The page is for version 5. These are all the differences.
-		$code =~ s{"github.com/jackc/pgx/v5/pgconn"}{"github.com/jackc/pgconn"}, $code =~ s{jackc/pgx/v5}{jackc/pgx/v4} if $pgx eq 'v4';
-		append_to_file("$dir/$file", $code);
+		append_to_file("$dir/$file", $block{"$program->{page}/$file"});
 	}
 	$node->safe_psql('postgres', "CREATE DATABASE shop_$number TEMPLATE shop");
-	my $lossy = LostAnswer->new($node, tcp => $program->{tcp});
-	local @ENV{qw(PGHOST PGPORT PGUSER PGDATABASE)} = ($lossy->host, $lossy->port, 'shop_app', "shop_$number");
-	local $ENV{PGPASSWORD} = 'not asked for';
-	my $command = "cd $dir && { " . ($program->{build} // 'true') . "; } >&2 && $program->{run} >first && $program->{run} >second";
+	my $lossy = LostAnswer->new($node, tcp => 1);
+	local @ENV{qw(PGHOST PGPORT PGDATABASE)} = ($lossy->host, $lossy->port, "shop_$number");
+	local @ENV{qw(PGUSER PGPASSWORD)} = @login{qw(PGUSER PGPASSWORD)};
+	local $ENV{PGSSLMODE} = 'disable' if $program->{page} eq 'go';		# this server has no TLS
+	my $change = $program->{file} eq 'shop_pgx.go' && $pgx eq 'v4' ? $change{ $program->{file} } : 'true';
+	my $command = "cd $dir && $change && { " . ($program->{build} // 'true') . "; } >&2 && $program->{run} >first && $program->{run} >second";
 	my $output = '';
 	my $run = IPC::Run::start([ 'sh', '-c', $command ], '<', \undef, '>&', \$output, IPC::Run::timeout(BUILD_SECONDS));
 	return { %$program, dir => $dir, database => "shop_$number", lossy => $lossy, run => $run, output => \$output };
@@ -194,9 +201,9 @@ sub check_program
 		is(-e "$job->{dir}/$time" ? slurp_file("$job->{dir}/$time") : '', $prints{ $job->{page} }, "what it prints the $time time");
 	}
 	is($node->safe_psql($job->{database}, q(SELECT scope, key, kind, amount, currency FROM idempotency.operation ORDER BY seq)),
-		"shop|order-1001|pay|19.95|EUR\nshop|order-1001-refund-1|refund|5.00|EUR", 'one payment, one refund');
+		"shop|order-5001|pay|19.95|EUR\nshop|order-5001-refund-1|refund|5.00|EUR", 'one payment, one refund');
 	is($node->safe_psql($job->{database}, q(SELECT o.order_id, o.amount, p.status, p.captured, p.refunded
-		FROM orders o JOIN idempotency.payment p ON p.payment_id = o.payment_id)), '1001|19.95|partially_refunded|19.95|5.00', 'one order');
+		FROM orders o JOIN idempotency.payment p ON p.payment_id = o.payment_id)), '5001|19.95|partially_refunded|19.95|5.00', 'one order');
 	is($node->safe_psql($job->{database}, 'SELECT count(*) FROM idem_check() WHERE ok IS NOT TRUE'), '0', 'nothing is wrong');
 	return;
 }
