@@ -1,5 +1,6 @@
 # The programs of docs/languages run as they are printed, and print what their page says. Each order is paid once and refunded
-# once, though the answer is lost twice: the program loses one itself, and the connection breaks at the next COMMIT.
+# once, though the answer is lost twice: the program loses one itself, and the connection breaks at the next COMMIT. If the
+# payment is refused, the program ends with the error, and prints no result.
 #
 # A page has programs, whose first line is a comment with the name of the file. The block of SQL makes the table, and the block
 # without a language is what each program prints. Programs whose client is not installed are skipped. With IDEM_LANGUAGES=all,
@@ -166,8 +167,10 @@ $node->start;
 my %login = map { split /=/ } split ' ', $export{python};
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
 $node->safe_psql('shop', $schema{python});
+$node->safe_psql('postgres', 'CREATE DATABASE spent TEMPLATE shop');
+$node->safe_psql('spent', q(SET ROLE shop_app; SELECT idem_pay('order-5001', 1, 'EUR', scope => 'shop')));
 
-# Starts a program: builds it, and runs it twice, through a connection that breaks.
+# Starts a program: builds it, and runs it twice, through a connection that breaks. The third time its key is spent.
 sub start_program
 {
 	my ($program, $number) = @_;
@@ -183,7 +186,8 @@ sub start_program
 	local @ENV{qw(PGUSER PGPASSWORD)} = @login{qw(PGUSER PGPASSWORD)};
 	local $ENV{PGSSLMODE} = 'disable' if $program->{page} eq 'go';		# this server has no TLS
 	my $change = $program->{file} eq 'shop_pgx.go' && $pgx eq 'v4' ? $change{ $program->{file} } : 'true';
-	my $command = "cd $dir && $change && { " . ($program->{build} // 'true') . "; } >&2 && $program->{run} >first && $program->{run} >second";
+	my $command = "cd $dir && $change && { " . ($program->{build} // 'true') . "; } >&2 && $program->{run} >first && $program->{run} >second"
+		. " && ! PGDATABASE=spent $program->{run} >third 2>error";
 	my $output = '';
 	my $run = IPC::Run::start([ 'sh', '-c', $command ], '<', \undef, '>&', \$output, IPC::Run::timeout(BUILD_SECONDS));
 	return { %$program, dir => $dir, database => "shop_$number", lossy => $lossy, run => $run, output => \$output };
@@ -200,6 +204,9 @@ sub check_program
 	{
 		is(-e "$job->{dir}/$time" ? slurp_file("$job->{dir}/$time") : '', $prints{ $job->{page} }, "what it prints the $time time");
 	}
+	my ($third, $error) = map { -e "$job->{dir}/$_" ? slurp_file("$job->{dir}/$_") : '' } 'third', 'error';
+	unlike($third, qr/^(paid|another amount|refunded|too much):/m, 'no result of a payment that is refused');
+	like($third . $error, qr/different request/, 'but the error');
 	is($node->safe_psql($job->{database}, q(SELECT scope, key, kind, amount, currency FROM idempotency.operation ORDER BY seq)),
 		"shop|order-5001|pay|19.95|EUR\nshop|order-5001-refund-1|refund|5.00|EUR", 'one payment, one refund');
 	is($node->safe_psql($job->{database}, q(SELECT o.order_id, o.amount, p.status, p.captured, p.refunded
