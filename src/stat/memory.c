@@ -17,10 +17,10 @@
  * places, too.  If there are more databases than places, the others are not counted.
  *
  * When a server whose library is preloaded shuts down, it writes the counters to a file.
- * It reads and deletes the file when it starts.  So the counters survive a restart, but
- * not a crash, as PostgreSQL's own do.
+ * It reads the file when it starts, and the first session deletes it.  So the counters
+ * survive a restart, but not a crash, as PostgreSQL's own do.
  *
- * No failure in here may fail a call.
+ * No failure in here may fail a call, or let it wait.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,10 +30,12 @@
 
 #include "access/parallel.h"
 #include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
 #include "utils/syscache.h"
@@ -72,7 +74,9 @@ static void attach_segment(void *unused);
 static StatDatabase *find_place(void);
 static StatDatabase *take_place(bool of_dropped);
 static void clear_place(StatDatabase *p);
+static void leave_session(int code, Datum arg);
 static void read_file(void);
+static void delete_file(void);
 static bool read_database(FILE * file);
 static void write_file(int code, Datum arg);
 static bool write_database(FILE * file, StatDatabase *p);
@@ -106,6 +110,11 @@ stat_memory_attach(void)
 	{
 		ErrorData  *error = subtransaction_try(attach_segment, NULL);
 
+		if (error && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		{
+			attached = false;
+			ReThrowError(error);
+		}
 		if (error)
 		{
 			ereport(LOG,
@@ -116,12 +125,14 @@ stat_memory_attach(void)
 	}
 	if (memory == NULL)
 		return;
+	delete_file();
 	place = find_place();
 	number = compat_my_number();
 	if (number >= 0 && number < memory->nsessions)
 	{
 		session = &memory->sessions[number];
 		session->pid = 0;
+		before_shmem_exit(leave_session, (Datum) 0);
 	}
 }
 
@@ -206,6 +217,7 @@ make_memory(void *pointer)
 
 	memset(m, 0, memory_size());
 	m->nsessions = MaxBackends;
+	pg_atomic_init_flag(&m->file_is_deleted);
 	for (int i = 0; i < STAT_DATABASES; i++)
 	{
 		pg_atomic_init_u32(&m->databases[i].database, InvalidOid);
@@ -219,14 +231,14 @@ make_memory(void *pointer)
 /*
  * Find the dynamic segment, or make it.  For subtransaction_try().
  *
- * Its size is in its name: another version of the library has a segment of its own.
+ * Its name says what is in it: another version of the library has a segment of its own.
  */
 static void
 attach_segment(void *unused)
 {
 	char		name[NAMEDATALEN];
 
-	snprintf(name, sizeof(name), "idempotency %zu", memory_size());
+	snprintf(name, sizeof(name), "idempotency %x %zu", STAT_FILE_FORMAT, memory_size());
 	memory = compat_named_segment(name, memory_size(), make_memory);
 }
 
@@ -240,8 +252,12 @@ find_place(void)
 
 	if (p == NULL)
 		p = take_place(false);
-	if (p == NULL)
+	/* if pg_database is locked, a call must not wait for that */
+	if (p == NULL && ConditionalLockRelationOid(DatabaseRelationId, AccessShareLock))
+	{
 		p = take_place(true);
+		UnlockRelationOid(DatabaseRelationId, AccessShareLock);
+	}
 	return p;
 }
 
@@ -289,7 +305,7 @@ clear_place(StatDatabase *p)
 }
 
 /*
- * Read the file, if there is one, and delete it.  One that cannot be read is left out.
+ * Read the file, if there is one.  What cannot be read of it is left out.
  */
 static void
 read_file(void)
@@ -313,7 +329,27 @@ read_file(void)
 			;
 	}
 	FreeFile(file);
-	unlink(STAT_FILE);
+}
+
+/*
+ * Delete the file when the first session counts: what it has is old now.  Not before, as a
+ * server may fail to start, and the next one needs it.
+ */
+static void
+delete_file(void)
+{
+	if (pg_atomic_test_set_flag(&memory->file_is_deleted))
+		(void) unlink(STAT_FILE);
+}
+
+/*
+ * This session ends: what it has left says nothing about the next one with its process
+ * id.
+ */
+static void
+leave_session(int code, Datum arg)
+{
+	session->pid = 0;
 }
 
 /*

@@ -22,6 +22,9 @@
 /* In how many copies there are counters, so that sessions do not write to the same. */
 #define STAT_COPIES		8
 
+/* How much of a scope and a key together is kept: a key of idem_cancel() has prefixes. */
+#define STAT_KEY_BYTES		(2 * KEY_MAX_BYTES + 50)
+
 /* How much of an error of the worker is kept. */
 #define STAT_MESSAGE_BYTES	256
 
@@ -55,12 +58,13 @@ typedef struct StatSession
 	TimestampTz waiting_since;	/* of its call; 0: it does not wait */
 	int16		scope_len;
 	int16		key_len;
-	char		bytes[2 * KEY_MAX_BYTES];	/* the scope and the key */
+	char		bytes[STAT_KEY_BYTES];	/* the scope and the key */
 } StatSession;
 
 /* All of it. */
 typedef struct StatMemory
 {
+	pg_atomic_flag file_is_deleted; /* see memory.c */
 	StatDatabase databases[STAT_DATABASES];
 	int			nsessions;
 	StatSession sessions[FLEXIBLE_ARRAY_MEMBER];

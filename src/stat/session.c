@@ -24,6 +24,7 @@
 #include "stat/memory.h"
 #include "stat/session.h"
 
+static int	keep(StatSession *mine, int offset, const text *t);
 static void begin_change(StatSession *mine);
 static void end_change(StatSession *mine);
 static WorkerRun *lock_run(StatDatabase **place);
@@ -41,10 +42,8 @@ session_set_key(const LOCKTAG *tag, const Key *key)
 	mine->lock_high = tag->locktag_field2;
 	mine->lock_low = tag->locktag_field3;
 	mine->waiting_since = 0;
-	mine->scope_len = VARSIZE_ANY_EXHDR(key->scope);
-	mine->key_len = VARSIZE_ANY_EXHDR(key->key);
-	memcpy(mine->bytes, VARDATA_ANY(key->scope), mine->scope_len);
-	memcpy(mine->bytes + mine->scope_len, VARDATA_ANY(key->key), mine->key_len);
+	mine->scope_len = keep(mine, 0, key->scope);
+	mine->key_len = keep(mine, mine->scope_len, key->key);
 	end_change(mine);
 }
 
@@ -106,6 +105,22 @@ worker_run_failed(const char *message)
 	memcpy(run->message, message, len);
 	run->message[len] = '\0';
 	SpinLockRelease(&place->lock);
+}
+
+/*
+ * Copy a text to this place in the bytes of a session, or as much of it as there is room
+ * for.  Returns how much.
+ */
+static int
+keep(StatSession *mine, int offset, const text *t)
+{
+	int			len = VARSIZE_ANY_EXHDR(t);
+	int			room = STAT_KEY_BYTES - offset;
+
+	if (len > room)
+		len = pg_mbcliplen(VARDATA_ANY(t), len, room);
+	memcpy(mine->bytes + offset, VARDATA_ANY(t), len);
+	return len;
 }
 
 /*

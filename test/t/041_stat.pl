@@ -127,6 +127,26 @@ ok($node->poll_query_until('postgres', qq(SELECT count(*) > 0 FROM pg_locks l JO
 $holder->query('ROLLBACK');
 $waiter->query('SELECT 1');
 
+# The longest keys, in the places of two sessions that are next to each other: each has its own
+{
+	my @sessions = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 3;
+	my @longest = ('s' x 255, 'idem_cancel:idem_cancel:' . 'k' x 255);
+	$_->query(q(BEGIN; SELECT idem_begin('k' || pg_backend_pid()))) for @sessions;
+	$_->query(qq(SAVEPOINT s; SELECT idem_cancel('$longest[1]', scope => '$longest[0]'); ROLLBACK TO s)) for @sessions;
+	is($node->safe_psql('postgres', qq(SELECT count(*), bool_and(scope = '$longest[0]' AND key ~ '^(idem_cancel:)+k{200,}') FROM idempotency.session_keys()
+		WHERE length(key) > 200)), '3|t', 'a long key stays in its place');
+	$_->quit for @sessions;
+}
+is($node->safe_psql('postgres', q(SELECT count(*) FROM idempotency.session_keys() WHERE length(key) > 200)), '0', 'a session that has ended has none');
+my $gone = $node->background_psql('postgres', on_error_stop => 0);
+my $gone_pid = $gone->query('SELECT pg_backend_pid()');
+$holder->query(q(BEGIN; SELECT idem_pay('terminated', 1)));
+$gone->query_until(qr/go/, qq(\\echo go\nSELECT idem_pay('terminated', 1);\n));
+$node->poll_query_until('postgres', qq(SELECT count(*) = 1 FROM idempotency.session_keys() WHERE pid = $gone_pid AND waiting_since IS NOT NULL)) or die 'nobody waits';
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($gone_pid, 10000)");
+is($node->safe_psql('postgres', "SELECT count(*) FROM idempotency.session_keys() WHERE pid = $gone_pid"), '0', 'nor has one that was terminated while it waited');
+$holder->query('ROLLBACK');
+
 # A conflict
 $holder->query(q(BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class));
 $node->safe_psql('postgres', q(SELECT idem_pay('conflict', 1)));
@@ -187,9 +207,15 @@ $node->stop;
 my $file = $node->data_dir . '/pg_stat/idempotency.stat';
 ok(-s $file, 'they are in a file');
 append_to_file($file, 'x' x 100);
+my $hba = $node->data_dir . '/pg_hba.conf';
+my $rules = slurp_file($hba);
+append_to_file($hba, "nonsense\n");
+ok(!$node->start(fail_ok => 1), 'a start fails');
+unlink $hba;
+append_to_file($hba, $rules);
 $node->start;
+is(stat_of('idem_pay'), '1 0 1 0 0 0 0 0', 'and the next one reads the file; what cannot be read of it is left out');
 ok(!-e $file, 'which is gone when the server runs');
-is(stat_of('idem_pay'), '1 0 1 0 0 0 0 0', 'what cannot be read of it is left out');
 $node->stop;
 unlink $file;
 append_to_file($file, 'no such format');
