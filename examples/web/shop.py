@@ -140,7 +140,7 @@ app.include_router(routes)
 
 @app.get("/ledger")
 async def ledger(visit: str, order: str = ""):
-    if not ID.fullmatch(visit) or len(order) > 40:
+    if not ID.fullmatch(visit) or order and not ID.fullmatch(order):
         raise HTTPException(400, "visit or order is malformed")
     try:
         async with auditors.connection() as db:

@@ -101,7 +101,10 @@ class Trouble:
             self.crashes.pop(act, None)
         async with self.pool.connection() as db:
             pid = db.info.backend_pid
-        os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass    # another tab's crash has ended it
         for _ in range(80):
             await asyncio.sleep(0.1)
             try:
