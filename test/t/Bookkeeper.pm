@@ -226,6 +226,9 @@ sub change
 # Closes an account, or opens it again. A change keeps the account's lock to the commit, even one that changes nothing. So
 # the entry of the payment, which says what the account becomes, is the last before it is closed, or the first after it is
 # opened. If a limit forbids that payment, nothing is closed or opened. What is begun just before it is closed goes on later.
+#
+# Each try makes a payment of its own. If the answer to a COMMIT was lost, others may have closed the account again by the
+# next try, which opens it once more: then a replay would mark nothing.
 sub closing
 {
 	my ($self, $g) = @_;
@@ -234,7 +237,7 @@ sub closing
 	my ($from, $to) = $g->percent(50) ? ('world', $name) : ($name, 'world');
 	my $change = sub { return { kind => 'change', name => $name, @_ } };
 	my $mark = { kind => 'pay', key => $self->key, from => $from, to => $to, currency => 'USD', amount => '0.01',
-		reference => $name . ($closes ? ' closed' : ' open'), declines => 'raise' };
+		reference => $name . ($closes ? ' closed' : ' open'), declines => 'raise', each_try => 1 };
 	my %begun = (from => $name, to => 'world', currency => 'USD', expires_in => $g->pick('200 milliseconds', '7 days'));
 	my @begun = map { { %begun, kind => $_, key => $self->key, amount => '0.50' } } $closes ? ('authorize', 'pay') : ();
 	$self->{begun} = [ map { $_->{key} } @begun ] if $closes;
@@ -444,6 +447,7 @@ sub call
 {
 	my ($self, $plan, $request) = @_;
 	my $kind = $request->{kind};
+	$request = { %$request, key => "$request->{key} " . $self->{tries}++ } if $request->{each_try};
 	my $failed = $kind eq 'look' ? $self->look($request)
 		: $kind eq 'pay_batch' ? $self->call_pay_batch($request)
 		: $self->ask($self->sql_of($request), $kind, $request->{expect});
