@@ -98,7 +98,8 @@ WITH session AS MATERIALIZED (
 ), waiter AS MATERIALIZED (
 	SELECT s.pid, s.classid, s.objid, s.scope, s.key, pg_catalog.pg_blocking_pids(s.pid) AS blocked_by, s.waiting_since AS since
 	FROM session s
-	WHERE s.waiting_since IS NOT NULL AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid = s.pid AND a.datname = pg_catalog.current_database())
+	WHERE s.waiting_since IS NOT NULL
+		AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid = s.pid AND a.datname = pg_catalog.current_database())
 )
 SELECT 'key'::text AS kind,
 	'waiting'::text AS state,
