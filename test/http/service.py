@@ -85,7 +85,7 @@ class Service:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile()
 
     def start(self):
         self.process = subprocess.Popen(
@@ -96,9 +96,9 @@ class Service:
             raise RuntimeError("the service has ended")
 
     def said(self):
-        """What the service has printed."""
-        self.log.seek(0)
-        return self.log.read()
+        """What the service has printed. (To seek would move the place where it writes, as it shares the open file.)"""
+        log = self.log.fileno()
+        return os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
 
     def has_ended(self):
         return self.process.poll() is not None
