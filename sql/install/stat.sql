@@ -20,7 +20,7 @@ CREATE FUNCTION idempotency.stat_counters(
 	OUT durability_wait_time double precision,
 	OUT stats_reset timestamptz)
 RETURNS SETOF record
-LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 21
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 23
 AS 'MODULE_PATHNAME', 'idem_stat_counters';
 COMMENT ON FUNCTION idempotency.stat_counters() IS
 	'counters of the calls in this database, for the view idempotency.stat';
@@ -63,6 +63,7 @@ CREATE FUNCTION idempotency.session_keys(
 	OUT classid oid,
 	OUT objid oid,
 	OUT waiting_since timestamptz,
+	OUT waits_for text,
 	OUT scope text,
 	OUT key text)
 RETURNS SETOF record
@@ -87,6 +88,8 @@ COMMENT ON FUNCTION idempotency.worker_run() IS
 -- A lock is known by a hash of its key. The key's text is that of a session that has used the key last. So it is known for
 -- whoever waits, and mostly for who holds. A key that is waited for is held by a transaction that has it in a row, or
 -- by its lock.
+--
+-- Where calls are not counted, there are no keys. Then waiters are known by their locks only.
 CREATE VIEW idempotency.activity AS
 WITH session AS MATERIALIZED (
 	SELECT s.* FROM idempotency.session_keys() s
@@ -96,25 +99,28 @@ WITH session AS MATERIALIZED (
 	WHERE l.locktype = 'advisory' AND l.objsubid IN (7486, 7487, 7488, 7489)
 		AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
 ), waiter AS MATERIALIZED (
-	SELECT s.pid, s.classid, s.objid, s.scope, s.key, pg_catalog.pg_blocking_pids(s.pid) AS blocked_by, s.waiting_since AS since
+	SELECT s.waits_for, s.pid, s.classid, s.objid, s.scope, s.key, pg_catalog.pg_blocking_pids(s.pid) AS blocked_by,
+		s.waiting_since AS since
 	FROM session s
 	WHERE s.waiting_since IS NOT NULL
 		AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid = s.pid AND a.datname = pg_catalog.current_database())
 )
-SELECT 'key'::text AS kind,
+SELECT w.waits_for AS kind,
 	'waiting'::text AS state,
 	w.pid,
-	w.scope,
-	w.key,
+	-- a call that waits for durability has used no lock, so the session's key is an older one
+	CASE WHEN w.waits_for <> 'durability' THEN w.scope END AS scope,
+	CASE WHEN w.waits_for <> 'durability' THEN w.key END AS key,
 	NULL::uuid AS payment_id,
 	w.since,
 	NULL::timestamptz AS until,
 	w.blocked_by,
-	NULL::text AS message
+	NULL::text AS message,
+	NULL::timestamptz AS message_at
 FROM waiter w
 UNION ALL
 SELECT 'key', 'held', h.pid, h.scope, h.key, NULL, a.xact_start, NULL, NULL,
-	CASE WHEN h.pid IS NULL THEN 'a prepared transaction' END
+	CASE WHEN h.pid IS NULL THEN 'a prepared transaction' END, NULL
 FROM (
 	SELECT l.pid, k.scope, k.key
 	FROM lock l LEFT JOIN session k ON k.classid = l.classid AND k.objid = l.objid
@@ -123,17 +129,19 @@ FROM (
 	-- pg_blocking_pids() has 0 for a prepared transaction
 	SELECT NULLIF(b.pid, 0), w.scope, w.key
 	FROM waiter w, pg_catalog.unnest(w.blocked_by) AS b(pid)
-	-- one that waits for the same key is only before it in the queue
-	WHERE NOT EXISTS (SELECT FROM waiter o WHERE o.pid = b.pid AND (o.classid, o.objid) = (w.classid, w.objid))
+	WHERE w.waits_for = 'key'
+		-- one that waits for the same key is only before it in the queue
+		AND NOT EXISTS (SELECT FROM waiter o
+			WHERE o.pid = b.pid AND o.waits_for = 'key' AND (o.classid, o.objid) = (w.classid, w.objid))
 ) h LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
 UNION ALL
-SELECT CASE l.objsubid WHEN 7487 THEN 'payment' ELSE 'account' END, CASE WHEN l.granted THEN 'held' ELSE 'waiting' END,
-	l.pid, NULL, NULL, NULL, l.waitstart, NULL, CASE WHEN NOT l.granted THEN pg_catalog.pg_blocking_pids(l.pid) END, NULL
+SELECT CASE l.objsubid WHEN 7486 THEN 'key' WHEN 7487 THEN 'payment' ELSE 'account' END, CASE WHEN l.granted THEN 'held' ELSE 'waiting' END,
+	l.pid, NULL, NULL, NULL, l.waitstart, NULL, CASE WHEN NOT l.granted THEN pg_catalog.pg_blocking_pids(l.pid) END, NULL, NULL
 FROM lock l
-WHERE l.objsubid <> 7486
+WHERE CASE WHEN l.granted THEN l.objsubid <> 7486 ELSE NOT EXISTS (SELECT FROM waiter w WHERE w.pid = l.pid) END
 UNION ALL
 SELECT 'lease', CASE WHEN r.lease_until > pg_catalog.clock_timestamp() THEN 'running' ELSE 'lapsed' END,
-	NULL, r.scope, r.key, NULL, r.begun_at, r.lease_until, NULL, NULL
+	NULL, r.scope, r.key, NULL, r.begun_at, r.lease_until, NULL, NULL, NULL
 FROM (
 	SELECT * FROM idempotency.request_0 WHERE lease_until IS NOT NULL
 	UNION ALL SELECT * FROM idempotency.request_1 WHERE lease_until IS NOT NULL
@@ -146,24 +154,25 @@ WHERE r.expires_at > greatest(pg_catalog.statement_timestamp(), (SELECT max(p.pu
 	AND NOT EXISTS (SELECT FROM idempotency.request_1 n WHERE n.key = r.key AND n.scope = r.scope AND n.seq > r.seq)
 	AND NOT EXISTS (SELECT FROM idempotency.request_2 n WHERE n.key = r.key AND n.scope = r.scope AND n.seq > r.seq)
 UNION ALL
-SELECT 'hold', 'overdue', NULL, h.scope, h.key, h.payment_id, h.expires_at, h.due_at, NULL, NULL
+SELECT 'hold', 'overdue', NULL, h.scope, h.key, h.payment_id, h.expires_at, h.due_at, NULL, NULL, NULL
 FROM idempotency.hold h
 -- One that could not be released is put off, by a day at most. The index on due_at finds both kinds. (It takes no
 -- clock_timestamp(), which is volatile.)
 WHERE h.due_at < pg_catalog.statement_timestamp() + '25 hours'::interval AND h.expires_at < pg_catalog.statement_timestamp()
 UNION ALL
 SELECT 'worker', CASE WHEN w.failed_at >= w.started_at THEN 'failed' WHEN w.ended_at IS NULL THEN 'running' ELSE 'done' END,
-	NULL, NULL, NULL, NULL, w.started_at, w.ended_at, NULL, w.message
+	NULL, NULL, NULL, NULL, w.started_at, w.ended_at, NULL, w.message, w.failed_at
 FROM idempotency.worker_run() w;
 COMMENT ON VIEW idempotency.activity IS
 	'who holds or waits for which key, leases, holds that are overdue, and the last run of the maintenance worker';
-COMMENT ON COLUMN idempotency.activity.kind IS 'key, payment, account: a session that holds it or waits for it; lease: of a request; hold: one that is overdue; worker: its last run';
+COMMENT ON COLUMN idempotency.activity.kind IS 'key, payment, account: a session that holds it or waits for it; durability: a session whose answer is not yet as durable as it asks; lease: of a request; hold: one that is overdue; worker: its last run';
 COMMENT ON COLUMN idempotency.activity.state IS 'held or waiting; of a lease, running or lapsed; of a hold, overdue; of the worker, running, done or failed';
 COMMENT ON COLUMN idempotency.activity.pid IS 'process ID of the session, or null';
 COMMENT ON COLUMN idempotency.activity.scope IS 'namespace of the key, or null if it is not known';
-COMMENT ON COLUMN idempotency.activity.key IS 'idempotency key, or null if it is not known';
+COMMENT ON COLUMN idempotency.activity.key IS 'idempotency key of the call, or the name of the account that it opens or changes; null if it is not known';
 COMMENT ON COLUMN idempotency.activity.payment_id IS 'payment of the hold, or null';
 COMMENT ON COLUMN idempotency.activity.since IS 'of a waiter, when its call began to wait; of a holder, when its transaction began; of a lease, when the request was begun; of a hold, when it expired; of the worker, when it started';
 COMMENT ON COLUMN idempotency.activity.until IS 'when the lease ends, when idem_expire() tries the hold, or when the worker ended';
 COMMENT ON COLUMN idempotency.activity.blocked_by IS 'process IDs of those that a waiter waits for; 0 is a prepared transaction';
-COMMENT ON COLUMN idempotency.activity.message IS 'last error of the worker, or null';
+COMMENT ON COLUMN idempotency.activity.message IS 'last error of the worker, since the server was started; or null';
+COMMENT ON COLUMN idempotency.activity.message_at IS 'when the worker had this error';

@@ -88,7 +88,7 @@ static void probe(Claim *claim);
 static bool is_answer(const Claim *claim);
 static bool take_lock(Claim *claim);
 static bool wait_for_key(Claim *claim);
-static void wait_for_holder(Store *store);
+static void wait_for_holder(Store *store, StatWait what);
 static bool refuse_in_flight(Claim *claim, Refusal *refusal);
 static bool refused(Claim *claim);
 static bool take_payment(Claim *claim, const text *scope,
@@ -406,17 +406,17 @@ wait_for_key(Claim *claim)
 	let_go(claim);
 	lock_tag_of_key(&claim->tag, RelationGetRelid(claim->tables.stores[0].heap), claim->key);
 	session_set_key(&claim->tag, claim->key);	/* perhaps it was never locked */
-	wait_for_holder(claim->store);
+	wait_for_holder(claim->store, STAT_WAIT_KEY);
 	return true;
 }
 
 /*
- * Wait for the transaction whose row was found.
+ * Wait for the transaction whose row was found: what it has is what we wait for.
  */
 static void
-wait_for_holder(Store *store)
+wait_for_holder(Store *store, StatWait what)
 {
-	stat_wait_begin(STAT_WAIT_TRANSACTION);
+	stat_wait_begin(what);
 	store_wait(store);
 	stat_wait_end();
 }
@@ -494,7 +494,7 @@ wait_for_payment(Claim *claim)
 											 "payment is in flight",
 											 "Another transaction that uses the payment has not ended.",
 											 "Retry later with the same key."));
-	wait_for_holder(claim->store);
+	wait_for_holder(claim->store, STAT_WAIT_PAYMENT);
 	return true;
 }
 

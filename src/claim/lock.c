@@ -60,7 +60,7 @@ static KeyAtWork *at_work = NULL;
 static int	n_at_work = 0;
 static int	allocated = 0;
 
-static LockAcquireResult acquire(const LOCKTAG *tag, bool wait);
+static LockAcquireResult acquire(const LOCKTAG *tag, bool wait, StatWait what);
 static void push_key(const LOCKTAG *tag, const Key *key);
 static void pop_key(const LOCKTAG *tag);
 static void set_up(void);
@@ -101,7 +101,7 @@ lock_key(const LOCKTAG *tag, const Key *key, bool wait)
 {
 	set_up();
 	session_set_key(tag, key);
-	switch (acquire(tag, wait))
+	switch (acquire(tag, wait, STAT_WAIT_KEY))
 	{
 		case LOCKACQUIRE_OK:
 			break;
@@ -147,7 +147,7 @@ lock_release_kept(const LOCKTAG *tag, bool in_parent)
 bool
 lock_payment(const LOCKTAG *tag, bool wait)
 {
-	switch (wait ? acquire(tag, true) : xactlock_try(tag, ExclusiveLock))
+	switch (wait ? acquire(tag, true, STAT_WAIT_PAYMENT) : xactlock_try(tag, ExclusiveLock))
 	{
 		case LOCKACQUIRE_OK:
 			break;
@@ -188,16 +188,16 @@ lock_is_at_work(const LOCKTAG *tag, const Key *key)
 }
 
 /*
- * Take a lock.  A wait for it is counted.
+ * Take a lock.  A wait for it is counted as a wait for what it protects.
  */
 static LockAcquireResult
-acquire(const LOCKTAG *tag, bool wait)
+acquire(const LOCKTAG *tag, bool wait, StatWait what)
 {
 	LockAcquireResult result = xactlock_acquire(tag, ExclusiveLock, true);
 
 	if (result != LOCKACQUIRE_NOT_AVAIL || !wait)
 		return result;
-	stat_wait_begin(STAT_WAIT_TRANSACTION);
+	stat_wait_begin(what);
 	result = xactlock_acquire(tag, ExclusiveLock, false);
 	stat_wait_end();
 	return result;

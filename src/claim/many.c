@@ -28,6 +28,7 @@
 #include "claim/lock.h"
 #include "claim/many.h"
 #include "settings.h"
+#include "stat/session.h"
 #include "stat/stat.h"
 
 /* The lock of one of many keys. */
@@ -78,6 +79,7 @@ claim_many_probe(ClaimMany *many, int i)
 		if (setting_in_flight == IN_FLIGHT_FAIL)
 			return KEY_IN_FLIGHT;
 		many->wait = true;
+		many->wait_key = i;
 		return KEY_WAIT;
 	}
 	settle_note(many->unsettled, many->store->slot);
@@ -110,7 +112,11 @@ claim_many_end(ClaimMany *many, bool wait)
 		lock_release_key(&many->tags[--many->nlocks]);
 	if (wait && many->wait)
 	{
-		stat_wait_begin(STAT_WAIT_TRANSACTION);
+		LOCKTAG		tag;
+
+		lock_tag_of_key(&tag, RelationGetRelid(many->store->heap), many->keys[many->wait_key]);
+		session_set_key(&tag, many->keys[many->wait_key]);
+		stat_wait_begin(STAT_WAIT_KEY);
 		store_wait(many->store);
 		stat_wait_end();
 	}

@@ -36,6 +36,7 @@ typedef struct ClaimMany
 	LOCKTAG		tags[STORE_MANY];
 	bool		probed;			/* has a key been probed since then? */
 	bool		wait;			/* must we wait for what the last probe found? */
+	int			wait_key;		/* number of that key */
 } ClaimMany;
 
 /*

@@ -132,7 +132,7 @@ settle(const Unsettled *rows)
 	prepare_mark(mark);
 	waits = level > SYNCHRONOUS_COMMIT_LOCAL_FLUSH || XLogNeedsFlush(rows->flush_to);
 	if (waits)
-		stat_wait_begin(STAT_WAIT_DURABLE);
+		stat_wait_begin(STAT_WAIT_DURABILITY);
 	XLogFlush(rows->flush_to);
 	settled_to = GetFlushRecPtr(NULL);
 	replicated = level <= SYNCHRONOUS_COMMIT_LOCAL_FLUSH || wait_for_standbys(settled_to, level);

@@ -245,7 +245,7 @@ account_lock(const LOCKTAG *tag)
 {
 	if (account_lock_if_free(tag))
 		return;
-	stat_wait_begin(STAT_WAIT_TRANSACTION);
+	stat_wait_begin(STAT_WAIT_ACCOUNT);
 	xactlock_acquire(tag, ExclusiveLock, false);
 	stat_wait_end();
 }

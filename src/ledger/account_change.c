@@ -28,8 +28,10 @@
 #include "ledger/scan.h"
 #include "money/currency.h"
 #include "money/money.h"
+#include "stat/session.h"
+#include "stat/stat.h"
 
-PG_FUNCTION_INFO_V1(idem_account_change);
+STAT_FUNCTION(idem_account_change, STAT_ACCOUNT_CHANGE);
 
 #define COMMAND "idem_account_change()"
 
@@ -68,8 +70,8 @@ static void replace_row(Store *accounts, const Account *account);
  * in a parallel operation; 25006 in a read-only transaction or on a standby; 55P03,
  * 40P01 and 57014 from waiting.
  */
-Datum
-idem_account_change(PG_FUNCTION_ARGS)
+static Datum
+idem_account_change_call(PG_FUNCTION_ARGS)
 {
 	bool		closed = ARG_IS_NULL(3) ? false : PG_GETARG_BOOL(3);
 	AccountChange change = {
@@ -106,6 +108,7 @@ change_account(Account *account, Ledger *ledger, const Key *name,
 
 	store_prepare_write(&ledger->accounts);
 	account_lock_tag(&lock, &ledger->accounts, name);
+	session_set_key(&lock, name);
 	for (;;)
 	{
 		Account		old;

@@ -34,8 +34,9 @@
 #include "ledger/limits.h"
 #include "money/currency.h"
 #include "money/money.h"
+#include "stat/stat.h"
 
-PG_FUNCTION_INFO_V1(idem_account_open);
+STAT_FUNCTION(idem_account_open, STAT_ACCOUNT_OPEN);
 
 #define COMMAND "idem_account_open()"
 
@@ -61,8 +62,8 @@ static bool same_limit(Numeric a, Numeric b);
  * role has opened it; ID422 if it was opened with another currency, or has another
  * limit or other metadata now.
  */
-Datum
-idem_account_open(PG_FUNCTION_ARGS)
+static Datum
+idem_account_open_call(PG_FUNCTION_ARGS)
 {
 	Account		asked = {
 		.currency = currency_of_call(ARG_TEXT(1)),
@@ -107,7 +108,10 @@ idem_account_open(PG_FUNCTION_ARGS)
 	}
 	result = account_result(fcinfo, &account);
 	if (!is_new)				/* account is not valid any more */
+	{
 		account_predicate_lock(&store, &name);
+		stat_note(STAT_REPLAYED, 1);
+	}
 	refusal_raise(refusal);
 	store_close(&store);
 	settle(&rows);

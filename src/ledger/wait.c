@@ -60,7 +60,7 @@ ledger_wait(Ledger *ledger)
 {
 	Assert(ledger_must_wait(ledger));
 	CHECK_FOR_INTERRUPTS();		/* a lock that is free takes no wait */
-	stat_wait_begin(STAT_WAIT_TRANSACTION);
+	stat_wait_begin(STAT_WAIT_ACCOUNT);
 	wait_once(ledger);
 	stat_wait_end();
 }

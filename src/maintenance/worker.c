@@ -72,6 +72,7 @@ static void note_error(void);
 static void add_context(void *name);
 static bool expire_holds(void);
 static bool purge_tables(void);
+static Datum purge_call(PG_FUNCTION_ARGS);
 static bool relay_orders(void);
 static Oid	find_relay(void);
 
@@ -226,13 +227,19 @@ expire_holds(void)
 static bool
 purge_tables(void)
 {
+	return DatumGetBool(stat_call(STAT_PURGE, purge_call, NULL));
+}
+
+/*
+ * For stat_call().
+ */
+static Datum
+purge_call(PG_FUNCTION_ARGS)
+{
 	bool		more;
 
-	int			emptied = purge_requests(&more);
-
-	stat_add(STAT_PURGE, STAT_CALLS, 1);
-	stat_add(STAT_PURGE, STAT_NEW, emptied);
-	return more;
+	(void) purge_requests(&more);
+	PG_RETURN_BOOL(more);
 }
 
 /*

@@ -65,6 +65,7 @@ batch_answer_item(Batch *batch, BatchItem *item, const Operation *op)
 	if (refusal)
 	{
 		batch_refuse_for_ever(batch, item, refusal, op);
+		item->refusal_is_replay = !operation_is(op, OPERATION_CANCEL);
 		return;
 	}
 	item->outcome = OUTCOME_REPLAYED;
@@ -80,7 +81,7 @@ batch_refuse(Batch *batch, BatchItem *item, const Refusal *refusal)
 		batch->last_message = MemoryContextStrdup(batch->result_context,
 												  refusal->message);
 	item->outcome = OUTCOME_FAILED;
-	item->refusal_is_stored = false;
+	item->refusal_is_stored = item->refusal_is_replay = false;
 	item->sqlstate = refusal->sqlstate;
 	item->message = batch->last_message;
 	item->detail = refusal->detail
@@ -162,7 +163,8 @@ count_items(const Batch *batch)
 				stat_note(STAT_REPLAYED, 1);
 				break;
 			case OUTCOME_FAILED:
-				stat_note(stat_outcome_of_error(item->sqlstate), 1);
+				stat_note(item->refusal_is_replay ? STAT_REPLAYED
+						  : stat_outcome_of_error(item->sqlstate), 1);
 				break;
 		}
 	}

@@ -34,7 +34,9 @@ typedef struct BatchItem
 	OperationArgs args;			/* what it asks for */
 	BatchOutcome outcome;
 	PaymentStatus status;		/* unless it failed and that is not stored */
-	bool		refusal_is_stored;	/* it failed, and that is the key's answer */
+	bool		refusal_is_stored;	/* it failed, and that is the key's
+									 * answer, */
+	bool		refusal_is_replay;	/* which it has got again */
 	int			sqlstate;		/* why it failed; 0 if it has not */
 	const char *message;		/* if it failed */
 	const char *detail;			/* if it failed; may be NULL */

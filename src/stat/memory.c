@@ -18,7 +18,8 @@
  *
  * When a server whose library is preloaded shuts down, it writes the counters to a file.
  * It reads the file when it starts, and the first session deletes it.  So the counters
- * survive a restart, but not a crash, as PostgreSQL's own do.
+ * survive a restart, but not a crash, as PostgreSQL's own do.  The worker's run is not in
+ * the file: a server that has become a standby runs no worker.
  *
  * No failure in here may fail a call, or let it wait.
  *
@@ -55,7 +56,6 @@ typedef struct SavedDatabase
 	Oid			database;
 	TimestampTz reset_at;
 	uint64		counts[N_STAT_FUNCTIONS][N_STAT_COUNTERS];
-	WorkerRun	run;
 } SavedDatabase;
 
 static StatMemory *memory = NULL;
@@ -375,8 +375,6 @@ read_database(FILE * file)
 				pg_atomic_write_u64(&p->counts[0][function][counter],
 									saved.counts[function][counter]);
 		}
-		p->run = saved.run;
-		p->run.message[STAT_MESSAGE_BYTES - 1] = '\0';
 		return true;
 	}
 	return false;
@@ -432,6 +430,5 @@ write_database(FILE * file, StatDatabase *p)
 					pg_atomic_read_u64(&p->counts[copy][function][counter]);
 		}
 	}
-	saved.run = p->run;
 	return fwrite(&saved, sizeof(saved), 1, file) == 1;
 }

@@ -56,6 +56,7 @@ typedef struct StatSession
 	uint32		lock_high;		/* the lock of the key: see claim/lock.c */
 	uint32		lock_low;
 	TimestampTz waiting_since;	/* of its call; 0: it does not wait */
+	StatWait	wait;			/* for what, if it waits */
 	int16		scope_len;
 	int16		key_len;
 	char		bytes[STAT_KEY_BYTES];	/* the scope and the key */

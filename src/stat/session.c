@@ -18,12 +18,19 @@
 
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
 #include "stat/memory.h"
 #include "stat/session.h"
 
+/* A worker's run. */
+static bool run_has_begun = false;
+static bool run_has_ended = false;
+
+static void take_place(StatSession *mine);
+static void exit_worker(int code, Datum arg);
 static int	keep(StatSession *mine, int offset, const text *t);
 static void begin_change(StatSession *mine);
 static void end_change(StatSession *mine);
@@ -37,26 +44,44 @@ session_set_key(const LOCKTAG *tag, const Key *key)
 	if (mine == NULL)
 		return;
 	begin_change(mine);
-	mine->pid = MyProcPid;
-	mine->database = MyDatabaseId;
+	take_place(mine);
 	mine->lock_high = tag->locktag_field2;
 	mine->lock_low = tag->locktag_field3;
-	mine->waiting_since = 0;
 	mine->scope_len = keep(mine, 0, key->scope);
 	mine->key_len = keep(mine, mine->scope_len, key->key);
 	end_change(mine);
 }
 
 void
-session_set_waiting(TimestampTz since)
+session_set_waiting(TimestampTz since, StatWait wait)
 {
 	StatSession *mine = stat_memory_session();
 
-	if (mine == NULL || mine->pid != MyProcPid)
+	if (mine == NULL)
 		return;
 	begin_change(mine);
+	if (mine->pid != MyProcPid)
+	{
+		take_place(mine);
+		mine->lock_high = mine->lock_low = 0;
+		mine->scope_len = mine->key_len = 0;
+	}
 	mine->waiting_since = since;
+	mine->wait = wait;
 	end_change(mine);
+}
+
+const char *
+session_wait_name(StatWait wait)
+{
+	static const char *const names[] = {
+		[STAT_WAIT_KEY] = "key",
+		[STAT_WAIT_PAYMENT] = "payment",
+		[STAT_WAIT_ACCOUNT] = "account",
+		[STAT_WAIT_DURABILITY] = "durability",
+	};
+
+	return names[wait];
 }
 
 /*
@@ -66,13 +91,15 @@ session_set_waiting(TimestampTz since)
 void
 worker_run_begins(void)
 {
-	static bool begun = false;
 	StatDatabase *place;
 	WorkerRun  *run;
 
+	if (run_has_begun)
+		return;
+	run_has_begun = true;
 	stat_memory_attach();
-	run = begun ? NULL : lock_run(&place);
-	begun = true;
+	before_shmem_exit(exit_worker, (Datum) 0);
+	run = lock_run(&place);
 	if (run == NULL)
 		return;
 	run->started_at = GetCurrentTimestamp();
@@ -86,6 +113,7 @@ worker_run_ends(void)
 	StatDatabase *place;
 	WorkerRun  *run = lock_run(&place);
 
+	run_has_ended = true;
 	if (run == NULL)
 		return;
 	run->ended_at = GetCurrentTimestamp();
@@ -105,6 +133,27 @@ worker_run_failed(const char *message)
 	memcpy(run->message, message, len);
 	run->message[len] = '\0';
 	SpinLockRelease(&place->lock);
+}
+
+/*
+ * The worker exits.  For before_shmem_exit().
+ */
+static void
+exit_worker(int code, Datum arg)
+{
+	if (!run_has_ended)
+		worker_run_failed("the worker was terminated");
+}
+
+/*
+ * This session is the one that the place tells about.  It does not wait.
+ */
+static void
+take_place(StatSession *mine)
+{
+	mine->pid = MyProcPid;
+	mine->database = MyDatabaseId;
+	mine->waiting_since = 0;
 }
 
 /*

@@ -12,14 +12,21 @@
 #include "utils/timestamp.h"
 
 #include "key.h"
+#include "stat/stat.h"
 
 /* This session is about to take the lock of a key. */
 extern void session_set_key(const LOCKTAG *tag, const Key *key);
 
-/* This session waits for another transaction, since this time; 0: it does so no more. */
-extern void session_set_waiting(TimestampTz since);
+/* This session waits for something, since this time; 0: it does so no more. */
+extern void session_set_waiting(TimestampTz since, StatWait wait);
 
-/* The maintenance worker begins and ends its work in this database, or has an error. */
+/* What a session waits for, as idempotency.activity shows it. */
+extern const char *session_wait_name(StatWait wait);
+
+/*
+ * The maintenance worker begins and ends its work in this database, or has an error.  If
+ * it exits in between, that is an error, too.
+ */
 extern void worker_run_begins(void);
 extern void worker_run_ends(void);
 extern void worker_run_failed(const char *message);

@@ -54,12 +54,16 @@ static const CountedFunction functions[N_STAT_FUNCTIONS] = {
 	[STAT_EXECUTE] = {"idem_execute", true},
 	[STAT_PURGE] = {"idem_purge", false},
 	[STAT_RELAY] = {"idem_relay", false},
+	[STAT_ACCOUNT_OPEN] = {"idem_account_open", true},
+	[STAT_ACCOUNT_CHANGE] = {"idem_account_change", true},
 };
 
 /* The counter of waits of each kind; the next counter has their time. */
 static const StatCounter wait_counters[] = {
-	[STAT_WAIT_TRANSACTION] = STAT_WAITS,
-	[STAT_WAIT_DURABLE] = STAT_DURABILITY_WAITS,
+	[STAT_WAIT_KEY] = STAT_WAITS,
+	[STAT_WAIT_PAYMENT] = STAT_WAITS,
+	[STAT_WAIT_ACCOUNT] = STAT_WAITS,
+	[STAT_WAIT_DURABILITY] = STAT_DURABILITY_WAITS,
 };
 
 /* A call that runs. */
@@ -70,7 +74,7 @@ typedef struct Call
 	bool		waiting;		/* does it wait now, */
 	StatWait	wait;			/* for what, */
 	instr_time	wait_start;		/* and since when? */
-	TimestampTz first_wait;		/* for a transaction; 0: it has not waited */
+	TimestampTz first_wait;		/* for that; 0: it has not waited */
 	int64		counts[N_STAT_COUNTERS];
 } Call;
 
@@ -99,8 +103,6 @@ stat_call(StatFunction function, PGFunction body, FunctionCallInfo fcinfo)
 	}
 	PG_CATCH();
 	{
-		if (call.waiting)
-			stat_wait_end();
 		memset(call.counts, 0, offsetof(Call, counts[STAT_WAITS]) - offsetof(Call, counts));
 		end_call(function, &call, stat_outcome_of_error(geterrcode()));
 		PG_RE_THROW();
@@ -128,16 +130,16 @@ stat_wait_begin(StatWait kind)
 {
 	if (current == NULL)
 		return;
-	Assert(!current->waiting);
+	/* what is not counted may have waited in it, and have ended with an error */
+	if (current->waiting)
+		stat_wait_end();
+	/* A wait for an account is many short ones.  What counts is the first. */
+	if (current->first_wait == 0 || kind != current->wait)
+		current->first_wait = GetCurrentTimestamp();
 	current->waiting = true;
 	current->wait = kind;
 	INSTR_TIME_SET_CURRENT(current->wait_start);
-	if (kind != STAT_WAIT_TRANSACTION)
-		return;
-	/* A wait for an account is many short ones.  What counts is the first. */
-	if (current->first_wait == 0)
-		current->first_wait = GetCurrentTimestamp();
-	session_set_waiting(current->first_wait);
+	session_set_waiting(current->first_wait, kind);
 }
 
 void
@@ -154,7 +156,7 @@ stat_wait_end(void)
 	current->counts[counter] = 1;	/* however often it has waited */
 	current->counts[counter + 1] += INSTR_TIME_GET_MICROSEC(now);
 	current->waiting = false;
-	session_set_waiting(0);
+	session_set_waiting(0, current->wait);
 }
 
 void
@@ -193,6 +195,8 @@ stat_outcome_of_error(int sqlstate)
 static void
 end_call(StatFunction function, Call *call, StatCounter outcome)
 {
+	if (call->waiting)
+		stat_wait_end();
 	current = call->outer;
 	call->counts[STAT_CALLS] = 1;
 	if (outcome != STAT_CALLS)

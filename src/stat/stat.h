@@ -35,9 +35,11 @@ typedef enum StatFunction
 	STAT_EXECUTE,
 	STAT_PURGE,
 	STAT_RELAY,
+	STAT_ACCOUNT_OPEN,
+	STAT_ACCOUNT_CHANGE,
 } StatFunction;
 
-#define N_STAT_FUNCTIONS	(STAT_RELAY + 1)
+#define N_STAT_FUNCTIONS	(STAT_ACCOUNT_CHANGE + 1)
 
 /* What is counted for each of them. */
 typedef enum StatCounter
@@ -62,11 +64,13 @@ typedef enum StatCounter
 
 #define N_STAT_COUNTERS		(STAT_DURABILITY_WAIT_US + 1)
 
-/* What a call may wait for. */
+/* What a call may wait for.  session.c has the names that idempotency.activity shows. */
 typedef enum StatWait
 {
-	STAT_WAIT_TRANSACTION,		/* another transaction */
-	STAT_WAIT_DURABLE			/* the disk, or a standby */
+	STAT_WAIT_KEY,				/* another transaction, which has its key, */
+	STAT_WAIT_PAYMENT,			/* its payment, */
+	STAT_WAIT_ACCOUNT,			/* or one of its accounts */
+	STAT_WAIT_DURABILITY		/* the disk, or a standby */
 } StatWait;
 
 /* The name of a function, as SQL calls it. */
@@ -96,7 +100,7 @@ extern Datum stat_call(StatFunction function, PGFunction call, FunctionCallInfo 
  */
 extern void stat_note(StatCounter outcome, int64 n);
 
-/* Note that the call that runs begins and ends to wait.  An error ends a wait, too. */
+/* Note that the call that runs begins and ends to wait.  Its end ends a wait, too. */
 extern void stat_wait_begin(StatWait kind);
 extern void stat_wait_end(void);
 

@@ -21,6 +21,7 @@
 #include "call.h"
 #include "compat.h"
 #include "stat/memory.h"
+#include "stat/session.h"
 #include "stat/stat.h"
 
 PG_FUNCTION_INFO_V1(idem_stat_counters);
@@ -40,7 +41,7 @@ static bool read_session(const StatSession *session, StatSession *copy);
  * idempotency.stat_counters: a row for each function, with its counters, in the order
  * of StatCounter, and since when they are counted.  Times are in seconds.
  *
- * Error: 55000 if nothing is counted.
+ * Errors: those of check_memory().
  */
 Datum
 idem_stat_counters(PG_FUNCTION_ARGS)
@@ -73,15 +74,16 @@ idem_stat_counters(PG_FUNCTION_ARGS)
 
 /*
  * idempotency.session_keys: the key that each session of this database has used last,
- * with the lock of the key as pg_locks has it.  waiting_since: when its call began to wait
- * for the key, or for what has it; NULL if it does not wait.
+ * with the lock of the key as pg_locks has it.  waiting_since: when its call began to wait;
+ * NULL if it does not wait.  waits_for: for its key, payment or account, or for durability;
+ * NULL, too.
  */
 Datum
 idem_session_keys(PG_FUNCTION_ARGS)
 {
 	enum
 	{
-		PID, CLASSID, OBJID, WAITING_SINCE, SCOPE, KEY, N_COLUMNS
+		PID, CLASSID, OBJID, WAITING_SINCE, WAITS_FOR, SCOPE, KEY, N_COLUMNS
 	};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	StatMemory *memory;
@@ -101,7 +103,9 @@ idem_session_keys(PG_FUNCTION_ARGS)
 		values[CLASSID] = ObjectIdGetDatum(s.lock_high);
 		values[OBJID] = ObjectIdGetDatum(s.lock_low);
 		values[WAITING_SINCE] = TimestampTzGetDatum(s.waiting_since);
-		nulls[WAITING_SINCE] = s.waiting_since == 0;
+		nulls[WAITING_SINCE] = nulls[WAITS_FOR] = s.waiting_since == 0;
+		if (s.waiting_since != 0)
+			values[WAITS_FOR] = CStringGetTextDatum(session_wait_name(s.wait));
 		values[SCOPE] = PointerGetDatum(cstring_to_text_with_len(s.bytes, s.scope_len));
 		values[KEY] = PointerGetDatum(cstring_to_text_with_len(s.bytes + s.scope_len, s.key_len));
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
@@ -164,7 +168,7 @@ idem_count_relays(PG_FUNCTION_ARGS)
 /*
  * idem_stat_reset: set the counters of this database to zero.
  *
- * Error: 55000 if nothing is counted.
+ * Errors: those of check_memory().
  */
 Datum
 idem_stat_reset(PG_FUNCTION_ARGS)
@@ -190,7 +194,7 @@ idem_stat_reset(PG_FUNCTION_ARGS)
 /*
  * Check that there is memory for counters, and room for this database.
  *
- * Error: 55000 if not.
+ * Errors: 55000 if there is no memory; 53400 if there is no room.
  */
 static void
 check_memory(void)

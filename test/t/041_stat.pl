@@ -51,10 +51,15 @@ sub activity
 
 # Outcomes
 is(stat_of('idem_pay'), '0 0 0 0 0 0 0 0', 'nothing is counted before the first call');
-is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT function) FROM idempotency.stat'), '21|21', 'each function has a row');
+is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT function) FROM idempotency.stat'), '23|23', 'each function has a row');
 run($_) for ("SELECT idem_pay('a', 50)") x 3, "SELECT idem_pay('a', 60)", "SELECT idem_pay('', 50)", "SELECT idem_pay('b', 50, 'XXX1')";
 is(stat_of('idem_pay'), '6 1 2 0 0 1 0 2', 'a payment, two replays, another request, two wrong ones');
 run(q(SELECT idem_account_open('purse', 'USD', floor => 0), idem_account_open('shop', 'USD')));
+run(q(SELECT idem_account_open('shop', 'USD')));
+run(q(SELECT idem_account_open('shop', 'EUR')));
+run(q(SELECT idem_account_change('shop', ceiling => -1)));
+run(q(SELECT idem_account_change('shop', ceiling => 1000)));
+is(stat_of('idem_account_open') . ' ' . stat_of('idem_account_change'), '4 2 1 0 0 1 0 0 2 1 0 1 0 0 0 0', 'accounts, too');
 run(q(SELECT idem_pay('c', 50, from_account => 'purse', to_account => 'shop')));
 run(q(SELECT idem_pay('c', 50, from_account => 'purse', to_account => 'shop', declines => 'record'))) for 1, 2;
 is(stat_of('idem_pay'), '9 1 3 2 0 1 0 2', 'a decline that is raised, one that is recorded, and its replay');
@@ -66,7 +71,9 @@ is(stat_of('idem_cancel'), '2 1 1 0 0 0 0 0', 'a cancellation and its replay');
 run(q(SELECT idem_pay_batch('{a,g,h,h,NULL}', '{50,1,2,3,1}')));
 is(stat_of('idem_pay_batch'), '1 2 1 0 0 1 0 1', 'a batch is one call, and its items count each');
 run(q(SELECT idem_pay_batch('{}'::text[], '{}'::numeric[])));
-is(stat_of('idem_pay_batch'), '2 2 1 0 0 1 0 1', 'an empty one has none');
+run(q(SELECT idem_pay_batch('{too much}', '{1000}', from_accounts => '{purse}', to_accounts => '{shop}', declines => 'record'))) for 1, 2;
+run(q(SELECT idem_pay_batch('{f}', '{1}')));
+is(stat_of('idem_pay_batch'), '5 2 2 2 0 1 0 1', 'an empty one has none; a decline that is recorded, and its replay; a key that was cancelled');
 run(q(SELECT idem_execute('i', 'SELECT idem_pay(''j'', 1)'))) for 1, 2;
 run(q(SELECT idem_execute('k', 'SELECT 1 / 0', declines => 'record')));
 is(stat_of('idem_execute'), '3 1 1 1 0 0 0 0', 'commands, by their outcome');
@@ -122,10 +129,44 @@ $node->safe_psql('postgres', q(SELECT idem_pay('fund', 80, from_account => 'shop
 $holder->query(q(BEGIN; SELECT idem_pay('first', 50, from_account => 'purse', to_account => 'shop')));
 $waiter->query_until(qr/go/, qq(\\echo go\nSELECT idem_pay('second', 50, from_account => 'purse', to_account => 'shop');\n));
 ok($node->poll_query_until('postgres', qq(SELECT count(*) > 0 FROM pg_locks l JOIN idempotency.activity a USING (pid)
-	WHERE pid = $pids{waiter} AND NOT l.granted AND a.state = 'waiting' AND a.kind = 'key' AND l.waitstart > a.since + interval '0.5 seconds')),
+	WHERE pid = $pids{waiter} AND NOT l.granted AND a.state = 'waiting' AND a.kind = 'account' AND l.waitstart > a.since + interval '0.5 seconds')),
 	'a wait for an account is as long as it is');
+is(activity('kind, state, pid, key, blocked_by', "state = 'waiting' OR kind = 'key'", %pids), 'account|waiting|waiter|second|{holder}',
+	'and is none for a key, which nobody holds');
 $holder->query('ROLLBACK');
 $waiter->query('SELECT 1');
+
+# Who waits for what else
+sub waits
+{
+	my ($held, $wanted, $expected, $what) = @_;
+	$holder->query("BEGIN; $held");
+	$waiter->query_until(qr/go/, qq(\\echo go\n$wanted;\n));
+	$node->poll_query_until('postgres', qq(SELECT count(*) > 0 FROM pg_locks WHERE pid = $pids{waiter} AND NOT granted)) or die 'nobody waits';
+	is(activity('kind, state, pid, key, blocked_by', "state = 'waiting' OR kind = 'key'", %pids), $expected, $what);
+	$holder->query('ROLLBACK');
+	$waiter->query('SELECT 1');
+	return;
+}
+waits(q(SELECT idem_pay('item 5', 1)), q(SELECT idem_pay_batch(ARRAY(SELECT 'item ' || i FROM generate_series(1, 9) i), array_fill(1::numeric, '{9}'))),
+	"key|held|holder|item 5|\nkey|waiting|waiter|item 5|{holder}", 'a batch waits for one of its keys');
+$node->safe_psql('postgres', q(SELECT idem_authorize('held', 10)));
+waits(q(SELECT idem_capture('half', payment_id, 5) FROM idem_lookup('held')), q(SELECT idem_capture('other half', payment_id, 5) FROM idem_lookup('held')),
+	'payment|waiting|waiter|other half|{holder}', 'a capture waits for its payment');
+waits(q(SELECT idem_account_open('new', 'USD')), q(SELECT idem_account_open('new', 'USD')),
+	"key|held|holder|new|\nkey|waiting|waiter|new|{holder}", 'who opens an account waits for its name');
+$node->safe_psql('postgres', q(SELECT idem_account_open('world', 'USD')));
+waits(q(SELECT idem_pay('more', 900, from_account => 'world', to_account => 'shop')), q(SELECT idem_account_change('shop', ceiling => 100)),
+	'account|waiting|waiter|shop|{holder}', 'who changes an account waits for payments of it');
+
+# A wait that ends with an error in a function that is not counted ends with the call, which goes on.
+$node->safe_psql('postgres', q(CREATE TABLE locked (i int); CREATE FUNCTION try_lock() RETURNS int LANGUAGE plpgsql AS $$
+	BEGIN PERFORM idem_account_open('taken', 'USD'); RETURN 1; EXCEPTION WHEN lock_not_available THEN RETURN 0; END$$));
+$holder->query(q(BEGIN; SELECT idem_account_open('taken', 'USD')));
+$waiter->query(q(SET lock_timeout = '100ms'; SELECT idem_execute('tries', 'SELECT try_lock() + try_lock() AS n'); RESET lock_timeout));
+is(activity('kind, pid, key', "state = 'waiting'", %pids), '', 'a wait whose error is caught has ended');
+$holder->query('ROLLBACK');
+$node->safe_psql('postgres', 'SELECT idem_stat_reset()');
 
 # The longest keys do not reach the places of other sessions. Some of these are next to each other.
 {
@@ -183,14 +224,20 @@ sub worker_is
 	my ($condition, $what) = @_;
 	return ok($node->poll_query_until('worked', "SELECT count(*) = 1 FROM idempotency.activity WHERE kind = 'worker' AND $condition"), $what);
 }
-worker_is("state = 'done' AND message IS NULL AND since <= until", 'the last run of the worker');
+worker_is("state = 'done' AND message IS NULL AND message_at IS NULL AND since <= until", 'the last run of the worker');
 $node->safe_psql('worked', q(CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.kind = ''expire'' THEN RAISE EXCEPTION USING ERRCODE = ''53200'', MESSAGE = ''no room''; END IF; RETURN NEW; END';
 	CREATE TRIGGER stop AFTER INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION stop();
 	SELECT idem_authorize('stuck', 10, expires_in => '1 microsecond')));
-worker_is("state = 'failed' AND message = 'no room'", 'and its error');
+worker_is("state = 'failed' AND message = 'no room' AND message_at >= since", 'and its error');
 is($node->safe_psql('worked', "SELECT state, key FROM idempotency.activity WHERE kind = 'hold'"), 'overdue|stuck', 'the hold is overdue');
 $node->safe_psql('worked', 'DROP FUNCTION stop() CASCADE');
-worker_is("state = 'done' AND message = 'no room'", 'which stays there once it works again');
+worker_is("state = 'done' AND message = 'no room' AND message_at < since", 'which stays there once it works again, with its time');
+$node->safe_psql('worked', q(CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.kind = ''expire'' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END';
+	CREATE TRIGGER pause AFTER INSERT ON idempotency.operation FOR EACH ROW EXECUTE FUNCTION pause();
+	SELECT idem_authorize('slow', 10, expires_in => '1 microsecond')));
+$node->poll_query_until('worked', "SELECT count(pg_terminate_backend(pid)) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND backend_type ~ '^idempotency'") or die 'the worker does not work';
+worker_is("message = 'the worker was terminated'", 'a worker that is terminated has failed');
+$node->safe_psql('worked', 'DROP FUNCTION pause() CASCADE');
 is($node->safe_psql('worked', "SELECT new, failed > 0 FROM idempotency.stat WHERE function = 'idem_expire'"), '1|t', 'its work is counted');
 
 # Reset, restart, crash
@@ -199,8 +246,10 @@ is(stat_of('idem_pay'), '0 0 0 0 0 0 0 0', 'a reset sets all to zero');
 ok($node->safe_psql('postgres', q(SELECT bool_and(stats_reset > now() - interval '1 hour') FROM idempotency.stat)), 'and says when');
 run("SELECT idem_pay('again', 50)") for 1 .. 3;
 $_->quit for $holder, $waiter;
+$node->append_conf('postgresql.conf', "idempotency.databases = ''");
 $node->restart;
 is(stat_of('idem_pay'), '3 1 2 0 0 0 0 0', 'the counters survive a restart');
+is($node->safe_psql('worked', "SELECT count(*) FROM idempotency.activity WHERE kind = 'worker'"), '0', 'the run of a worker does not: it may never run again');
 run("SELECT idem_pay('again', 50)");
 is(stat_of('idem_pay'), '4 1 3 0 0 0 0 0', 'and go on');
 my $victim = $node->background_psql('postgres', on_error_stop => 0);
@@ -262,6 +311,16 @@ $node->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'");
 $node->reload;
 $node->psql('postgres', q(SET synchronous_commit = local; SELECT idem_pay('unsafe', 1);));
 $node->poll_query_until('postgres', "SELECT current_setting('synchronous_standby_names') = 'nobody'") or die;
+run('SELECT idem_stat_reset()');
+my $replay = $node->background_psql('postgres', on_error_stop => 0);
+my $replay_pid = $replay->query('SELECT pg_backend_pid()');
+$replay->query_until(qr/go/, qq(\\echo go\nSELECT idem_pay('unsafe', 1);\n));
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM idempotency.activity WHERE kind = 'durability' AND state = 'waiting' AND pid = $replay_pid AND key IS NULL AND blocked_by = '{}'"),
+	'a replay that waits for a standby is seen while it waits');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($replay_pid)");
+$replay->query('SELECT 1');
+is(activity('*', "kind = 'durability'"), '', 'and no more once it is cancelled');
+$replay->quit;
 run('SELECT idem_stat_reset()');
 run(q(SET statement_timeout = '300ms'; SELECT idem_pay('unsafe', 1)));
 is($node->safe_psql('postgres', q(SELECT durability_waits, durability_wait_time > 0.1 FROM idempotency.stat WHERE function = 'idem_pay')), '1|t',
