@@ -2,17 +2,20 @@
 -- On all partitions
 ------------------------------------------------------------------------------
 
-SELECT idempotency_router.define_remote('idem_check', '{}',
-	'{OUT place text,OUT number bigint,OUT invariant text,OUT ok boolean,OUT detail text}', 'SETOF record',
-	'SELECT current_database()::text AS place, c.number, c.invariant, c.ok, c.detail FROM @extschema@.idem_check() WITH ORDINALITY c(invariant, ok, detail, number)',
-	'RUN ON ALL;');
+-- Where a result says which partition it is from, each partition is told its number: PL/Proxy splits the array with all
+-- numbers. The names of their databases may be equal.
+
+SELECT idempotency_router.define_remote('idem_check', '{integer[]}',
+	'{OUT partition integer,OUT number bigint,OUT invariant text,OUT ok boolean,OUT detail text}', 'SETOF record',
+	'SELECT ($1::integer[])[1] AS partition, c.number, c.invariant, c.ok, c.detail FROM @extschema@.idem_check() WITH ORDINALITY c(invariant, ok, detail, number)',
+	'SPLIT $1; RUN ON $1;');
 SELECT idempotency_router.define_public('idem_check',
 	'OUT invariant text, OUT ok boolean, OUT detail text',
 	'SETOF record ROWS 30',
 	$$RETURN QUERY
 	SELECT c.invariant, pg_catalog.bool_and(c.ok),
-		pg_catalog.string_agg(pg_catalog.format('database "%s": %s', c.place, c.detail), '; ' ORDER BY c.place) FILTER (WHERE c.detail IS NOT NULL)
-	FROM idempotency_router.idem_check() c
+		pg_catalog.string_agg(pg_catalog.format('partition %s: %s', c.partition, c.detail), '; ' ORDER BY c.partition) FILTER (WHERE c.detail IS NOT NULL)
+	FROM idempotency_router.idem_check(idempotency_router.all_partitions()) c
 	GROUP BY c.invariant
 	ORDER BY pg_catalog.min(c.number);$$,
 	'checks each invariant of all operations on all partitions; ok is false if some operation breaks it');
@@ -38,24 +41,24 @@ SELECT idempotency_router.define_public('idem_stat_reset',
 	'PERFORM idempotency_router.idem_stat_reset();',
 	'sets the counters of all partitions, which the view idempotency_router.stat shows, to zero');
 
-SELECT idempotency_router.define_remote('idem_stat', '{}',
-	'{OUT partition text,OUT function text,OUT calls bigint,OUT new bigint,OUT replayed bigint,OUT declined bigint,OUT in_flight bigint,OUT mismatch bigint,'
+SELECT idempotency_router.define_remote('idem_stat', '{integer[]}',
+	'{OUT partition integer,OUT function text,OUT calls bigint,OUT new bigint,OUT replayed bigint,OUT declined bigint,OUT in_flight bigint,OUT mismatch bigint,'
 	'OUT conflict bigint,OUT failed bigint,OUT waits bigint,OUT wait_time double precision,OUT durability_waits bigint,'
 	'OUT durability_wait_time double precision,OUT stats_reset timestamptz}',
-	'SETOF record', 'SELECT current_database()::text AS partition, s.* FROM idempotency.stat s', 'RUN ON ALL;');
+	'SETOF record', 'SELECT ($1::integer[])[1] AS partition, s.* FROM idempotency.stat s', 'SPLIT $1; RUN ON $1;');
 CREATE VIEW idempotency_router.stat AS
-SELECT * FROM idempotency_router.idem_stat();
+SELECT * FROM idempotency_router.idem_stat(idempotency_router.all_partitions());
 COMMENT ON VIEW idempotency_router.stat IS
-	'the view idempotency.stat of each partition, with the name of its database';
+	'the view idempotency.stat of each partition, with its number';
 
-SELECT idempotency_router.define_remote('idem_activity', '{}',
-	'{OUT partition text,OUT kind text,OUT state text,OUT pid integer,OUT scope text,OUT key text,OUT payment_id uuid,OUT since timestamptz,'
-	'OUT until timestamptz,OUT blocked_by integer[],OUT message text}',
-	'SETOF record', 'SELECT current_database()::text AS partition, a.* FROM idempotency.activity a', 'RUN ON ALL;');
+SELECT idempotency_router.define_remote('idem_activity', '{integer[]}',
+	'{OUT partition integer,OUT kind text,OUT state text,OUT pid integer,OUT scope text,OUT key text,OUT payment_id uuid,OUT since timestamptz,'
+	'OUT until timestamptz,OUT blocked_by integer[],OUT message text,OUT message_at timestamptz}',
+	'SETOF record', 'SELECT ($1::integer[])[1] AS partition, a.* FROM idempotency.activity a', 'SPLIT $1; RUN ON $1;');
 CREATE VIEW idempotency_router.activity AS
-SELECT * FROM idempotency_router.idem_activity();
+SELECT * FROM idempotency_router.idem_activity(idempotency_router.all_partitions());
 COMMENT ON VIEW idempotency_router.activity IS
-	'the view idempotency.activity of each partition, with the name of its database';
+	'the view idempotency.activity of each partition, with its number';
 
 -- The mark of a partition: see partitions.sql.
 SELECT idempotency_router.define_remote('mark', '{}', '{}', 'text',

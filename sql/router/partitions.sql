@@ -33,21 +33,27 @@ CREATE FUNCTION idempotency_router.raise_no_scope()
 RETURNS text
 LANGUAGE plpgsql
 AS $$
+DECLARE
+	required constant boolean := coalesce(idempotency_router.setting('require_scope')::boolean, false);
 BEGIN
 	RAISE EXCEPTION 'scope must not be null or left out'
 		USING ERRCODE = 'null_value_not_allowed',
-			DETAIL = 'The scope says which partition has the key.',
-			HINT = 'Pass the argument "scope", or set "idempotency.scope".';
+			DETAIL = CASE WHEN required THEN 'The setting "idempotency.require_scope" is on.'
+				ELSE 'The scope says which partition has the key.' END,
+			HINT = CASE WHEN required THEN 'Pass the argument "scope". The setting "idempotency.scope" does not count.'
+				ELSE 'Pass the argument "scope", or set "idempotency.scope".' END;
 END
 $$;
 COMMENT ON FUNCTION idempotency_router.raise_no_scope() IS
 	'raises the error that a call has no scope';
 
--- The scope of a call: the argument, or the setting.
+-- The scope of a call: the argument, or the setting, unless idempotency.require_scope is on.
 CREATE FUNCTION idempotency_router.scope(scope text)
 RETURNS text
 LANGUAGE sql
-RETURN coalesce(scope, idempotency_router.setting('scope'), idempotency_router.raise_no_scope());
+RETURN coalesce(scope,
+	CASE WHEN idempotency_router.setting('require_scope')::boolean THEN NULL ELSE idempotency_router.setting('scope') END,
+	idempotency_router.raise_no_scope());
 COMMENT ON FUNCTION idempotency_router.scope(text) IS
 	'the scope of a call with this argument';
 
@@ -62,6 +68,13 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION idempotency_router.partitions() IS
 	'all partitions, and how a connection to each is made';
+
+CREATE FUNCTION idempotency_router.all_partitions()
+RETURNS integer[]
+LANGUAGE sql STABLE
+RETURN ARRAY(SELECT p.partition FROM idempotency_router.partitions() p);
+COMMENT ON FUNCTION idempotency_router.all_partitions() IS
+	'the numbers of all partitions';
 
 CREATE FUNCTION @extschema@.idem_partition(
 	scope text,

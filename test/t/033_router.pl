@@ -221,6 +221,10 @@ like($client->{dbh}->errstr, qr/scope must not be null.*which partition.*Pass th
 	is(rows($set, q(SELECT currency FROM idem_lookup('set 3') UNION ALL SELECT currency FROM idem_lookup('set 4'))), "USD\nEUR", 'has the currency of the setting, too');
 	is($set->value(q(SELECT currency FROM idem_account_open('in euros'))), 'EUR', 'and so has an account');
 	is($set->value(q(SELECT r.replayed FROM idem_lookup('set 3') p, LATERAL idem_refund('set 5', p.payment_id) r)), 0, 'but a refund has that of its payment');
+	my $strict = $router->client(set => { 'idempotency.scope' => $scopes[1], 'idempotency.require_scope' => 'on' });
+	is($strict->error_of(q(SELECT idem_pay('set', 1, 'EUR'))), '22004', 'an administrator can require a scope');
+	like($strict->{dbh}->errstr, qr/scope must not be null.*require_scope" is on.*does not count/s, 'and the error says so');
+	is($strict->value(q(SELECT r.replayed FROM idem_pay('set', 1, 'EUR', scope => $1) r), $scopes[1]), 1, 'a scope that is given counts');
 }
 {
 	# times are sent as text
@@ -306,7 +310,7 @@ $router->map_role($_) for qw(app app2 keeper watcher);
 	is($app->error_of(q(SELECT idem_expire())), '42501', 'an application does not do maintenance');
 	is($keeper->value(q(SELECT idem_expire() + idem_purge())), 0, 'who maintains does');
 	is($keeper->error_of($pay), '42501', 'and pays nothing');
-	is($watcher->value('SELECT count(DISTINCT partition) FROM idempotency_router.stat'), 4, 'who monitors sees the counters of all partitions');
+	is($watcher->value(q(SELECT string_agg(DISTINCT partition::text, ' ') FROM idempotency_router.stat)), '0 1 2 3', 'who monitors sees the counters of all partitions');
 	cmp_ok($watcher->value(q(SELECT sum(new) FROM idempotency_router.stat WHERE function = 'idem_pay')), '>', 0, 'with what was paid through the router');
 	ok($watcher->value('SELECT count(*) >= 0 FROM idempotency_router.activity'), 'and who works on what');
 	is($watcher->error_of('SELECT idem_stat_reset()'), '42501', 'but sets nothing to zero');
@@ -353,13 +357,15 @@ $router->map_role($_) for qw(app app2 keeper watcher);
 	is($wrong->error_of('SELECT idem_claim_partitions()'), '55000', 'a router with another number of partitions cannot claim them');
 	like($wrong->{dbh}->errstr, qr/takes it for 0 of 2, and it is 0 of 4/, 'and the error says why');
 	is($wrong->error_of('SELECT idempotency_router.set_mark($1, 0)', '0 of 2'), 'ID422', 'not even at the same time');
+	$wrong->do("ALTER SERVER idempotency OPTIONS (SET p1 '" . Router::connection($node, 0) . " connect_timeout=10')");
+	is($wrong->value(q(SELECT string_agg(DISTINCT partition::text, ' ') FROM idempotency_router.stat)), '0 1', 'partitions are told apart even if their databases have one name');
 	$wrong->close;
 
 	my $invariants = $plain->value('SELECT count(*) FROM idem_check()');
 	is($client->value('SELECT count(*) FILTER (WHERE ok) FROM idem_check()'), $invariants, 'idem_check() looks at all partitions');
 	$router->partition(2)->do(q(UPDATE idempotency.operation SET captured = 4, refunded = 5 WHERE key = 'k2'));
 	my $detail = rows($client, 'SELECT detail FROM idem_check() WHERE NOT ok');
-	like($detail, qr/^database "pay2": broken in 1 of the operations, such as key 'k2'/m, 'and says which of them breaks an invariant');
+	like($detail, qr/^partition 2: broken in 1 of the operations, such as key 'k2'/m, 'and says which of them breaks an invariant');
 	is($client->value('SELECT count(*) FROM idem_check()'), $invariants, 'each has one row');
 }
 
