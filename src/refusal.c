@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
+
 #include "errors.h"
 #include "refusal.h"
 
@@ -20,6 +22,7 @@ refusal_make(int sqlstate, const char *message, const char *detail,
 	refusal->sqlstate = sqlstate;
 	refusal->message = message;
 	refusal->detail = detail;
+	refusal->detail_log = NULL;
 	refusal->hint = hint;
 	return refusal;
 }
@@ -54,6 +57,16 @@ refusal_different(const char *field, const char *stored, const char *asked)
 						"If this is a retry, resend the original request unchanged. Use a new key only for a new request.");
 }
 
+Refusal *
+refusal_log_name(Refusal *refusal, const char *what, const text *scope, const text *name)
+{
+	if (refusal)
+		refusal->detail_log = psprintf("%s The %s is \"%s\", in the scope \"%s\".",
+									   refusal->detail, what, text_to_cstring(name),
+									   text_to_cstring(scope));
+	return refusal;
+}
+
 void
 refusal_raise(const Refusal *refusal)
 {
@@ -63,5 +76,6 @@ refusal_raise(const Refusal *refusal)
 			(errcode(refusal->sqlstate),
 			 errmsg_internal("%s", refusal->message),
 			 refusal->detail ? errdetail_internal("%s", refusal->detail) : 0,
+			 refusal->detail_log ? errdetail_log("%s", refusal->detail_log) : 0,
 			 refusal->hint ? errhint("%s", refusal->hint) : 0));
 }

@@ -23,6 +23,8 @@ typedef struct Refusal
 	int			sqlstate;		/* as MAKE_SQLSTATE() makes it */
 	const char *message;		/* the primary message */
 	const char *detail;			/* may be NULL */
+	const char *detail_log;		/* instead of that, in the server's log; may
+								 * be NULL */
 	const char *hint;			/* may be NULL */
 } Refusal;
 
@@ -45,6 +47,14 @@ extern Refusal *refusal_forbidden_payment(void);
  */
 extern Refusal *refusal_different(const char *field, const char *stored,
 								  const char *asked);
+
+/*
+ * Have the server's log name the key, or the account: what it is.  Programs that bind
+ * parameters have it in no statement.  Does nothing if the refusal is NULL.  Result: the
+ * refusal.
+ */
+extern Refusal *refusal_log_name(Refusal *refusal, const char *what, const text *scope,
+								 const text *name);
 
 /* Raise a refusal as an error.  Does nothing if it is NULL. */
 extern void refusal_raise(const Refusal *refusal);

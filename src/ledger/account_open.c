@@ -104,7 +104,7 @@ idem_account_open_call(PG_FUNCTION_ARGS)
 	else
 	{
 		account_from_slot(&account, store.slot);
-		refusal = check_replay(&account, &asked);
+		refusal = refusal_log_name(check_replay(&account, &asked), "account", name.scope, name.key);
 	}
 	result = account_result(fcinfo, &account);
 	if (!is_new)				/* account is not valid any more */

@@ -56,6 +56,7 @@ static void go_round(bool warn);
 static Oid	find_database(const char *name, bool *exists);
 static void visit(Oid database, const char *name);
 static bool wait_for_end(BackgroundWorkerHandle *handle);
+static void check_for_interrupts(void);
 static void nap(instr_time start);
 
 void
@@ -241,7 +242,7 @@ wait_for_end(BackgroundWorkerHandle *handle)
 	{
 		pid_t		pid;
 
-		CHECK_FOR_INTERRUPTS();
+		check_for_interrupts();
 		if (GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED)
 			return true;
 		if (maintenance_ms_since(start) >= TIMEOUT_MS)
@@ -250,6 +251,17 @@ wait_for_end(BackgroundWorkerHandle *handle)
 						 1000, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
+}
+
+/*
+ * Exit at a shutdown.  It is no failure, so there is no FATAL in the log.
+ */
+static void
+check_for_interrupts(void)
+{
+	if (ProcDiePending)
+		proc_exit(1);
+	CHECK_FOR_INTERRUPTS();
 }
 
 /*
@@ -263,7 +275,7 @@ nap(instr_time start)
 	{
 		long		ms;
 
-		CHECK_FOR_INTERRUPTS();
+		check_for_interrupts();
 		ms = setting_naptime * 1000L - maintenance_ms_since(start);
 		if (ms <= 0 || ConfigReloadPending)
 			return;

@@ -23,14 +23,27 @@ static Refusal *check_legs(const Operation *op, const Legs *asked);
 static Refusal *check_expires_in(const Operation *op, int64 asked);
 static bool same_metadata(const Operation *op, Jsonb *asked);
 static char *duration_text(int64 us);
+static Refusal *check_args(const Operation *op, const OperationArgs *args);
 
 Refusal *
 operation_check_args(const Operation *op, const OperationArgs *args)
 {
-	Refusal    *refusal;
-
 	if (operation_is(op, OPERATION_CANCEL))
 		return NULL;
+	return refusal_log_name(check_args(op, args), "key",
+							DatumGetTextPP(operation_value(op, scope)),
+							DatumGetTextPP(operation_value(op, key)));
+}
+
+/*
+ * Is the operation what a request asks for?
+ *
+ * Refusal: ID422 with the first field that differs.
+ */
+static Refusal *
+check_args(const Operation *op, const OperationArgs *args)
+{
+	Refusal    *refusal;
 
 	if (!operation_is(op, args->kind))
 		return refusal_different("kind",

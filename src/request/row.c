@@ -246,9 +246,12 @@ Refusal *
 request_check_fingerprint(const Request *row, const bytea *asked,
 						  const char *field)
 {
-	return bytes_equal(request_is_null(row, fingerprint)
-					   ? NULL : DatumGetByteaPP(request_value(row, fingerprint)), asked)
-		? NULL : refusal_different(field, NULL, NULL);
+	if (bytes_equal(request_is_null(row, fingerprint)
+					? NULL : DatumGetByteaPP(request_value(row, fingerprint)), asked))
+		return NULL;
+	return refusal_log_name(refusal_different(field, NULL, NULL), "key",
+							DatumGetTextPP(request_value(row, scope)),
+							DatumGetTextPP(request_value(row, key)));
 }
 
 /*

@@ -91,6 +91,20 @@ run(q(BEGIN; SELECT idem_pay('rolled back', 1); ROLLBACK));
 is(stat_of('idem_pay'), '11 3 3 2 0 1 0 2', 'calls are counted, not commits');
 is(stat_of('idem_pay', 'other'), '0 0 0 0 0 0 0 0', 'another database counts for itself');
 
+# Whoever looks for the cause of a mismatch finds the key in the log, however the client sends it.
+my $client = Client->new($node, dbname => 'postgres');
+$client->row(q(SELECT idem_begin($1, '[1]', lease => '1 hour')), 'a');
+for my $call (q(SELECT idem_pay($1, 60)), q(SELECT idem_begin($1, '[2]', lease => '1 hour')), q(SELECT idem_account_open('shop', $1)))
+{
+	is($client->error_of($call, $call =~ /open/ ? 'EUR' : 'a'), 'ID422', $call);
+	unlike($client->{dbh}->errstr, qr/The (key|account) is/, 'the client gets no more');
+}
+$client->row(q(SELECT idem_complete($1, '1', 1)), 'a');
+$client->close;
+like(slurp_file($node->logfile), qr/DETAIL:  Field "amount" differs: it was 50.00, and now it is 60. The key is "a", in the scope ""./, 'the log names a key');
+like(slurp_file($node->logfile), qr/DETAIL:  Field "request" differs. The key is "a", in the scope ""./, 'that of a request, too');
+like(slurp_file($node->logfile), qr/DETAIL:  Field "currency" differs: .* The account is "shop", in the scope ""./, 'or an account');
+
 # Waiting, and who waits for whom
 my $holder = $node->background_psql('postgres', on_error_stop => 0);
 my $waiter = $node->background_psql('postgres', on_error_stop => 0);
