@@ -136,9 +136,11 @@ FROM (
 ) h LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
 UNION ALL
 SELECT CASE l.objsubid WHEN 7486 THEN 'key' WHEN 7487 THEN 'payment' ELSE 'account' END, CASE WHEN l.granted THEN 'held' ELSE 'waiting' END,
-	l.pid, NULL, NULL, NULL, l.waitstart, NULL, CASE WHEN NOT l.granted THEN pg_catalog.pg_blocking_pids(l.pid) END, NULL, NULL
-FROM lock l
-WHERE CASE WHEN l.granted THEN l.objsubid <> 7486 ELSE NOT EXISTS (SELECT FROM waiter w WHERE w.pid = l.pid) END
+	l.pid, NULL, NULL, NULL, CASE WHEN l.granted THEN a.xact_start ELSE l.waitstart END, NULL,
+	CASE WHEN NOT l.granted THEN pg_catalog.pg_blocking_pids(l.pid) END, NULL, NULL
+FROM lock l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+-- 7489 is the first in the queue for an account, and not who holds it
+WHERE CASE WHEN l.granted THEN l.objsubid IN (7487, 7488) ELSE NOT EXISTS (SELECT FROM waiter w WHERE w.pid = l.pid) END
 UNION ALL
 SELECT 'lease', CASE WHEN r.lease_until > pg_catalog.clock_timestamp() THEN 'running' ELSE 'lapsed' END,
 	NULL, r.scope, r.key, NULL, r.begun_at, r.lease_until, NULL, NULL, NULL

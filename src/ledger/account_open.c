@@ -104,7 +104,9 @@ idem_account_open_call(PG_FUNCTION_ARGS)
 	else
 	{
 		account_from_slot(&account, store.slot);
-		refusal = refusal_log_name(check_replay(&account, &asked), "account", name.scope, name.key);
+		refusal = account_check_access(&account);
+		if (refusal == NULL)
+			refusal = refusal_log_name(check_replay(&account, &asked), "account", name.scope, name.key);
 	}
 	result = account_result(fcinfo, &account);
 	if (!is_new)				/* account is not valid any more */
@@ -180,15 +182,11 @@ check_new(const Account *account)
 }
 
 /*
- * Is the account what a request asks for, and may we see it?
+ * Is the account what a request asks for?
  */
 static Refusal *
 check_replay(const Account *account, const Account *asked)
 {
-	Refusal    *refusal = account_check_access(account);
-
-	if (refusal)
-		return refusal;
 	if (!bytes_equal(account->currency, asked->currency))
 		return different("currency", text_to_cstring(account->currency),
 						 text_to_cstring(currency_clip(asked->currency)));

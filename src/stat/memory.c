@@ -350,6 +350,7 @@ static void
 leave_session(int code, Datum arg)
 {
 	session->pid = 0;
+	session = NULL;				/* the end of its transaction comes after this */
 }
 
 /*

@@ -111,9 +111,10 @@ void
 worker_run_ends(void)
 {
 	StatDatabase *place;
-	WorkerRun  *run = lock_run(&place);
+	WorkerRun  *run;
 
 	run_has_ended = true;
+	run = run_has_begun ? lock_run(&place) : NULL;
 	if (run == NULL)
 		return;
 	run->ended_at = GetCurrentTimestamp();

@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "portability/instr_time.h"
 
 #include "errors.h"
@@ -71,17 +72,26 @@ typedef struct Call
 {
 	struct Call *outer;			/* the call that it runs in */
 	bool		noted;			/* has it noted an outcome? */
-	bool		waiting;		/* does it wait now, */
-	StatWait	wait;			/* for what, */
-	instr_time	wait_start;		/* and since when? */
-	TimestampTz first_wait;		/* for that; 0: it has not waited */
 	int64		counts[N_STAT_COUNTERS];
 } Call;
 
 /* The innermost call; NULL if none runs. */
 static Call *current = NULL;
 
+/* What this session waits for now.  It may do so in a call that is not counted. */
+static struct
+{
+	bool		goes_on;		/* does it wait? */
+	StatWait	kind;			/* for what? */
+	Call	   *call;			/* in which call? NULL: in none */
+	instr_time	start;			/* since when? */
+	TimestampTz first;			/* since when does the call wait for that? */
+}			wait;
+
 static void end_call(StatFunction function, Call *call, StatCounter outcome);
+static void end_at_abort(XactEvent event, void *arg);
+static void end_at_abort_sub(SubXactEvent event, SubTransactionId mine,
+							 SubTransactionId parent, void *arg);
 
 const char *
 stat_function_name(StatFunction function)
@@ -128,35 +138,39 @@ stat_note(StatCounter outcome, int64 n)
 void
 stat_wait_begin(StatWait kind)
 {
-	if (current == NULL)
-		return;
-	/* what is not counted may have waited in it, and have ended with an error */
-	if (current->waiting)
-		stat_wait_end();
+	static bool registered = false;
+
+	if (!registered)
+	{
+		RegisterXactCallback(end_at_abort, NULL);
+		RegisterSubXactCallback(end_at_abort_sub, NULL);
+		registered = true;
+	}
+
 	/* A wait for an account is many short ones.  What counts is the first. */
-	if (current->first_wait == 0 || kind != current->wait)
-		current->first_wait = GetCurrentTimestamp();
-	current->waiting = true;
-	current->wait = kind;
-	INSTR_TIME_SET_CURRENT(current->wait_start);
-	session_set_waiting(current->first_wait, kind);
+	if (current == NULL || wait.call != current || wait.kind != kind)
+		wait.first = GetCurrentTimestamp();
+	wait.goes_on = true;
+	wait.kind = kind;
+	wait.call = current;
+	INSTR_TIME_SET_CURRENT(wait.start);
+	session_set_waiting(wait.first, kind);
 }
 
 void
 stat_wait_end(void)
 {
-	StatCounter counter;
+	StatCounter counter = wait_counters[wait.kind];
 	instr_time	now;
 
-	if (current == NULL)
+	wait.goes_on = false;
+	session_set_waiting(0, wait.kind);
+	if (wait.call == NULL)
 		return;
-	counter = wait_counters[current->wait];
 	INSTR_TIME_SET_CURRENT(now);
-	INSTR_TIME_SUBTRACT(now, current->wait_start);
-	current->counts[counter] = 1;	/* however often it has waited */
-	current->counts[counter + 1] += INSTR_TIME_GET_MICROSEC(now);
-	current->waiting = false;
-	session_set_waiting(0, current->wait);
+	INSTR_TIME_SUBTRACT(now, wait.start);
+	wait.call->counts[counter] = 1; /* however often it has waited */
+	wait.call->counts[counter + 1] += INSTR_TIME_GET_MICROSEC(now);
 }
 
 void
@@ -195,8 +209,12 @@ stat_outcome_of_error(int sqlstate)
 static void
 end_call(StatFunction function, Call *call, StatCounter outcome)
 {
-	if (call->waiting)
-		stat_wait_end();
+	if (wait.call == call)
+	{
+		if (wait.goes_on)
+			stat_wait_end();
+		wait.call = NULL;
+	}
 	current = call->outer;
 	call->counts[STAT_CALLS] = 1;
 	if (outcome != STAT_CALLS)
@@ -206,4 +224,23 @@ end_call(StatFunction function, Call *call, StatCounter outcome)
 		if (call->counts[i] != 0)
 			stat_memory_add(function, i, call->counts[i]);
 	}
+}
+
+/*
+ * A wait has ended with an error that is caught, in a function that is not counted, or
+ * in no call.
+ */
+static void
+end_at_abort(XactEvent event, void *arg)
+{
+	if (wait.goes_on && (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT))
+		stat_wait_end();
+}
+
+static void
+end_at_abort_sub(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
+				 void *arg)
+{
+	if (wait.goes_on && event == SUBXACT_EVENT_ABORT_SUB)
+		stat_wait_end();
 }

@@ -100,7 +100,10 @@ extern Datum stat_call(StatFunction function, PGFunction call, FunctionCallInfo 
  */
 extern void stat_note(StatCounter outcome, int64 n);
 
-/* Note that the call that runs begins and ends to wait.  Its end ends a wait, too. */
+/*
+ * Note that this session begins and ends to wait.  An error ends a wait, too.  It counts
+ * for the call that runs, if there is one.
+ */
 extern void stat_wait_begin(StatWait kind);
 extern void stat_wait_end(void);
 

@@ -328,12 +328,26 @@ $node->poll_query_until('postgres', "SELECT current_setting('synchronous_standby
 run('SELECT idem_stat_reset()');
 my $replay = $node->background_psql('postgres', on_error_stop => 0);
 my $replay_pid = $replay->query('SELECT pg_backend_pid()');
-$replay->query_until(qr/go/, qq(\\echo go\nSELECT idem_pay('unsafe', 1);\n));
-ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM idempotency.activity WHERE kind = 'durability' AND state = 'waiting' AND pid = $replay_pid AND key IS NULL AND blocked_by = '{}'"),
-	'a replay that waits for a standby is seen while it waits');
+$node->psql('postgres', q(SET synchronous_commit = local; CREATE FUNCTION look() RETURNS int LANGUAGE plpgsql AS $$
+	BEGIN PERFORM idem_lookup('unsafe'); RETURN 1; EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(60); RETURN 0; END$$));
+for my $call (q(SELECT idem_pay('unsafe', 1)), q(SELECT idem_lookup('unsafe')), q(SELECT idem_execute('looks', 'SELECT look() AS n')))
+{
+	$replay->query_until(qr/go/, qq(\\echo go\n$call;\n));
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM idempotency.activity WHERE kind = 'durability' AND state = 'waiting' AND pid = $replay_pid AND key IS NULL AND blocked_by = '{}'"),
+		"$call: who waits for a standby is seen");
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend($replay_pid)");
+	if ($call =~ /look\(\)/)
+	{
+		$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $replay_pid AND wait_event = 'PgSleep'") or die 'it is not caught';
+	}
+	else
+	{
+		$replay->query('SELECT 1');
+	}
+	is(activity('*', "kind = 'durability'"), '', 'and no more once it is cancelled');
+}
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($replay_pid)");
 $replay->query('SELECT 1');
-is(activity('*', "kind = 'durability'"), '', 'and no more once it is cancelled');
 $replay->quit;
 run('SELECT idem_stat_reset()');
 run(q(SET statement_timeout = '300ms'; SELECT idem_pay('unsafe', 1)));
