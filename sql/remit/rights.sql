@@ -27,7 +27,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	functions constant text := CASE coalesce(kind, 'application')
-		WHEN 'application' THEN '@extschema@.idem_remit, @extschema@.idem_lookup_remittance, idempotency_remit.state, '
+		WHEN 'application' THEN '@extschema@.idem_remit, @extschema@.idem_lookup_remittance, idempotency_remit.scope, idempotency_remit.state, '
 			'idempotency_remit.clearing_account, idempotency_remit.store_order'
 		WHEN 'relay' THEN 'idempotency_remit.due, idempotency_remit.deliver, idempotency_remit.settle, idempotency_remit.totals' END;
 BEGIN

@@ -10,6 +10,24 @@ RETURN coalesce(nullif(current_setting('idempotency.error_class', true), ''), 'I
 COMMENT ON FUNCTION idempotency_remit.state(text) IS
 	'the SQLSTATE of an error with this HTTP status';
 
+-- The scope of a call, as the extension idempotency takes it.
+CREATE FUNCTION idempotency_remit.scope(scope text)
+RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF scope IS NULL AND nullif(current_setting('idempotency.require_scope', true), '')::boolean THEN
+		RAISE EXCEPTION 'scope must not be null or left out' USING ERRCODE = 'null_value_not_allowed',
+			DETAIL = 'The setting "idempotency.require_scope" is on.',
+			HINT = 'Pass the argument "scope". The setting "idempotency.scope" does not count.';
+	END IF;
+	RETURN coalesce(scope, current_setting('idempotency.scope', true), '');
+END
+$$;
+COMMENT ON FUNCTION idempotency_remit.scope(text) IS
+	'the scope of a call with this argument';
+
 -- The clearing account of a scope and a currency. It is opened when it is needed first.
 CREATE FUNCTION idempotency_remit.clearing_account(scope text, currency text)
 RETURNS text
@@ -116,7 +134,7 @@ DECLARE
 		WHEN to_scope IS NULL THEN 'to_scope'
 		WHEN to_account IS NULL THEN 'to_account'
 		WHEN amount IS NULL THEN 'amount' END;
-	its_scope constant text := coalesce(scope, current_setting('idempotency.scope', true), '');
+	its_scope constant text := idempotency_remit.scope(scope);
 	account @extschema@.idem_account;
 	receipt @extschema@.idem_receipt;
 	stored idempotency_remit.own_remittance;
@@ -134,8 +152,7 @@ BEGIN
 			DETAIL = 'Together they may have 65536 bytes.';
 	END IF;
 
-	-- The scope as it was given: idempotency.require_scope may forbid a default.
-	SELECT * INTO account FROM @extschema@.idem_lookup_account(from_account, scope => idem_remit.scope);
+	SELECT * INTO account FROM @extschema@.idem_lookup_account(from_account, scope => its_scope);
 	IF account.currency <> currency THEN
 		RAISE EXCEPTION 'account has another currency' USING ERRCODE = 'invalid_parameter_value',
 			DETAIL = format('The request is in "%s", but account "%s" is in "%s".', currency, from_account, account.currency);
@@ -145,7 +162,7 @@ BEGIN
 			ROW(from_account, -amount)::@extschema@.idem_entry,
 			ROW(CASE WHEN account.name IS NOT NULL THEN idempotency_remit.clearing_account(its_scope, account.currency) ELSE 'idem_clearing:' END,
 				amount)::@extschema@.idem_entry],
-		reference, metadata, idem_remit.scope, declines);
+		reference, metadata, its_scope, declines);
 	-- A key that was cancelled before has no effect.
 	IF receipt.kind <> 'post' THEN
 		RETURN receipt;
@@ -177,7 +194,7 @@ BEGIN ATOMIC
 	SELECT r.key, r.payment_id, r.status, r.from_account, r.to_scope, r.to_account, r.amount, r.currency, r.reference, r.metadata,
 		r.created_at, r.settled_at, r.sqlstate, r.message
 	FROM idempotency_remit.own_remittance r
-	WHERE r.key = idem_lookup_remittance.key AND r.scope = coalesce(idem_lookup_remittance.scope, current_setting('idempotency.scope', true), '');
+	WHERE r.key = idem_lookup_remittance.key AND r.scope = idempotency_remit.scope(idem_lookup_remittance.scope);
 END;
 COMMENT ON FUNCTION @extschema@.idem_lookup_remittance(text, text) IS
 	'returns what became of money that was sent to another scope, or no row; writes nothing';

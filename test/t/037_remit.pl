@@ -100,6 +100,10 @@ is(balance($here, 'alice'), '907.00', 'money is sent where it cannot arrive');
 is($client->value('SELECT idem_relay()'), 3, 'a relay settles that');
 is(balance($here, 'alice'), '970.00', 'and it comes back');
 is(rows($client, q(SELECT sum(new), sum(declined), sum(failed) FROM idempotency_router.stat WHERE function = 'idem_relay')), '1|3|0', 'both are counted');
+{
+	my $strict = Client->new($node{left}, dbname => 'pay0', set => { 'idempotency.scope' => $scopes[0], 'idempotency.require_scope' => 'on' });
+	is($strict->error_of(qq(SELECT $_)), '22004', "idempotency.require_scope: $_") for q(idem_lookup_remittance('rent-1')), q(idem_remit('rent-3', 'alice', 'x', 'bob', 1));
+}
 like(remittance("to $_", $here), qr/^returned\|.*\|$refused{$_}\|/, "to $_: the order says why") for sort keys %refused;
 open_account($there, 'nobody');
 my $late = q(SELECT d->>'outcome', d->>'message' FROM idempotency_remit.deliver(jsonb_build_array(jsonb_build_object(
