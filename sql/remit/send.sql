@@ -10,17 +10,15 @@ RETURN coalesce(nullif(current_setting('idempotency.error_class', true), ''), 'I
 COMMENT ON FUNCTION idempotency_remit.state(text) IS
 	'the SQLSTATE of an error with this HTTP status';
 
--- The scope of a call, as the extension idempotency takes it.
+-- The scope of a call, as the extension idempotency takes it. Any of its functions raises 22004 if it takes no default.
 CREATE FUNCTION idempotency_remit.scope(scope text)
 RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF scope IS NULL AND nullif(current_setting('idempotency.require_scope', true), '')::boolean THEN
-		RAISE EXCEPTION 'scope must not be null or left out' USING ERRCODE = 'null_value_not_allowed',
-			DETAIL = 'The setting "idempotency.require_scope" is on.',
-			HINT = 'Pass the argument "scope". The setting "idempotency.scope" does not count.';
+	IF scope IS NULL THEN
+		PERFORM @extschema@.idem_lookup('any key');
 	END IF;
 	RETURN coalesce(scope, current_setting('idempotency.scope', true), '');
 END
